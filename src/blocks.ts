@@ -1,0 +1,175 @@
+const LF = 10
+const CR = 13
+const COLON = 58
+const blankLine = Buffer.from('\n\n')
+const nothing = Buffer.alloc(0)
+const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
+
+/**
+ * Cuts the bytes of one connection where blocks end, so that everything behind it deals with whole events only: no
+ * character, line or event is ever split, and a half-received event at a drop is simply what is left in here.
+ *
+ * A comment in front of a block is passed on at its own line's end, since it may be a heartbeat with no blank line.
+ *
+ * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream | HTML, 9.2.5}
+ */
+export class BlockCutter {
+  readonly #maxBlockSize: number
+  /** The block that is not whole yet, in the first {@link #heldSize} bytes: one buffer, however small the chunks. */
+  #held: Buffer = nothing
+  #heldSize = 0
+  /** How many bytes of a byte order mark the stream began with; undefined once that is settled. */
+  #markSize: number | undefined = 0
+  /** The next byte starts a line. */
+  #atLineStart = true
+  /** The block so far holds nothing but comments. */
+  #blockEmpty = true
+  /** The line so far is a comment in front of a block. */
+  #inComment = false
+  /** The last byte was a CR, so that a LF would belong to the same line end. */
+  #afterCr = false
+  /** Where the first block over the limit starts in the bytes that {@link #scan} was last given. */
+  #tooLargeAt: number | undefined
+  #tooLarge = false
+
+  /** @param maxBlockSize - The most bytes that a block may have, its line ends included. */
+  constructor(maxBlockSize: number) {
+    this.#maxBlockSize = maxBlockSize
+  }
+
+  /**
+   * Takes a chunk; returns the bytes of all blocks that are whole by now, or undefined when none is.
+   * The bytes may be a view of the chunk. With a block over the limit they end in front of it.
+   */
+  cut(chunk: Buffer): Buffer | undefined {
+    const bytes = this.#markSize === undefined ? chunk : this.#skipMark(chunk, this.#markSize)
+    if (bytes.length === 0) return undefined
+    const end = this.#afterCr || bytes.includes(CR) ? this.#scan(bytes) : this.#scanLf(bytes)
+    if (end === 0) {
+      this.#hold(bytes)
+      return undefined
+    }
+    const whole = this.#release(bytes.subarray(0, end))
+    // Several blocks may be over the limit together, none alone.
+    if (whole.length > this.#maxBlockSize) {
+      const cutter = new BlockCutter(this.#maxBlockSize)
+      cutter.#scan(whole)
+      if (cutter.#tooLargeAt !== undefined) {
+        this.#tooLarge = true
+        return whole.subarray(0, cutter.#tooLargeAt)
+      }
+    }
+    this.#hold(bytes.subarray(end))
+    return whole
+  }
+
+  /** Whether a block was over the limit; the cutter is of no use then. */
+  get tooLarge(): boolean {
+    return this.#tooLarge
+  }
+
+  /** The bytes of the block that is not whole yet. */
+  rest(): Buffer {
+    return this.#release(nothing)
+  }
+
+  /** Where the last whole block ends in bytes that hold no CR; looks at few bytes itself. */
+  #scanLf(bytes: Buffer): number {
+    const blank = bytes.lastIndexOf(blankLine)
+    let end = blank === -1 ? 0 : blank + 2
+    if (end === 0 && this.#atLineStart && bytes[0] === LF) end = 1
+    if (end > 0) {
+      this.#blockEmpty = true
+      this.#inComment = false
+    }
+    for (let at = end; this.#blockEmpty && at < bytes.length; at = end) {
+      // A line goes on from the chunk before only if no block ended in this one.
+      if (at > 0 || this.#atLineStart) this.#inComment = bytes[at] === COLON
+      if (!this.#inComment) {
+        this.#blockEmpty = false
+        break
+      }
+      const lineEnd = bytes.indexOf(LF, at)
+      if (lineEnd === -1) break
+      end = lineEnd + 1
+      this.#inComment = false
+    }
+    this.#atLineStart = bytes[bytes.length - 1] === LF
+    return end
+  }
+
+  /** The same for any line ends: byte by byte. */
+  #scan(bytes: Buffer): number {
+    let end = 0
+    this.#tooLargeAt = undefined
+    for (let at = 0; at < bytes.length; at++) {
+      const byte = bytes[at]
+      if (byte === LF && this.#afterCr) {
+        this.#afterCr = false
+        // The second half of the line end at which a block ended, or a harmless blank line of its own.
+        if (this.#blockEmpty) end = at + 1
+        continue
+      }
+      this.#afterCr = byte === CR
+      if (byte === LF || byte === CR) {
+        if (this.#atLineStart) this.#blockEmpty = true
+        if (this.#blockEmpty) {
+          if (at + 1 - end > this.#maxBlockSize) this.#tooLargeAt ??= end
+          end = at + 1
+        }
+        this.#atLineStart = true
+        this.#inComment = false
+      } else if (this.#atLineStart) {
+        this.#atLineStart = false
+        this.#inComment = this.#blockEmpty && byte === COLON
+        if (!this.#inComment) this.#blockEmpty = false
+      }
+    }
+    return end
+  }
+
+  /** Drops the one byte order mark that may stand at the stream's start, even when it comes byte by byte. */
+  #skipMark(chunk: Buffer, seen: number): Buffer {
+    let size = seen
+    let at = 0
+    while (size < byteOrderMark.length && at < chunk.length && chunk[at] === byteOrderMark[size]) {
+      size++
+      at++
+    }
+    if (size === byteOrderMark.length) {
+      this.#markSize = undefined
+      return chunk.subarray(at)
+    }
+    if (at === chunk.length) {
+      this.#markSize = size
+      return chunk.subarray(at)
+    }
+    this.#markSize = undefined
+    return seen === 0 ? chunk : Buffer.concat([byteOrderMark.subarray(0, seen), chunk])
+  }
+
+  #hold(bytes: Buffer): void {
+    if (this.#heldSize + bytes.length > this.#maxBlockSize) this.#tooLarge = true
+    else if (bytes.length > 0) this.#append(bytes)
+  }
+
+  #release(bytes: Buffer): Buffer {
+    if (this.#heldSize === 0) return bytes
+    this.#append(bytes)
+    const whole = this.#held.subarray(0, this.#heldSize)
+    this.#held = nothing
+    this.#heldSize = 0
+    return whole
+  }
+
+  #append(bytes: Buffer): void {
+    const size = this.#heldSize + bytes.length
+    if (size > this.#held.length) {
+      const grown = Buffer.allocUnsafe(Math.max(size, this.#heldSize * 2))
+      this.#held.copy(grown, 0, 0, this.#heldSize)
+      this.#held = grown
+    }
+    bytes.copy(this.#held, this.#heldSize)
+    this.#heldSize = size
+  }
+}

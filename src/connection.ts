@@ -1,0 +1,246 @@
+import { finished, type Readable } from 'node:stream'
+import type { DropReason } from './diagnostics.ts'
+import { SseError } from './errors.ts'
+import { fieldOf, isEventStream, retryAfterOf } from './headers.ts'
+import {
+  decodeBody,
+  discardBody,
+  discardUpstream,
+  isDecodable,
+  type OpenedUpstream,
+  openUpstream,
+  type Upstream,
+} from './upstream.ts'
+
+/** How a connection is no more. */
+export interface Drop {
+  readonly reason: DropReason
+  readonly error: SseError
+}
+
+/** What an attempt needs. */
+export interface DialOptions {
+  /** Most milliseconds until the response's head; 0 means no limit. */
+  readonly connectTimeout: number
+  /** Most milliseconds without a sign of life once it is open; 0 means no limit. */
+  readonly idleTimeout: number
+  /** Ends the attempt, and its connection later on. */
+  readonly signal: AbortSignal
+}
+
+/**
+ * One attempt: calls `open` and checks what it gives.
+ *
+ * @returns The connection, or undefined when the upstream says that there is no more (204).
+ * @throws {@link SseError} `ERR_SSE_CONNECT`, `ERR_SSE_CONNECT_TIMEOUT`, `ERR_SSE_STATUS`, `ERR_SSE_CONTENT_TYPE`;
+ * `TypeError` when it gives something that is no upstream; the signal's reason when that is aborted.
+ */
+export async function dial(
+  open: (signal: AbortSignal) => Upstream | Promise<Upstream>,
+  options: DialOptions,
+): Promise<Connection | undefined> {
+  const controller = new AbortController()
+  const stop = () => controller.abort(options.signal.reason)
+  options.signal.addEventListener('abort', stop, { once: true })
+  const release = () => options.signal.removeEventListener('abort', stop)
+  try {
+    const upstream = openUpstream(await answerOf(open, options.connectTimeout, controller))
+    if (!isOpen(upstream)) {
+      release()
+      discardBody(upstream.body)
+      return undefined
+    }
+    return new Connection(upstream, options.idleTimeout, (error, cleanEnd) => {
+      release()
+      // After a clean end there is nothing to abort, and the socket may serve another request.
+      if (!cleanEnd) controller.abort(error)
+    })
+  } catch (error) {
+    release()
+    controller.abort(error)
+    throw error
+  }
+}
+
+/** What `open` resolves with, unless the time is over or the signal aborted before: then that is discarded later. */
+function answerOf(
+  open: (signal: AbortSignal) => Upstream | Promise<Upstream>,
+  timeout: number,
+  controller: AbortController,
+): Promise<Upstream> {
+  const { signal } = controller
+  return new Promise((resolve, reject) => {
+    const settle = (act: () => void) => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', onAbort)
+      act()
+    }
+    const onAbort = () => settle(() => reject(signal.reason))
+    const timer =
+      timeout > 0
+        ? setTimeout(() => {
+            controller.abort(
+              new SseError('ERR_SSE_CONNECT_TIMEOUT', `the upstream gave no answer within ${timeout} ms`),
+            )
+          }, timeout)
+        : undefined
+    signal.addEventListener('abort', onAbort, { once: true })
+    // In a promise's callback, so that what the factory throws is caught as well.
+    Promise.resolve(signal)
+      .then(open)
+      .then(
+        (upstream) => (signal.aborted ? discardUpstream(upstream) : settle(() => resolve(upstream))),
+        (cause: unknown) => settle(() => reject(connectError(cause))),
+      )
+  })
+}
+
+function connectError(cause: unknown): SseError {
+  const reason = cause instanceof Error ? cause.message || cause.name : String(cause)
+  return new SseError('ERR_SSE_CONNECT', `the upstream could not be reached: ${reason}`, { cause })
+}
+
+/** Whether there is an event stream to read; not so for a 204. Throws, and closes the body, for any other answer. */
+function isOpen({ statusCode, headers, body, encodings }: OpenedUpstream): boolean {
+  if (statusCode === undefined) return true
+  if (statusCode === 204) return false
+  const contentType = fieldOf(headers, 'content-type')
+  if (statusCode === 200 && isEventStream(contentType) && isDecodable(encodings)) return true
+  discardBody(body)
+  if (statusCode !== 200) {
+    const retryAfter = retryAfterOf(headers, Date.now())
+    throw new SseError('ERR_SSE_STATUS', `the upstream answered ${statusCode}`, {
+      statusCode,
+      headers,
+      ...(retryAfter !== undefined && { retryAfter }),
+    })
+  }
+  const got = isEventStream(contentType)
+    ? `content-encoding ${encodings.join(', ')}`
+    : `content-type ${contentType ?? '(none)'}`
+  throw new SseError(
+    'ERR_SSE_CONTENT_TYPE',
+    `the upstream answered with ${got}, not with a readable text/event-stream`,
+    {
+      statusCode,
+      headers,
+    },
+  )
+}
+
+type OnClose = (error: Error | undefined, cleanEnd: boolean) => void
+
+/** An open connection: its bytes, and the one reason why they end. */
+export class Connection {
+  /** The URL that answered, where it is known. */
+  readonly url: string | undefined
+  /** When it opened, on the clock of `performance.now()`. */
+  readonly openedAt = performance.now()
+  readonly #upstreamBody: Readable
+  readonly #body: Readable
+  readonly #idleTimeout: number
+  readonly #onClose: OnClose
+  #idleTimer: NodeJS.Timeout | undefined
+  #paused = false
+  #closed = false
+  #settle: (error: Error | undefined, drop: Drop | undefined) => void = () => {}
+
+  /** @param onClose - Called once. */
+  constructor(upstream: OpenedUpstream, idleTimeout: number, onClose: OnClose) {
+    this.url = upstream.url
+    this.#upstreamBody = upstream.body
+    this.#body = decodeBody(upstream.body, upstream.encodings)
+    this.#idleTimeout = idleTimeout
+    this.#onClose = onClose
+  }
+
+  /**
+   * Hands on the body's chunks until it ends, however that comes about; settles once. A body may fire end, close,
+   * error and aborted for the same drop.
+   *
+   * @param onChunk - Called with each chunk; what it throws closes the connection.
+   * @returns How it was lost, or undefined when it was closed from here.
+   * @throws What `onChunk` threw, or {@link close} was given.
+   */
+  read(onChunk: (chunk: unknown) => void): Promise<Drop | undefined> {
+    const body = this.#body
+    return new Promise((resolve, reject) => {
+      this.#settle = (error, drop) => (error && !drop ? reject(error) : resolve(drop))
+      const onEnd = () => this.#drop('end', new SseError('ERR_SSE_DROPPED', 'the upstream ended the stream'))
+      body.on('error', () => {})
+      body.once('end', onEnd)
+      // Everything else, also a body that was over before anybody listened.
+      finished(body, { writable: false }, (cause) => {
+        if (!cause && body.readableEnded) onEnd()
+        else this.#drop('reset', droppedError(cause))
+      })
+      if (this.#idleTimeout > 0) this.#idleTimer = setTimeout(() => this.#onIdle(), this.#idleTimeout)
+      body.on('data', (chunk) => {
+        if (this.#closed) return
+        try {
+          onChunk(chunk)
+        } catch (error) {
+          this.close(error instanceof Error ? error : new Error(String(error), { cause: error }))
+        }
+      })
+      if (this.#paused) body.pause()
+      else body.resume()
+    })
+  }
+
+  /** Notes a sign of life: the idle time starts anew. */
+  touch(): void {
+    if (!this.#closed) this.#idleTimer?.refresh()
+  }
+
+  /** Stops the upstream; what it has sent already waits in the sockets' buffers. */
+  pause(): void {
+    if (this.#paused) return
+    this.#paused = true
+    this.#body.pause()
+  }
+
+  resume(): void {
+    if (!this.#paused) return
+    this.#paused = false
+    this.touch()
+    this.#body.resume()
+  }
+
+  /** Closes the connection; no chunk is handed on after. */
+  close(error?: Error): void {
+    this.#end(error)
+  }
+
+  #onIdle(): void {
+    // While we do not read, the silence is ours.
+    if (this.#paused) return
+    this.#drop(
+      'idle-timeout',
+      new SseError('ERR_SSE_IDLE_TIMEOUT', `the upstream was silent for ${this.#idleTimeout} ms`),
+    )
+  }
+
+  #drop(reason: DropReason, error: SseError): void {
+    this.#end(reason === 'end' ? undefined : error, { reason, error })
+  }
+
+  #end(error: Error | undefined, drop?: Drop): void {
+    if (this.#closed) return
+    this.#closed = true
+    clearTimeout(this.#idleTimer)
+    discardBody(this.#body)
+    discardBody(this.#upstreamBody)
+    this.#onClose(error, drop?.reason === 'end')
+    this.#settle(error, drop)
+  }
+}
+
+function droppedError(cause: unknown): SseError {
+  const reason = cause instanceof Error ? `: ${cause.message}` : ''
+  return new SseError(
+    'ERR_SSE_DROPPED',
+    `the upstream dropped the connection${reason}`,
+    cause ? { cause } : {},
+  )
+}

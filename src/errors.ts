@@ -1,0 +1,46 @@
+import type { HeaderFields } from './headers.ts'
+
+/** Every code an {@link SseError} may carry. The code, not the message, is the contract. */
+export type SseErrorCode =
+  | 'ERR_SSE_CONNECT'
+  | 'ERR_SSE_CONNECT_TIMEOUT'
+  | 'ERR_SSE_STATUS'
+  | 'ERR_SSE_CONTENT_TYPE'
+  | 'ERR_SSE_DROPPED'
+  | 'ERR_SSE_IDLE_TIMEOUT'
+  | 'ERR_SSE_EVENT_TOO_LARGE'
+  | 'ERR_SSE_NOT_RESUMABLE'
+  | 'ERR_SSE_RETRIES_EXHAUSTED'
+
+/** What some codes tell besides their message. */
+export interface SseErrorDetails {
+  /** What led to this error. */
+  cause?: unknown
+  /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the upstream's status code. */
+  statusCode?: number
+  /** `ERR_SSE_STATUS`: how long the upstream asked to be left alone, in milliseconds. */
+  retryAfter?: number
+  /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the upstream's header fields, names in lower case. */
+  headers?: HeaderFields
+}
+
+/** A failure of an upstream, or of the stream that spans its connections. */
+export class SseError extends Error {
+  override readonly name = 'SseError'
+  /** What happened; stable across versions. */
+  readonly code: SseErrorCode
+  /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the upstream's status code. */
+  declare readonly statusCode?: number
+  /** `ERR_SSE_STATUS`: how long the upstream asked to be left alone, in milliseconds. */
+  declare readonly retryAfter?: number
+  /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the upstream's header fields, names in lower case. */
+  declare readonly headers?: HeaderFields
+
+  constructor(code: SseErrorCode, message: string, details: SseErrorDetails = {}) {
+    super(message, 'cause' in details ? { cause: details.cause } : undefined)
+    this.code = code
+    if (details.statusCode !== undefined) this.statusCode = details.statusCode
+    if (details.retryAfter !== undefined) this.retryAfter = details.retryAfter
+    if (details.headers !== undefined) this.headers = details.headers
+  }
+}

@@ -1,0 +1,254 @@
+import type { Logger } from './diagnostics.ts'
+import type { SseEvent } from './event.ts'
+import { EventTracker } from './tracker.ts'
+import type { Upstream } from './upstream.ts'
+
+/** When and how often a lost connection is opened anew. All times in milliseconds. */
+export interface ReconnectOptions {
+  /** First delay of an outage, doubled for each further one; the upstream's `retry:` replaces it. Default 1000. */
+  readonly baseDelay?: number | undefined
+  /** No delay of ours is longer. Default 30000. */
+  readonly maxDelay?: number | undefined
+  /** The least that the upstream's `retry:` can set. Default 100. */
+  readonly minDelay?: number | undefined
+  /**
+   * How many attempts without progress an outage may have, its first one (number 0) included; then the stream fails
+   * with `ERR_SSE_RETRIES_EXHAUSTED`. The start of a stream counts as an outage, and has at least one attempt.
+   * `Infinity` never gives up. Default 10.
+   */
+  readonly maxRetries?: number | undefined
+  /** The random part of each delay, from 0 to 1: it takes up to this share off. Default 0.1. */
+  readonly jitter?: number | undefined
+  /** The most that the upstream's Retry-After can ask for. Default 300000. */
+  readonly maxRetryAfter?: number | undefined
+  /** A connection that lived this long is progress, even without an event. Default 60000. */
+  readonly stableAfter?: number | undefined
+  /**
+   * Whether to try again after a failed attempt or a drop, in place of the table's answer. It cannot go beyond
+   * `maxRetries` nor against `resume`. What it throws, the stream fails with.
+   */
+  readonly shouldRetry?: ((error: Error, context: RetryContext) => boolean | Promise<boolean>) | undefined
+}
+
+/** What `shouldRetry` is told besides the error. */
+export interface RetryContext {
+  /** Attempts of this outage that are over, this one included; 0 after a drop that followed progress. */
+  readonly attempts: number
+  /** Whether the stream has passed on an event yet. */
+  readonly passedOn: boolean
+  /** The last event ID; `''` when there is none. */
+  readonly lastEventId: string
+  /** Where the next attempt would resume; undefined when unknown. */
+  readonly cursor: string | undefined
+  /** What would happen without `shouldRetry`. */
+  readonly retryable: boolean
+}
+
+/** When the stream may go on after a drop that came after its first event. */
+export type ResumeMode = 'always' | 'with-cursor' | 'before-first-event'
+
+/** Options of a source. All times in milliseconds. */
+export interface SourceOptions {
+  /** When and how often to reconnect. */
+  readonly reconnect?: ReconnectOptions | undefined
+  /** Where to start: the last event ID that the reader has. Not together with `tracker`. Default: none. */
+  readonly lastEventId?: string | undefined
+  /** What was passed on before, for a stream that goes on from an earlier one, or is shared with a dedupe Transform. */
+  readonly tracker?: EventTracker | undefined
+  /** The place to resume from after an event, when it is not the last event ID; undefined leaves the last one. */
+  readonly cursor?: ((event: SseEvent) => string | undefined) | undefined
+  /**
+   * `'always'` reconnects as EventSource does, and emits `gap` when it cannot say where to resume.
+   * `'with-cursor'` reconnects after the first event only when there is a cursor, `'before-first-event'` never after
+   * it; a drop then fails with `ERR_SSE_NOT_RESUMABLE`, and a clean end, where no `isTerminal` contradicts, is the end.
+   * Default `'always'`.
+   */
+  readonly resume?: ResumeMode | undefined
+  /** Whether this event is the last: it is passed on and the stream ends. */
+  readonly isTerminal?: ((event: SseEvent) => boolean) | undefined
+  /** A response that is open already; the factory is called from the first drop on. */
+  readonly initialResponse?: Upstream | undefined
+  /** Whether the stream yields {@link SseEvent}s; otherwise bytes. Default false. */
+  readonly objectMode?: boolean | undefined
+  /** As of any Readable: bytes, or events in object mode. Default: Node's. */
+  readonly highWaterMark?: number | undefined
+  /** Whether to drop repeated events. Default true. */
+  readonly dedupe?: boolean | undefined
+  /** Whether comments of the upstream are passed on in byte mode. Default true. */
+  readonly comments?: boolean | undefined
+  /** The most time until an attempt's response has begun; 0 means no limit. Default 30000. */
+  readonly connectTimeout?: number | undefined
+  /** The most time that an open connection may be silent; 0 means no limit. Default 300000. */
+  readonly idleTimeout?: number | undefined
+  /** What ends a silence: any byte, or only an event, so that comments do not hide a dead producer. Default `'bytes'`. */
+  readonly idleResetOn?: 'bytes' | 'events' | undefined
+  /** The most bytes that one event may have on the wire; more fails with `ERR_SSE_EVENT_TOO_LARGE`. Default 16 MiB. */
+  readonly maxEventSize?: number | undefined
+  /** What logs and diagnostics call this stream. Default: the upstream's URL, redacted, once it is known. */
+  readonly name?: string | undefined
+  /** Gets a line for each drop, retry, recovery and failure; a pino logger fits. Default: none. */
+  readonly logger?: Logger | undefined
+  /** Destroys the stream with an `AbortError` when aborted. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** {@link SourceOptions}, checked, with the defaults filled in. */
+export interface CheckedOptions {
+  readonly reconnect: Required<Omit<ReconnectOptions, 'shouldRetry'>> extends infer R
+    ? { readonly [K in keyof R]: number } & Pick<ReconnectOptions, 'shouldRetry'>
+    : never
+  readonly tracker: EventTracker
+  readonly cursor: SourceOptions['cursor']
+  readonly resume: ResumeMode
+  readonly isTerminal: SourceOptions['isTerminal']
+  readonly initialResponse: Upstream | undefined
+  readonly objectMode: boolean
+  readonly highWaterMark: number | undefined
+  readonly dedupe: boolean
+  readonly comments: boolean
+  readonly connectTimeout: number
+  readonly idleTimeout: number
+  readonly idleResetOn: 'bytes' | 'events'
+  readonly maxEventSize: number
+  readonly name: string | undefined
+  readonly logger: Logger | undefined
+  readonly signal: AbortSignal | undefined
+}
+
+/** The longest that a timer of Node can wait, in milliseconds: a longer one would fire at once. */
+const longestTimer = 2 ** 31 - 1
+
+/** @throws `TypeError` or `RangeError` that names the option and what it got. */
+export function checkSourceOptions(options: SourceOptions): CheckedOptions {
+  expect(isObject(options), 'options', 'an object', options)
+  const { reconnect = {} } = options
+  expect(isObject(reconnect), 'reconnect', 'an object', reconnect)
+  for (const name of ['cursor', 'isTerminal'] as const) expectOptional(options[name], 'function', name)
+  expectOptional(reconnect.shouldRetry, 'function', 'reconnect.shouldRetry')
+  expectOptional(options.name, 'string', 'name')
+  if (options.tracker !== undefined) {
+    expect(options.tracker instanceof EventTracker, 'tracker', 'an EventTracker', options.tracker)
+    if (options.lastEventId !== undefined) {
+      throw new TypeError('lastEventId cannot be given together with tracker, which has its own')
+    }
+  }
+  if (options.signal !== undefined)
+    expect(options.signal instanceof AbortSignal, 'signal', 'an AbortSignal', options.signal)
+  if (options.logger !== undefined)
+    expect(isLogger(options.logger), 'logger', 'an object with debug, info, warn and error', options.logger)
+  const delays = {
+    baseDelay: number(reconnect.baseDelay, 'reconnect.baseDelay', 1000, 1, longestTimer),
+    maxDelay: number(reconnect.maxDelay, 'reconnect.maxDelay', 30_000, 1, longestTimer),
+    minDelay: number(reconnect.minDelay, 'reconnect.minDelay', 100, 1, longestTimer),
+  }
+  if (reconnect.minDelay !== undefined && delays.minDelay > delays.maxDelay) {
+    throw new RangeError(
+      `reconnect.minDelay must not be above maxDelay (${delays.maxDelay}), got ${delays.minDelay}`,
+    )
+  }
+  return {
+    reconnect: {
+      ...delays,
+      maxRetries: count(reconnect.maxRetries, 'reconnect.maxRetries', 10, 0, true),
+      jitter: number(reconnect.jitter, 'reconnect.jitter', 0.1, 0, 1),
+      maxRetryAfter: number(reconnect.maxRetryAfter, 'reconnect.maxRetryAfter', 300_000, 0, longestTimer),
+      stableAfter: number(
+        reconnect.stableAfter,
+        'reconnect.stableAfter',
+        60_000,
+        0,
+        Number.POSITIVE_INFINITY,
+      ),
+      shouldRetry: reconnect.shouldRetry,
+    },
+    tracker: options.tracker ?? new EventTracker({ lastEventId: options.lastEventId }),
+    cursor: options.cursor,
+    resume: oneOf(options.resume, 'resume', ['always', 'with-cursor', 'before-first-event']),
+    isTerminal: options.isTerminal,
+    initialResponse: options.initialResponse,
+    objectMode: flag(options.objectMode, 'objectMode', false),
+    highWaterMark:
+      options.highWaterMark === undefined ? undefined : count(options.highWaterMark, 'highWaterMark', 0, 0),
+    dedupe: flag(options.dedupe, 'dedupe', true),
+    comments: flag(options.comments, 'comments', true),
+    connectTimeout: number(options.connectTimeout, 'connectTimeout', 30_000, 0, longestTimer),
+    idleTimeout: number(options.idleTimeout, 'idleTimeout', 300_000, 0, longestTimer),
+    idleResetOn: oneOf(options.idleResetOn, 'idleResetOn', ['bytes', 'events']),
+    maxEventSize: count(options.maxEventSize, 'maxEventSize', 16 * 1024 * 1024, 1),
+    name: options.name,
+    logger: options.logger,
+    signal: options.signal,
+  }
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
+}
+
+function isLogger(value: object): boolean {
+  return (
+    isObject(value) &&
+    (['debug', 'info', 'warn', 'error'] as const).every(
+      (level) => typeof Reflect.get(value, level) === 'function',
+    )
+  )
+}
+
+function expect(fits: boolean, name: string, what: string, got: unknown): void {
+  if (!fits) throw new TypeError(`${name} must be ${what}, got ${shown(got)}`)
+}
+
+function expectOptional(value: unknown, type: 'function' | 'string', name: string): void {
+  expect(value === undefined || typeof value === type, name, `a ${type}`, value)
+}
+
+function flag(value: boolean | undefined, name: string, byDefault: boolean): boolean {
+  expect(value === undefined || typeof value === 'boolean', name, 'true or false', value)
+  return value ?? byDefault
+}
+
+function oneOf<T extends string>(value: T | undefined, name: string, values: readonly [T, ...T[]]): T {
+  const list = values.map((each) => `'${each}'`).join(' or ')
+  expect(value === undefined || values.includes(value), name, list, value)
+  return value ?? values[0]
+}
+
+function number(
+  value: number | undefined,
+  name: string,
+  byDefault: number,
+  least: number,
+  most: number,
+): number {
+  if (value === undefined) return byDefault
+  expect(typeof value === 'number', name, 'a number', value)
+  if (!(value >= least && value <= most)) {
+    throw new RangeError(`${name} must be a number from ${least} to ${most}, got ${shown(value)}`)
+  }
+  return value
+}
+
+function count(
+  value: number | undefined,
+  name: string,
+  byDefault: number,
+  least: number,
+  orInfinity = false,
+): number {
+  if (value === undefined) return byDefault
+  expect(typeof value === 'number', name, 'a number', value)
+  if (
+    !(Number.isSafeInteger(value) && value >= least) &&
+    !(orInfinity && value === Number.POSITIVE_INFINITY)
+  ) {
+    throw new RangeError(
+      `${name} must be a whole number from ${least}${orInfinity ? ', or Infinity' : ''}, got ${shown(value)}`,
+    )
+  }
+  return value
+}
+
+function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value)
+  return typeof value === 'object' && value !== null ? Object.prototype.toString.call(value) : String(value)
+}

@@ -1,0 +1,85 @@
+import { createParser } from 'eventsource-parser'
+import { BlockCutter } from './blocks.ts'
+import { SseError } from './errors.ts'
+import type { SseEvent } from './event.ts'
+
+/** What a reader finds, in the order of the wire. */
+export interface ReaderCallbacks {
+  /** A block with data, or with an id alone. */
+  onEvent(event: SseEvent): void
+  onComment(text: string): void
+  /** A `retry:` field: digits only; may be as large as Infinity. */
+  onRetry(milliseconds: number): void
+}
+
+/** Reads the events of one connection from its bytes, whatever the chunks they come in. */
+export class EventReader {
+  readonly #maxEventSize: number
+  readonly #cutter: BlockCutter
+  readonly #feed: (text: string) => void
+  readonly #callbacks: ReaderCallbacks
+  /** The id of a block that has ended, until it is known whether the block had data. */
+  #pendingId: string | undefined
+
+  /** @param maxEventSize - The most bytes of one block on the wire. */
+  constructor(maxEventSize: number, callbacks: ReaderCallbacks) {
+    this.#maxEventSize = maxEventSize
+    this.#cutter = new BlockCutter(maxEventSize)
+    this.#callbacks = callbacks
+    const parser = createParser({
+      onId: (id) => {
+        this.#flushId()
+        this.#pendingId = id
+      },
+      onEvent: ({ id, event, data }) => {
+        this.#pendingId = undefined
+        callbacks.onEvent({ id, event, data })
+      },
+      onComment: (text) => {
+        this.#flushId()
+        callbacks.onComment(text)
+      },
+      onRetry: (milliseconds) => {
+        this.#flushId()
+        callbacks.onRetry(milliseconds)
+      },
+    })
+    // The cutter has taken the byte order mark off; behind a blank line the parser does not look for another.
+    parser.feed('\n')
+    this.#feed = (text) => parser.feed(text)
+  }
+
+  /**
+   * @throws {@link SseError} `ERR_SSE_EVENT_TOO_LARGE`, after the events in front of the large one; and whatever a
+   * callback throws. The reader is of no use then.
+   */
+  read(chunk: Buffer): void {
+    const blocks = this.#cutter.cut(chunk)
+    if (blocks !== undefined) {
+      this.#feed(blocks.toString('utf8'))
+      this.#flushId()
+    }
+    if (this.#cutter.tooLarge) {
+      throw new SseError(
+        'ERR_SSE_EVENT_TOO_LARGE',
+        `the upstream sent an event of more than ${this.#maxEventSize} bytes`,
+      )
+    }
+  }
+
+  /**
+   * Says that no byte follows. The block that is not whole is forgotten, but for the `retry:` lines in it, which the
+   * standard obeys as soon as they are read.
+   */
+  end(): void {
+    const rest = this.#cutter.rest()
+    if (rest.length > 0) this.#feed(rest.toString('utf8'))
+  }
+
+  #flushId(): void {
+    const id = this.#pendingId
+    if (id === undefined) return
+    this.#pendingId = undefined
+    this.#callbacks.onEvent({ id })
+  }
+}

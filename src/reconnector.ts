@@ -1,0 +1,249 @@
+import { delayOf, isRetryable, retryLoop, wait } from './backoff.ts'
+import { type Connection, type Drop, dial } from './connection.ts'
+import { type DropReason, type Messages, redactUrl, type StreamMessage } from './diagnostics.ts'
+import { SseError } from './errors.ts'
+import { encodeLastEventId } from './headers.ts'
+import type { CheckedOptions } from './options.ts'
+import type { Upstream, UpstreamFactory } from './upstream.ts'
+
+/** Where a source stands: an attempt is under way, a connection is open, a delay is running, or it is over. */
+export type SourceState = 'connecting' | 'open' | 'waiting' | 'ended'
+
+/** Who reads the connections that a reconnector opens. */
+export interface ConnectionUser {
+  /** Whether anything was passed on yet. */
+  readonly passedOn: boolean
+  /** Whether the live connection has brought a fresh event. */
+  readonly fresh: boolean
+  onOpen(connection: Connection): void
+  onChunk(chunk: unknown, connection: Connection): void
+  /** No chunk of this connection follows. */
+  onEnd(): void
+  announce<K extends Exclude<keyof Messages, 'end'>>(name: K, message: Messages[K]): void
+}
+
+/** Opens connections one after another: attempts, drops, delays, and the decision whether there is a next one. */
+export class Reconnector {
+  /** The upstream's latest `retry:` field, in milliseconds; it is clamped where it is used. */
+  reconnectionTime: number | undefined
+  readonly #factory: UpstreamFactory
+  readonly #options: CheckedOptions
+  readonly #user: ConnectionUser
+  /** Aborted by {@link stop}: ends the attempt or the wait that is under way. */
+  readonly #life = new AbortController()
+  #url: string | undefined
+  #state: SourceState = 'connecting'
+  #connection: Connection | undefined
+  #paused = false
+  /** Retries since the last progress. */
+  #retries = 0
+  /** When the connection opened that has just ended cleanly after progress. */
+  #endedCleanlyFrom: number | undefined
+  #downSince: number | undefined
+  readonly #counts = { attempts: 0, opens: 0, gaps: 0, downtime: 0 }
+  readonly #drops: Record<DropReason, number> = { end: 0, reset: 0, 'idle-timeout': 0 }
+  #lastError: Error | undefined
+
+  constructor(factory: UpstreamFactory, options: CheckedOptions, user: ConnectionUser) {
+    this.#factory = factory
+    this.#options = options
+    this.#user = user
+    this.#url = factory.url
+  }
+
+  get state(): SourceState {
+    return this.#state
+  }
+
+  get stats() {
+    const { downtime, ...counts } = this.#counts
+    const outage = this.#downSince === undefined ? 0 : performance.now() - this.#downSince
+    return { ...counts, drops: { ...this.#drops }, downtime: downtime + outage, lastError: this.#lastError }
+  }
+
+  /** Which stream a message is about. */
+  get about(): StreamMessage {
+    return { stream: this.#user, name: this.#options.name ?? (this.#url && redactUrl(this.#url)) }
+  }
+
+  /** How long the live connection has been open, in milliseconds. */
+  get openFor(): number | undefined {
+    return this.#connection && performance.now() - this.#connection.openedAt
+  }
+
+  /** Stops the upstream, also the one of the next connection, until {@link resume}. */
+  pause(): void {
+    this.#paused = true
+    this.#connection?.pause()
+  }
+
+  resume(): void {
+    this.#paused = false
+    this.#connection?.resume()
+  }
+
+  /** Ends everything that is under way; {@link run} then throws, and nothing is handed on any more. */
+  stop(error: Error | undefined): void {
+    this.#state = 'ended'
+    this.#settleDowntime()
+    this.#life.abort(error)
+    this.#connection?.close(error)
+    this.#connection = undefined
+  }
+
+  /**
+   * Resolves at the stream's end.
+   *
+   * @throws {@link SseError} where going on would be wrong; whatever the caller's own functions throw.
+   */
+  async run(): Promise<void> {
+    try {
+      const { initialResponse } = this.#options
+      let lost: unknown =
+        initialResponse === undefined
+          ? await this.#outage()
+          : await this.#attempt(-1, () => initialResponse).catch((error: unknown) => error)
+      while (lost !== undefined) {
+        await this.#beforeNext(lost, 0)
+        lost = await this.#outage()
+      }
+    } finally {
+      this.#state = 'ended'
+      this.#settleDowntime()
+    }
+  }
+
+  /** Attempts until one is lost after progress (resolves with that error), or the stream is at its end. */
+  #outage(): Promise<SseError | undefined> {
+    return retryLoop((n) => this.#attempt(n, (signal) => this.#call(n, signal)), {
+      attempts: this.#options.reconnect.maxRetries,
+      beforeNext: (error, next) => this.#beforeNext(error, next),
+    })
+  }
+
+  #call(attempt: number, signal: AbortSignal): Upstream | Promise<Upstream> {
+    const { lastEventId, cursor } = this.#options.tracker
+    const header = encodeLastEventId(lastEventId)
+    this.#counts.attempts++
+    return this.#factory({
+      attempt,
+      lastEventId,
+      cursor,
+      headers: {
+        accept: 'text/event-stream',
+        'cache-control': 'no-cache',
+        ...(header !== undefined && { 'last-event-id': header }),
+      },
+      signal,
+      lastError: this.#lastError,
+    })
+  }
+
+  /** One attempt. Resolves with undefined at the stream's end, with the error when it is lost after progress. */
+  async #attempt(
+    n: number,
+    open: (signal: AbortSignal) => Upstream | Promise<Upstream>,
+  ): Promise<SseError | undefined> {
+    const { signal } = this.#life
+    signal.throwIfAborted()
+    this.#state = 'connecting'
+    this.#endedCleanlyFrom = undefined
+    const { connectTimeout, idleTimeout } = this.#options
+    const connection = await dial(open, { connectTimeout, idleTimeout, signal })
+    if (connection === undefined) return undefined
+    if (signal.aborted) connection.close()
+    signal.throwIfAborted()
+    this.#onOpen(connection, n)
+    const drop = await connection.read((chunk) => this.#user.onChunk(chunk, connection))
+    signal.throwIfAborted()
+    this.#connection = undefined
+    // Closed from here: after the terminal event.
+    if (drop === undefined) return undefined
+    this.#user.onEnd()
+    return this.#onDrop(connection, drop)
+  }
+
+  #onOpen(connection: Connection, attempt: number): void {
+    const { tracker, cursor } = this.#options
+    this.#connection = connection
+    this.#state = 'open'
+    this.#url ??= connection.url
+    this.#settleDowntime()
+    if (this.#paused) connection.pause()
+    tracker.opened()
+    this.#user.onOpen(connection)
+    const opens = this.#counts.opens++
+    this.#user.announce('open', { ...this.about, attempt, opens, cursor: tracker.cursor })
+    const sent = cursor ? tracker.cursor : encodeLastEventId(tracker.lastEventId)
+    if (sent === undefined && (this.#user.passedOn || tracker.lastEventId !== '')) {
+      this.#counts.gaps++
+      this.#user.announce('gap', { ...this.about, cursor: tracker.cursor })
+    }
+  }
+
+  #onDrop({ openedAt }: Connection, { reason, error }: Drop): SseError | undefined {
+    const { isTerminal, resume, reconnect, tracker } = this.#options
+    const { passedOn, fresh } = this.#user
+    const duration = performance.now() - openedAt
+    const progress = fresh || duration >= reconnect.stableAfter
+    this.#drops[reason]++
+    this.#lastError = error
+    this.#downSince = performance.now()
+    this.#user.announce('drop', { ...this.about, reason, error, duration, progress })
+    if (
+      passedOn &&
+      resume !== 'always' &&
+      (resume === 'before-first-event' || tracker.cursor === undefined)
+    ) {
+      if (reason === 'end' && !isTerminal) return undefined
+      const why = 'the stream cannot be resumed after its first event'
+      throw new SseError('ERR_SSE_NOT_RESUMABLE', `${why}: ${error.message}`, { cause: error })
+    }
+    if (!progress) throw error
+    this.#retries = 0
+    if (reason === 'end') this.#endedCleanlyFrom = openedAt
+    return error
+  }
+
+  /** Waits until attempt `next` is due; throws when there shall be none. */
+  async #beforeNext(error: unknown, next: number): Promise<void> {
+    const { signal } = this.#life
+    // What is not ours is a fault in the caller's code, which another attempt does not mend.
+    if (signal.aborted || !(error instanceof SseError) || error.code === 'ERR_SSE_NOT_RESUMABLE') throw error
+    const { reconnect } = this.#options
+    this.#lastError = error
+    this.#downSince ??= performance.now()
+    if (!(await this.#shallRetry(error, next))) throw error
+    signal.throwIfAborted()
+    if (next >= reconnect.maxRetries) {
+      const message = `gave up after ${next} attempts without progress: ${error.message}`
+      throw new SseError('ERR_SSE_RETRIES_EXHAUSTED', message, { cause: error })
+    }
+    const openedAt = this.#endedCleanlyFrom
+    const occasion = {
+      retry: this.#retries++,
+      reconnectionTime: this.reconnectionTime,
+      retryAfter: error.retryAfter,
+      sinceOpen: openedAt === undefined ? undefined : performance.now() - openedAt,
+    }
+    const { delay, source } = delayOf(reconnect, occasion, Math.random)
+    this.#state = 'waiting'
+    this.#user.announce('retry', { ...this.about, attempt: next, delay, source, error })
+    await wait(delay, signal)
+  }
+
+  async #shallRetry(error: SseError, attempts: number): Promise<boolean> {
+    const { reconnect, tracker } = this.#options
+    const { passedOn } = this.#user
+    const retryable = isRetryable(error, passedOn)
+    if (!reconnect.shouldRetry) return retryable
+    const { lastEventId, cursor } = tracker
+    return reconnect.shouldRetry(error, { attempts, passedOn, lastEventId, cursor, retryable })
+  }
+
+  #settleDowntime(): void {
+    if (this.#downSince === undefined) return
+    this.#counts.downtime += performance.now() - this.#downSince
+    this.#downSince = undefined
+  }
+}

@@ -1,0 +1,262 @@
+import { addAbortSignal, Readable } from 'node:stream'
+import type { Connection } from './connection.ts'
+import {
+  announce,
+  type DropMessage,
+  type DropReason,
+  type DuplicateMessage,
+  type GapMessage,
+  type Messages,
+  type OpenMessage,
+  type RetryMessage,
+} from './diagnostics.ts'
+import { SseError } from './errors.ts'
+import { type SseEvent, serializeComment, serializeEvent } from './event.ts'
+import { type CheckedOptions, checkSourceOptions, type SourceOptions } from './options.ts'
+import { EventReader } from './reader.ts'
+import { type ConnectionUser, Reconnector, type SourceState } from './reconnector.ts'
+import type { UpstreamFactory } from './upstream.ts'
+
+/** A snapshot of what a source has been through. */
+export interface SourceStats {
+  /** Calls of the factory. */
+  readonly attempts: number
+  /** Connections that were open, an adopted one included. */
+  readonly opens: number
+  /** Connections that were lost, by reason. */
+  readonly drops: Readonly<Record<DropReason, number>>
+  /** Events passed on. */
+  readonly events: number
+  /** Repeated events dropped. */
+  readonly duplicates: number
+  /** Times that a connection opened without a place to resume from. */
+  readonly gaps: number
+  /** Bytes read from upstream bodies, after decoding. */
+  readonly bytes: number
+  /** Milliseconds without an open connection since the first drop or failure, an outage that still goes on included. */
+  readonly downtime: number
+  /** The latest failed attempt or drop. */
+  readonly lastError: Error | undefined
+}
+
+/** The events of a source besides those of every Readable, and the type of its chunks. */
+export interface SourceEventMap<Chunk> {
+  data: [chunk: Chunk]
+  end: []
+  close: []
+  error: [error: Error]
+  pause: []
+  readable: []
+  resume: []
+  /** A connection is open. */
+  open: [message: OpenMessage]
+  /** A connection was lost. */
+  drop: [message: DropMessage]
+  /** The next attempt is due after a delay. */
+  retry: [message: RetryMessage]
+  /** Events may be missing here. */
+  gap: [message: GapMessage]
+  /** A repeated event was dropped. */
+  duplicate: [message: DuplicateMessage]
+  /** A comment of the upstream. */
+  comment: [text: string]
+}
+
+type Listen<Chunk> = <E extends keyof SourceEventMap<Chunk>>(
+  event: E,
+  listener: (...args: SourceEventMap<Chunk>[E]) => void,
+) => ResilientSseSource<Chunk>
+
+/** A Readable that spans many upstream connections. */
+export type ResilientSseSource<Chunk = Buffer | SseEvent> = {
+  readonly on: Listen<Chunk>
+  readonly once: Listen<Chunk>
+  readonly off: Listen<Chunk>
+  readonly state: SourceState
+  /** The last event ID of what was passed on; `''` when there is none. */
+  readonly lastEventId: string
+  readonly stats: SourceStats
+  read(size?: number): Chunk | null
+  [Symbol.asyncIterator](): NodeJS.AsyncIterator<Chunk>
+} & Readable
+
+/**
+ * Makes a Readable that opens an upstream event stream through `factory`, opens it anew whenever it drops, resumes
+ * where it was, and drops what was already passed on. Nothing starts before it is read.
+ *
+ * It yields bytes, or {@link SseEvent}s with `objectMode: true`. It ends after an event that `isTerminal` accepts and
+ * when the upstream answers 204; it fails with an {@link SseError} where going on would be wrong, once what was passed
+ * on before has been read.
+ *
+ * @throws `TypeError` or `RangeError` that names a wrong option.
+ * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html#sse-processing-model | HTML, 9.2.3}
+ */
+export function createResilientSseSource(
+  factory: UpstreamFactory,
+  options: SourceOptions & { readonly objectMode: true },
+): ResilientSseSource<SseEvent>
+export function createResilientSseSource(
+  factory: UpstreamFactory,
+  options?: SourceOptions & { readonly objectMode?: false | undefined },
+): ResilientSseSource<Buffer>
+export function createResilientSseSource(
+  factory: UpstreamFactory,
+  options?: SourceOptions,
+): ResilientSseSource
+export function createResilientSseSource(factory: UpstreamFactory, options: SourceOptions = {}): Readable {
+  if (typeof factory !== 'function') throw new TypeError(`factory must be a function, got ${typeof factory}`)
+  return new Source(factory, checkSourceOptions(options))
+}
+
+class Source extends Readable implements ConnectionUser {
+  readonly #options: CheckedOptions
+  readonly #reconnector: Reconnector
+  #running = false
+  #reader: EventReader | undefined
+  /** Bytes of the chunk that is being read, in byte mode. */
+  #out = ''
+  /** The last event has been passed on. */
+  #terminated = false
+  /** What the source fails with as soon as everything passed on before has been read. */
+  #failure: Error | undefined
+  #passedOn = false
+  #fresh = false
+  readonly #stats = { events: 0, duplicates: 0, bytes: 0 }
+
+  constructor(factory: UpstreamFactory, options: CheckedOptions) {
+    const { objectMode, highWaterMark, signal } = options
+    super({ objectMode, ...(highWaterMark !== undefined && { highWaterMark }) })
+    this.#options = options
+    this.#reconnector = new Reconnector(factory, options, this)
+    if (signal) addAbortSignal(signal, this)
+  }
+
+  get state(): SourceState {
+    return this.#reconnector.state
+  }
+
+  get lastEventId(): string {
+    return this.#options.tracker.lastEventId
+  }
+
+  get stats(): SourceStats {
+    return { ...this.#reconnector.stats, ...this.#stats }
+  }
+
+  get passedOn(): boolean {
+    return this.#passedOn
+  }
+
+  get fresh(): boolean {
+    return this.#fresh
+  }
+
+  override _read(): void {
+    this.#reconnector.resume()
+    if (this.#running) return
+    this.#running = true
+    this.#reconnector.run().then(
+      () => this.push(null),
+      (error: unknown) => this.#fail(error),
+    )
+  }
+
+  /** A failure waits until what was passed on before it has been read: otherwise those events would be lost. */
+  override read(size?: number): unknown {
+    const chunk: unknown = super.read(size)
+    if (this.#failure && this.readableLength === 0) process.nextTick(() => this.destroy(this.#failure))
+    return chunk
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    const { about, openFor } = this.#reconnector
+    this.#reconnector.stop(error ?? undefined)
+    announce('end', { ...about, error: error ?? undefined, duration: openFor }, this.#options.logger)
+    callback(error)
+  }
+
+  onOpen(connection: Connection): void {
+    const { comments, maxEventSize, objectMode } = this.#options
+    this.#fresh = false
+    this.#reader = new EventReader(maxEventSize, {
+      onEvent: (event) => {
+        if (!this.#stopped()) this.#onEvent(event, connection)
+      },
+      onComment: (text) => {
+        if (this.#stopped()) return
+        this.emit('comment', text)
+        if (comments && !objectMode) this.#out += serializeComment(text)
+      },
+      onRetry: (milliseconds) => {
+        this.#reconnector.reconnectionTime = milliseconds
+      },
+    })
+  }
+
+  onChunk(chunk: unknown, connection: Connection): void {
+    const bytes = bytesOf(chunk)
+    this.#stats.bytes += bytes.length
+    if (this.#options.idleResetOn === 'bytes') connection.touch()
+    try {
+      this.#reader?.read(bytes)
+    } finally {
+      if (this.#out !== '' && !this.destroyed) this.#pass(Buffer.from(this.#out))
+      this.#out = ''
+    }
+    if (this.#terminated) connection.close()
+  }
+
+  onEnd(): void {
+    this.#reader?.end()
+    this.#reader = undefined
+  }
+
+  announce<K extends Exclude<keyof Messages, 'end'>>(name: K, message: Messages[K]): void {
+    announce(name, message, this.#options.logger)
+    this.emit(name, message)
+  }
+
+  #onEvent(event: SseEvent, connection: Connection): void {
+    const { tracker, dedupe, isTerminal, idleResetOn, cursor, objectMode } = this.#options
+    if (idleResetOn === 'events') connection.touch()
+    // A block with an id alone is no event: nobody's function is asked about it, and it is no progress.
+    const dispatched = event.data !== undefined
+    if (dispatched && isTerminal?.(event)) this.#terminated = true
+    const fresh = dedupe ? tracker.accept(event) : !tracker.isDuplicate(event)
+    if (fresh) {
+      tracker.advance(event, dispatched ? cursor?.(event) : undefined)
+      if (dispatched) this.#fresh = true
+    } else if (dedupe) {
+      this.#stats.duplicates++
+      this.announce('duplicate', { ...this.#reconnector.about, event })
+      return
+    }
+    if (dispatched) this.#stats.events++
+    this.#passedOn = true
+    if (objectMode) this.#pass({ ...event, lastEventId: tracker.lastEventId })
+    else this.#out += serializeEvent(event)
+  }
+
+  #pass(chunk: Buffer | SseEvent): void {
+    if (!this.push(chunk)) this.#reconnector.pause()
+  }
+
+  /** Nothing is passed on any more, not even the rest of a chunk. */
+  #stopped(): boolean {
+    return this.#terminated || this.destroyed
+  }
+
+  #fail(cause: unknown): void {
+    if (this.destroyed) return
+    const error = cause instanceof Error ? cause : new Error(String(cause), { cause })
+    if (error instanceof SseError && this.readableLength > 0) this.#failure = error
+    else this.destroy(error)
+  }
+}
+
+function bytesOf(chunk: unknown): Buffer {
+  if (Buffer.isBuffer(chunk)) return chunk
+  if (typeof chunk === 'string') return Buffer.from(chunk)
+  if (chunk instanceof Uint8Array) return Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+  throw new TypeError(`an upstream must yield bytes or strings, got ${typeof chunk}`)
+}

@@ -1,0 +1,201 @@
+import type { SseEvent } from './event.ts'
+import { isWireId } from './headers.ts'
+
+/**
+ * What makes two events the same one: id, type and data alike; the id alone (for upstreams that render an event
+ * anew each time they send it); or a key of the caller's (`undefined`: never a duplicate).
+ */
+export type EventIdentity = 'id+data' | 'id' | ((event: SseEvent) => string | undefined)
+
+/** Options of an {@link EventTracker}. */
+export interface EventTrackerOptions {
+  /** How many of the latest events a repeat is looked for in; a whole number from 1. Default 1000. */
+  readonly windowSize?: number | undefined
+  /** Where the stream is to start: the last event ID that its reader has. Default: none. */
+  readonly lastEventId?: string | undefined
+  /** What makes two events the same one. Default `'id+data'`. */
+  readonly identity?: EventIdentity | undefined
+}
+
+const initialCapacity = 32
+
+/**
+ * Remembers what was passed on: the last event ID, the cursor, and a fingerprint of each of the latest events.
+ *
+ * It belongs to one stream of events, and to those who may see all of it: two clients share one only if each may see
+ * what the other sees.
+ */
+export class EventTracker {
+  readonly #windowSize: number
+  readonly #identity: EventIdentity
+  #lastEventId: string
+  #cursor: string | undefined
+  #duplicates = 0
+  /** A ring: the fingerprint of the n-th remembered event stands at n modulo the capacity. */
+  #ring = new Float64Array(initialCapacity)
+  #remembered = 0
+  /** Fingerprint → number of its latest event in the window; there only while look-ups are needed. */
+  #index: Map<number, number> | undefined = new Map()
+  /** From this number on the window holds only what the live connection brought. */
+  #turnedOverAt = Number.POSITIVE_INFINITY
+
+  /** @throws `TypeError` or `RangeError` that names a wrong option. */
+  constructor(options: EventTrackerOptions = {}) {
+    const { windowSize = 1000, lastEventId = '', identity = 'id+data' } = options
+    if (!Number.isInteger(windowSize) || windowSize < 1) {
+      throw new RangeError(`windowSize must be a whole number from 1, got ${String(windowSize)}`)
+    }
+    if (typeof lastEventId !== 'string') {
+      throw new TypeError(`lastEventId must be a string, got ${typeof lastEventId}`)
+    }
+    if (!isWireId(lastEventId)) throw new RangeError('lastEventId must not hold CR, LF or NUL')
+    if (identity !== 'id+data' && identity !== 'id' && typeof identity !== 'function') {
+      throw new TypeError(`identity must be 'id+data', 'id' or a function, got ${String(identity)}`)
+    }
+    this.#windowSize = windowSize
+    this.#identity = identity
+    this.#lastEventId = lastEventId
+  }
+
+  /** The last event ID of what was passed on; `''` when there is none. */
+  get lastEventId(): string {
+    return this.#lastEventId
+  }
+
+  /** Where to resume: what {@link advance} was last given, or else the last event ID; `undefined` when unknown. */
+  get cursor(): string | undefined {
+    return this.#cursor ?? (this.#lastEventId === '' ? undefined : this.#lastEventId)
+  }
+
+  /** How many events {@link accept} took for duplicates. */
+  get duplicates(): number {
+    return this.#duplicates
+  }
+
+  /**
+   * Says that a new connection is open. From now on repeats are looked for until the window has turned over, and
+   * then no more until the next call; a tracker that is never told looks always.
+   */
+  opened(): void {
+    if (this.#remembered === 0) {
+      this.#turnedOverAt = 0
+    } else {
+      this.#turnedOverAt = this.#remembered + this.#windowSize
+      this.#index ??= this.#indexWindow()
+    }
+  }
+
+  /** Whether an event was passed on before, within the window. Remembers nothing. */
+  isDuplicate(event: SseEvent): boolean {
+    if (!this.#looksUp()) return false
+    const key = this.#keyOf(event)
+    return key !== undefined && this.#has(key)
+  }
+
+  /** Whether an event is fresh; it is remembered then, and counted as a duplicate otherwise. */
+  accept(event: SseEvent): boolean {
+    const key = this.#keyOf(event)
+    if (key === undefined) return true
+    if (this.#looksUp()) {
+      if (this.#has(key)) {
+        this.#duplicates++
+        return false
+      }
+    } else {
+      this.#index = undefined
+    }
+    this.#remember(key)
+    return true
+  }
+
+  /**
+   * Moves the last event ID to that of a block that has ended: an event without an id inherits, an empty one clears.
+   *
+   * @param cursor - Where to resume after this event, if not from its last event ID; absent leaves the cursor.
+   * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html#dispatchMessage | HTML, 9.2.6}
+   */
+  advance(event: SseEvent, cursor?: string): void {
+    if (event.id !== undefined) this.#lastEventId = detached(event.id)
+    if (cursor !== undefined) this.#cursor = detached(cursor)
+  }
+
+  #looksUp(): boolean {
+    return this.#remembered < this.#turnedOverAt
+  }
+
+  #has(key: number): boolean {
+    return this.#index?.has(key) === true
+  }
+
+  #keyOf(event: SseEvent): number | undefined {
+    const { id, event: type = '', data } = event
+    const identity = this.#identity
+    if (typeof identity === 'function' && data !== undefined) {
+      const key = identity(event)
+      return key === undefined ? undefined : fingerprint(key, '', '')
+    }
+    // Without an id of its own nothing tells an event from another one that looks alike.
+    if (id === undefined || id === '') return undefined
+    // A block with an id alone is not the event of that id; no type holds a line end.
+    if (data === undefined) return fingerprint(id, '\n', '')
+    return identity === 'id' ? fingerprint(id, '', '') : fingerprint(id, type === '' ? 'message' : type, data)
+  }
+
+  #remember(key: number): void {
+    if (this.#remembered === this.#ring.length && this.#ring.length < this.#windowSize) this.#grow()
+    const slot = this.#remembered % this.#ring.length
+    if (this.#index) {
+      const evicted = this.#remembered - this.#windowSize
+      if (evicted >= 0) {
+        const old = this.#ring[evicted % this.#ring.length]
+        if (old !== undefined && this.#index.get(old) === evicted) this.#index.delete(old)
+      }
+      this.#index.set(key, this.#remembered)
+    }
+    this.#ring[slot] = key
+    this.#remembered++
+  }
+
+  /** Nothing was overwritten before the ring is at its full size, so its order is that of the numbers. */
+  #grow(): void {
+    const grown = new Float64Array(Math.min(this.#windowSize, this.#ring.length * 2))
+    grown.set(this.#ring)
+    this.#ring = grown
+  }
+
+  #indexWindow(): Map<number, number> {
+    const index = new Map<number, number>()
+    for (let n = Math.max(0, this.#remembered - this.#windowSize); n < this.#remembered; n++) {
+      const key = this.#ring[n % this.#ring.length]
+      if (key !== undefined) index.set(key, n)
+    }
+    return index
+  }
+}
+
+/**
+ * A 53-bit hash as a number: two multiplicative 32-bit hashes, each part of the key closed with a separator that
+ * no code unit is equal to.
+ */
+function fingerprint(id: string, type: string, data: string): number {
+  let a = 0x9e3779b9
+  let b = 0x85ebca6b
+  for (const part of [id, type, data]) {
+    for (let i = 0; i < part.length; i++) {
+      const unit = part.charCodeAt(i)
+      a = Math.imul(a ^ unit, 0x85ebca77)
+      b = Math.imul(b ^ unit, 0xc2b2ae3d)
+    }
+    a = Math.imul(a ^ 0x10000, 0x85ebca77)
+    b = Math.imul(b ^ 0x10000, 0xc2b2ae3d)
+  }
+  a = Math.imul(a ^ (a >>> 16), 0x85ebca6b) ^ Math.imul(b ^ (b >>> 13), 0xc2b2ae35)
+  b = Math.imul(b ^ (b >>> 16), 0x85ebca6b) ^ Math.imul(a ^ (a >>> 13), 0xc2b2ae35)
+  return (b >>> 0) * 0x200000 + (a >>> 11)
+}
+
+/** A copy: an id cut out of a chunk would keep the whole chunk alive for as long as it is the last one. */
+function detached(id: string): string {
+  // Below 13 code units V8 copies anyway.
+  return id.length < 13 ? id : ` ${id}`.slice(1)
+}

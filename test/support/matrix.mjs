@@ -1,0 +1,23 @@
+// What `npm run test:matrix` does: the same tests on each supported line of Node, from npm's builds of it.
+import { spawnSync } from 'node:child_process'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { withCounts } from './counts.mjs'
+
+const manifest = createRequire(import.meta.url).resolve('mocha/package.json')
+const mocha = join(dirname(manifest), 'bin', 'mocha.js')
+const lines = process.argv.length > 2 ? process.argv.slice(2) : ['22', '24', '26']
+
+for (const line of lines) {
+  const build = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}@${line}`
+  console.log(`\n# Node ${line} (${build})`)
+  const passed = withCounts(
+    (env) =>
+      spawnSync(
+        'npm',
+        ['exec', '--yes', `--package=${build}`, '--', 'node', mocha, '--reporter-option', 'verbose=false'],
+        { stdio: 'inherit', env, shell: process.platform === 'win32' },
+      ).status ?? 1,
+  )
+  if (!passed) process.exit(1)
+}
