@@ -29,14 +29,14 @@ export interface DialOptions {
 }
 
 /**
- * One attempt: calls `open` and checks what it gives.
+ * One attempt: takes the upstream, or calls the function that opens it, and checks what it says.
  *
  * @returns The connection, or undefined when the upstream says that there is no more (204).
  * @throws {@link SseError} `ERR_SSE_CONNECT`, `ERR_SSE_CONNECT_TIMEOUT`, `ERR_SSE_STATUS`, `ERR_SSE_CONTENT_TYPE`;
  * `TypeError` when it gives something that is no upstream; the signal's reason when that is aborted.
  */
 export async function dial(
-  open: (signal: AbortSignal) => Upstream | Promise<Upstream>,
+  target: OpenedUpstream | ((signal: AbortSignal) => Upstream | Promise<Upstream>),
   options: DialOptions,
 ): Promise<Connection | undefined> {
   const controller = new AbortController()
@@ -44,7 +44,10 @@ export async function dial(
   options.signal.addEventListener('abort', stop, { once: true })
   const release = () => options.signal.removeEventListener('abort', stop)
   try {
-    const upstream = openUpstream(await answerOf(open, options.connectTimeout, controller))
+    const upstream =
+      typeof target === 'function'
+        ? openUpstream(await answerOf(target, options.connectTimeout, controller))
+        : target
     if (!isOpen(upstream)) {
       release()
       discardBody(upstream.body)
@@ -164,6 +167,7 @@ export class Connection {
    */
   read(onChunk: (chunk: unknown) => void): Promise<Drop | undefined> {
     const body = this.#body
+    if (this.#closed) return Promise.resolve(undefined)
     return new Promise((resolve, reject) => {
       this.#settle = (error, drop) => (error && !drop ? reject(error) : resolve(drop))
       const onEnd = () => this.#drop('end', new SseError('ERR_SSE_DROPPED', 'the upstream ended the stream'))

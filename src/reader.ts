@@ -32,7 +32,9 @@ export class EventReader {
         this.#pendingId = id
       },
       onEvent: ({ id, event, data }) => {
-        this.#pendingId = undefined
+        // An event with an id has just announced it; without one, the id is that of a block before.
+        if (id === undefined) this.#flushId()
+        else this.#pendingId = undefined
         callbacks.onEvent({ id, event, data })
       },
       onComment: (text) => {

@@ -4,7 +4,13 @@ import { type DropReason, type Messages, redactUrl, type StreamMessage } from '.
 import { SseError } from './errors.ts'
 import { encodeLastEventId } from './headers.ts'
 import type { CheckedOptions } from './options.ts'
-import type { Upstream, UpstreamFactory } from './upstream.ts'
+import {
+  discardBody,
+  type OpenedUpstream,
+  openUpstream,
+  type Upstream,
+  type UpstreamFactory,
+} from './upstream.ts'
 
 /** Where a source stands: an attempt is under way, a connection is open, a delay is running, or it is over. */
 export type SourceState = 'connecting' | 'open' | 'waiting' | 'ended'
@@ -29,6 +35,7 @@ export class Reconnector {
   readonly #factory: UpstreamFactory
   readonly #options: CheckedOptions
   readonly #user: ConnectionUser
+  readonly #initialResponse: OpenedUpstream | undefined
   /** Aborted by {@link stop}: ends the attempt or the wait that is under way. */
   readonly #life = new AbortController()
   #url: string | undefined
@@ -49,6 +56,12 @@ export class Reconnector {
     this.#options = options
     this.#user = user
     this.#url = factory.url
+    if (options.initialResponse === undefined) return
+    this.#initialResponse = openUpstream(options.initialResponse, 'initialResponse must be')
+    const { body } = this.#initialResponse
+    // It may flow, or fail, before the source is read for the first time.
+    body.on('error', () => {})
+    body.pause()
   }
 
   get state(): SourceState {
@@ -89,6 +102,7 @@ export class Reconnector {
     this.#life.abort(error)
     this.#connection?.close(error)
     this.#connection = undefined
+    if (this.#initialResponse) discardBody(this.#initialResponse.body)
   }
 
   /**
@@ -98,11 +112,11 @@ export class Reconnector {
    */
   async run(): Promise<void> {
     try {
-      const { initialResponse } = this.#options
+      const initialResponse = this.#initialResponse
       let lost: unknown =
         initialResponse === undefined
           ? await this.#outage()
-          : await this.#attempt(-1, () => initialResponse).catch((error: unknown) => error)
+          : await this.#attempt(-1, initialResponse).catch((error: unknown) => error)
       while (lost !== undefined) {
         await this.#beforeNext(lost, 0)
         lost = await this.#outage()
@@ -140,16 +154,13 @@ export class Reconnector {
   }
 
   /** One attempt. Resolves with undefined at the stream's end, with the error when it is lost after progress. */
-  async #attempt(
-    n: number,
-    open: (signal: AbortSignal) => Upstream | Promise<Upstream>,
-  ): Promise<SseError | undefined> {
+  async #attempt(n: number, target: Parameters<typeof dial>[0]): Promise<SseError | undefined> {
     const { signal } = this.#life
     signal.throwIfAborted()
     this.#state = 'connecting'
     this.#endedCleanlyFrom = undefined
     const { connectTimeout, idleTimeout } = this.#options
-    const connection = await dial(open, { connectTimeout, idleTimeout, signal })
+    const connection = await dial(target, { connectTimeout, idleTimeout, signal })
     if (connection === undefined) return undefined
     if (signal.aborted) connection.close()
     signal.throwIfAborted()

@@ -163,6 +163,8 @@ class Source extends Readable implements ConnectionUser {
 
   /** A failure waits until what was passed on before it has been read: otherwise those events would be lost. */
   override read(size?: number): unknown {
+    // Node would still hand out what is buffered.
+    if (this.destroyed) return null
     const chunk: unknown = super.read(size)
     if (this.#failure && this.readableLength === 0) process.nextTick(() => this.destroy(this.#failure))
     return chunk

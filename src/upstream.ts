@@ -73,9 +73,12 @@ export interface OpenedUpstream {
   readonly url: string | undefined
 }
 
-/** @throws `TypeError` for what is no upstream. */
-export function openUpstream(upstream: Upstream): OpenedUpstream {
-  if (typeof upstream !== 'object' || upstream === null) throw notAnUpstream(upstream)
+/**
+ * @param who - What the error's message says of where it came from.
+ * @throws `TypeError` for what is no upstream.
+ */
+export function openUpstream(upstream: Upstream, who = 'the factory must return'): OpenedUpstream {
+  if (typeof upstream !== 'object' || upstream === null) throw notAnUpstream(upstream, who)
   if ('status' in upstream && 'headers' in upstream && typeof upstream.headers.get === 'function') {
     const headers: Record<string, string> = {}
     upstream.headers.forEach((value, name) => {
@@ -99,7 +102,7 @@ export function openUpstream(upstream: Upstream): OpenedUpstream {
       url: ('url' in upstream && upstream.url) || undefined,
     }
   }
-  if (!isByteStream(upstream)) throw notAnUpstream(upstream)
+  if (!isByteStream(upstream)) throw notAnUpstream(upstream, who)
   return { statusCode: undefined, headers: {}, body: readableOf(upstream), encodings: [], url: undefined }
 }
 
@@ -165,10 +168,8 @@ function isReadable(value: object): value is Readable {
   return value instanceof Readable || ('pipe' in value && 'on' in value && 'destroy' in value)
 }
 
-function notAnUpstream(value: unknown): TypeError {
+function notAnUpstream(value: unknown, who: string): TypeError {
   const what =
     value === null ? 'null' : typeof value === 'object' ? Object.prototype.toString.call(value) : typeof value
-  return new TypeError(
-    `the factory must return a Response, a node:http or undici response, or a byte stream, got ${what}`,
-  )
+  return new TypeError(`${who} a Response, a node:http or undici response, or a byte stream, got ${what}`)
 }

@@ -1,0 +1,132 @@
+import { getEventListeners } from 'node:events'
+import { PassThrough } from 'node:stream'
+import { expect } from 'chai'
+import { dial } from '../src/connection.ts'
+import { until } from './support/until.ts'
+
+const timeouts = { connectTimeout: 0, idleTimeout: 0 }
+
+/** A body, and a connection that reads it. */
+async function open(signal = new AbortController().signal) {
+  const body = new PassThrough()
+  let attemptSignal: AbortSignal | undefined
+  const connection = await dial(
+    (given) => {
+      attemptSignal = given
+      return body
+    },
+    { ...timeouts, signal },
+  )
+  if (!connection || !attemptSignal) throw new Error('not open')
+  return { body, connection, attemptSignal }
+}
+
+describe('a connection', () => {
+  for (const [end, reason, aborted] of [
+    ['end', 'end', false],
+    ['destroy', 'reset', true],
+    ['error', 'reset', true],
+  ] as const) {
+    it(`settles once for ${end}, and ${aborted ? 'aborts' : 'does not abort'} the factory's signal`, async () => {
+      const { body, connection, attemptSignal } = await open()
+      const drop = connection.read(() => {})
+      if (end === 'end') body.end('x')
+      else if (end === 'destroy') body.destroy()
+      else body.destroy(new Error('broken'))
+      expect((await drop)?.reason).to.equal(reason)
+      expect(attemptSignal.aborted).to.equal(aborted)
+      expect(body.destroyed).to.equal(true)
+    })
+  }
+
+  it('hands on no chunk after it was closed, and settles without a drop', async () => {
+    const { body, connection, attemptSignal } = await open()
+    const chunks: unknown[] = []
+    const drop = connection.read((chunk) => {
+      chunks.push(chunk)
+      connection.close()
+    })
+    body.write('a')
+    body.write('b')
+    expect(await drop).to.equal(undefined)
+    expect(chunks.map(String)).to.deep.equal(['a'])
+    expect(attemptSignal.aborted).to.equal(true)
+  })
+
+  it('that is closed before it is read is not read', async () => {
+    const { connection, body } = await open()
+    connection.close()
+    expect(await connection.read(() => {})).to.equal(undefined)
+    expect(body.listenerCount('data')).to.equal(0)
+  })
+
+  it('fails with what its reader throws', async () => {
+    const { body, connection } = await open()
+    const own = new Error('own')
+    const drop = connection.read(() => {
+      throw own
+    })
+    body.write('a')
+    expect(await drop.catch((error: unknown) => error)).to.equal(own)
+    expect(body.destroyed).to.equal(true)
+  })
+
+  it('survives what a body emits late', async () => {
+    const { body, connection } = await open()
+    const drop = connection.read(() => {})
+    body.end()
+    await drop
+    body.emit('error', new Error('late'))
+    body.emit('aborted')
+    body.emit('close')
+  })
+
+  it('leaves no listener on a signal that lives longer, whatever the outcome', async () => {
+    const { signal } = new AbortController()
+    const { body, connection } = await open(signal)
+    expect(getEventListeners(signal, 'abort')).to.have.length(1)
+    const drop = connection.read(() => {})
+    body.end()
+    await drop
+    expect(getEventListeners(signal, 'abort')).to.have.length(0)
+    const failed = dial(
+      () => {
+        throw new Error('no')
+      },
+      { ...timeouts, signal },
+    )
+    expect(await failed.catch(({ code }) => code)).to.equal('ERR_SSE_CONNECT')
+    await dial(() => new Response(null, { status: 204 }), { ...timeouts, signal })
+    expect(getEventListeners(signal, 'abort')).to.have.length(0)
+  })
+
+  it('aborts what is dialling with the reason of the signal, and discards what comes after', async () => {
+    const controller = new AbortController()
+    const late = new PassThrough()
+    let settle = (_: PassThrough) => {}
+    const attempt = dial(
+      () =>
+        new Promise<PassThrough>((resolve) => {
+          settle = resolve
+        }),
+      { ...timeouts, signal: controller.signal },
+    )
+    await Promise.resolve()
+    const own = new Error('own')
+    controller.abort(own)
+    expect(await attempt.catch((error: unknown) => error)).to.equal(own)
+    settle(late)
+    await until(
+      () => late.destroyed,
+      () => 'the late body is destroyed',
+    )
+  })
+
+  it('has no limits at 0', async () => {
+    const { body, connection } = await open()
+    const drop = connection.read(() => {})
+    expect(process.getActiveResourcesInfo().filter((type) => type === 'Timeout').length).to.be.at.most(1)
+    body.end()
+    await drop
+  })
+})

@@ -1,0 +1,109 @@
+import http from 'node:http'
+import { expect } from 'chai'
+import { createResilientSseSource, httpUpstream } from '../src/index.ts'
+import { dataOf, drain, fast, lastIs, next, wire } from './support/events.ts'
+import { mockUpstream } from './support/mock.ts'
+import { ends, resets, serve, serveInTurn, stays } from './support/server.ts'
+import { until } from './support/until.ts'
+
+const options = { objectMode: true, reconnect: fast, isTerminal: lastIs('end') } as const
+
+describe('httpUpstream', () => {
+  it("sends the context's headers, and the caller's in front of them", async () => {
+    await using server = await serve(ends(wire(1, 'end')))
+    const headers = { Accept: 'text/event-stream, */*', 'X-Key': 'k' }
+    await drain(
+      createResilientSseSource(httpUpstream(server.url, { headers }), { ...options, lastEventId: '7' }),
+    )
+    expect(server.requests[0]?.headers).to.include({
+      accept: 'text/event-stream, */*',
+      'cache-control': 'no-cache',
+      'x-key': 'k',
+      'last-event-id': '7',
+    })
+  })
+
+  it("uses the caller's last-event-id only until there is a newer one", async () => {
+    await using server = await serveInTurn(resets(wire(8)), ends(wire(9, 'end')))
+    const headers = { 'Last-Event-ID': '7' }
+    await drain(createResilientSseSource(httpUpstream(server.url, { headers }), options))
+    expect(server.requests.map((request) => request.headers['last-event-id'])).to.deep.equal(['7', '8'])
+  })
+
+  it('sends the body with each attempt', async () => {
+    const bodies: string[] = []
+    await using server = await serve(async (request, response) => {
+      let body = ''
+      for await (const chunk of request) body += chunk
+      bodies.push(`${request.method} ${body}`)
+      ;(bodies.length === 1 ? resets(wire(1)) : ends(wire(2, 'end')))(request, response)
+    })
+    await drain(
+      createResilientSseSource(httpUpstream(server.url, { method: 'POST', body: '{"q":1}' }), options),
+    )
+    expect(bodies).to.deep.equal(['POST {"q":1}', 'POST {"q":1}'])
+  })
+
+  it('reuses a connection after a clean end', async () => {
+    const ports = new Set<number | undefined>()
+    await using server = await serveInTurn(ends(wire(1)), ends(wire(2)), ends(wire(3, 'end')))
+    server.server.on('request', ({ socket }) => ports.add(socket.remotePort))
+    await drain(createResilientSseSource(httpUpstream(server.url), options))
+    expect(server.requests).to.have.length(3)
+    expect(ports.size).to.equal(1)
+  })
+
+  it('speaks https to https: URLs', async () => {
+    using upstream = mockUpstream('https://upstream.test')
+    upstream.get('/events').reply(200, wire(1, 'end'), { 'content-type': 'text/event-stream' })
+    expect(
+      await dataOf(createResilientSseSource(httpUpstream('https://upstream.test/events'), options)),
+    ).to.deep.equal(['end'])
+  })
+
+  it('gives its URL to the logs, redacted', async () => {
+    await using server = await serve(stays(wire(1, 'end')))
+    const url = new URL(server.url)
+    url.username = 'user'
+    url.password = 'secret'
+    url.search = '?token=secret'
+    const source = createResilientSseSource(httpUpstream(url), options)
+    const open = next(source, 'open')
+    await drain(source)
+    expect((await open).name).to.equal(`http://127.0.0.1:${server.port}/events?token=*`)
+    expect(server.requests[0]?.headers.authorization).to.equal(`Basic ${btoa('user:secret')}`)
+  })
+
+  it("uses the caller's agent", async () => {
+    await using server = await serve(ends(wire(1, 'end')))
+    let used = false
+    const agent = new http.Agent()
+    const create = agent.createConnection.bind(agent)
+    agent.createConnection = (...args: Parameters<typeof create>) => {
+      used = true
+      return create(...args)
+    }
+    await drain(createResilientSseSource(httpUpstream(server.url, { agent }), options))
+    expect(used).to.equal(true)
+  })
+
+  it('refuses other URLs', () => {
+    expect(() => httpUpstream('ftp://upstream.test/')).to.throw(TypeError, 'ftp:')
+    expect(() => httpUpstream('nonsense')).to.throw(TypeError, 'Invalid URL')
+  })
+
+  it('leaves no socket behind when it is aborted while the answer is on its way', async () => {
+    await using server = await serve(() => {})
+    const source = createResilientSseSource(httpUpstream(server.url), options)
+    source.resume()
+    await until(
+      () => server.requests.length === 1,
+      () => 'a request',
+    )
+    source.destroy()
+    await until(
+      () => server.sockets.size === 0,
+      () => 'the socket closes',
+    )
+  })
+})

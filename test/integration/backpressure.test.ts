@@ -1,0 +1,202 @@
+import type http from 'node:http'
+import type { Socket } from 'node:net'
+import { Writable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect } from 'chai'
+import {
+  createResilientSseSource,
+  httpUpstream,
+  type SseEvent,
+  type UpstreamFactory,
+} from '../../src/index.ts'
+import { drain, fast, next } from '../support/events.ts'
+import { serve, stream } from '../support/server.ts'
+import { until } from '../support/until.ts'
+
+const event = `data: ${'x'.repeat(1000)}\n\n`
+
+/** Writes events for as long as somebody takes them. */
+function flood(response: http.ServerResponse): void {
+  stream(response)
+  const write = () => {
+    while (!response.destroyed && response.write(event));
+  }
+  response.on('drain', write)
+  write()
+}
+
+/** The bytes that a socket has sent, once they have stopped growing. */
+async function settled(socket: Socket | undefined): Promise<number> {
+  let written = -1
+  while (socket && socket.bytesWritten !== written) {
+    written = socket.bytesWritten
+    // There is no event for "nothing more happens".
+    await sleep(50)
+  }
+  return written
+}
+
+/** More than all buffers between two loopback sockets and in the streams hold, less than an unbounded flood sends. */
+const bound = 16 * 1024 * 1024
+
+describe('backpressure', () => {
+  const clients: Record<string, (url: string) => UpstreamFactory> = {
+    'node:http': httpUpstream,
+    fetch: (url) => (context) => fetch(url, context),
+  }
+  for (const [client, open] of Object.entries(clients)) {
+    for (const objectMode of [false, true]) {
+      it(`stops an upstream read through ${client} when nobody reads ${objectMode ? 'events' : 'bytes'}`, async () => {
+        await using server = await serve((_, response) => flood(response))
+        const source = objectMode
+          ? createResilientSseSource(open(server.url), { objectMode: true })
+          : createResilientSseSource(open(server.url))
+        source.read(0)
+        await until(
+          () => source.readableLength > 0,
+          () => 'something to read',
+        )
+        expect(await settled(server.requests[0]?.socket)).to.be.below(bound)
+        expect(source.readableLength).to.be.below(objectMode ? 1000 : 1024 * 1024)
+        source.destroy()
+      })
+    }
+  }
+
+  it('holds after a reconnect as well', async () => {
+    await using server = await serve((request, response) => {
+      if (server.requests.length > 1) flood(response)
+      else stream(response).write(event.repeat(100), () => request.socket.resetAndDestroy())
+    })
+    // Nobody reads: the first connection fills the buffer, drops, and the second one must not be read.
+    const source = createResilientSseSource(httpUpstream(server.url), {
+      reconnect: fast,
+      highWaterMark: 1000,
+    })
+    source.read(0)
+    await until(
+      () => source.stats.opens === 2,
+      () => 'a second connection',
+    )
+    const { bytes } = source.stats
+    expect(await settled(server.requests[1]?.socket)).to.be.below(bound)
+    expect(source.stats.bytes).to.equal(bytes)
+    // And it goes on when somebody does.
+    source.resume()
+    await until(
+      () => source.stats.bytes > bytes + 10 * event.length,
+      () => 'the flood goes on',
+    )
+    source.destroy()
+  })
+
+  it('of a slow writer is handed on, and nothing is lost', async () => {
+    const count = 2000
+    await using server = await serve((_, response) => {
+      stream(response)
+      for (let n = 1; n <= count; n++) response.write(`id: ${n}\n${event}`)
+      response.end()
+    })
+    let received = ''
+    const slow = new Writable({
+      highWaterMark: 100,
+      write(chunk, _, callback) {
+        received += chunk
+        setImmediate(callback)
+      },
+    })
+    const source = createResilientSseSource(httpUpstream(server.url), {
+      isTerminal: (last) => last.id === String(count),
+    })
+    await pipeline(source, slow)
+    expect(received.match(/^id: \d+$/gm)).to.deep.equal(
+      Array.from({ length: count }, (_, i) => `id: ${i + 1}`),
+    )
+  })
+
+  it('does not count as silence of the upstream', async () => {
+    await using server = await serve((_, response) => flood(response))
+    const source = createResilientSseSource(httpUpstream(server.url), { idleTimeout: 30 })
+    source.read(0)
+    await until(
+      () => source.readableLength > 0,
+      () => 'something to read',
+    )
+    await sleep(100)
+    expect(source.stats.drops['idle-timeout']).to.equal(0)
+    expect(source.state).to.equal('open')
+    source.destroy()
+  })
+
+  it('looks for silence again when reading goes on', async () => {
+    await using server = await serve((_, response) => void stream(response, event.repeat(50)))
+    const source = createResilientSseSource(httpUpstream(server.url), { idleTimeout: 40, highWaterMark: 100 })
+    source.read(0)
+    await until(
+      () => source.readableLength > 0,
+      () => 'something to read',
+    )
+    await sleep(80)
+    expect(source.stats.drops['idle-timeout']).to.equal(0)
+    source.resume()
+    expect(await next(source, 'drop')).to.include({ reason: 'idle-timeout' })
+    source.destroy()
+  })
+
+  it('lets a failure wait until the events in front of it have been read', async () => {
+    await using server = await serve((_, response) => {
+      if (server.requests.length > 1) response.writeHead(404).end()
+      else stream(response, 'id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\ndata: c\n\n').end()
+    })
+    const source = createResilientSseSource(httpUpstream(server.url), { objectMode: true, reconnect: fast })
+    source.read(0)
+    await until(
+      () => source.state === 'ended',
+      () => 'the failure',
+    )
+    expect(source.destroyed).to.equal(false)
+    const { chunks, error } = await drain(source)
+    expect(chunks.map(({ data }: SseEvent) => data)).to.deep.equal(['a', 'b', 'c'])
+    expect(error).to.include({ code: 'ERR_SSE_STATUS' })
+  })
+})
+
+describe('limits', () => {
+  const endless: Record<string, () => string> = {
+    'an endless line': () => 'x'.repeat(10_000),
+    'an endless event': () => 'data: x\n'.repeat(1000),
+    'an endless event of empty lines': () => 'data\n'.repeat(1000),
+    'an endless comment': () => 'x'.repeat(10_000),
+  }
+  for (const [name, more] of Object.entries(endless)) {
+    it(`${name} fails with ERR_SSE_EVENT_TOO_LARGE, at a bounded cost`, async () => {
+      await using server = await serve((_, response) => {
+        stream(response, name === 'an endless comment' ? ': ' : 'data: ')
+        const write = () => {
+          while (!response.destroyed && response.write(more()));
+        }
+        response.on('drain', write)
+        response.on('error', () => {})
+        write()
+      })
+      const limit = 1024 * 1024
+      const source = createResilientSseSource(httpUpstream(server.url), { maxEventSize: limit })
+      const { error } = await drain(source)
+      expect(error).to.include({ code: 'ERR_SSE_EVENT_TOO_LARGE' })
+      expect(source.stats.bytes).to.be.within(limit, limit * 2)
+      expect(server.requests).to.have.length(1)
+    })
+  }
+
+  it('a megabyte line below the limit passes', async () => {
+    const data = 'é'.repeat(500_000)
+    await using server = await serve((_, response) => void stream(response, `data: ${data}\n\n`))
+    const source = createResilientSseSource(httpUpstream(server.url), {
+      objectMode: true,
+      isTerminal: () => true,
+    })
+    const { chunks } = await drain(source)
+    expect(chunks[0]?.data === data).to.equal(true)
+  })
+})

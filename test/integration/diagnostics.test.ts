@@ -1,0 +1,106 @@
+import { spawn } from 'node:child_process'
+import diagnosticsChannel from 'node:diagnostics_channel'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+import { createResilientSseSource, httpUpstream, type StreamMessage } from '../../src/index.ts'
+import { drain, fast, lastIs, wire } from '../support/events.ts'
+import { answers, ends, resets, serveInTurn } from '../support/server.ts'
+
+const kinds = ['open', 'drop', 'retry', 'gap', 'duplicate', 'end'] as const
+
+describe('what is announced', () => {
+  const scripts = () =>
+    serveInTurn(resets('data: a\n\n'), answers(503), ends(wire(1)), ends(wire(1) + wire(2, 'end')))
+
+  it('reaches the diagnostics channels in order, each message with the stream and its redacted URL', async () => {
+    await using server = await scripts()
+    const source = createResilientSseSource(httpUpstream(`${server.url}?key=secret`), {
+      reconnect: fast,
+      isTerminal: lastIs('end'),
+    })
+    const seen: string[] = []
+    const subscriptions = kinds.map((kind) => {
+      const listener = (message: unknown) => {
+        const { stream, name }: StreamMessage = Object(message)
+        if (stream !== source) return
+        seen.push(kind)
+        expect(name).to.equal(`${server.url}?key=*`)
+      }
+      diagnosticsChannel.subscribe(`resilient-sse:${kind}`, listener)
+      return () => diagnosticsChannel.unsubscribe(`resilient-sse:${kind}`, listener)
+    })
+    await drain(source)
+    for (const unsubscribe of subscriptions) unsubscribe()
+    expect(seen).to.deep.equal('open drop retry retry open gap drop retry open duplicate end'.split(' '))
+  })
+
+  it('reaches the logger: recoveries, drops and retries as info, with attempt, delay and what set it', async () => {
+    await using server = await scripts()
+    const lines: [level: string, message: string, fields: object][] = []
+    const log = (level: string) => (fields: object, message: string) => lines.push([level, message, fields])
+    const logger = { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') }
+    const source = createResilientSseSource(httpUpstream(server.url), {
+      reconnect: fast,
+      isTerminal: lastIs('end'),
+      name: 'feed',
+      logger,
+    })
+    await drain(source)
+    expect(lines.map(([level, message]) => `${level}: ${message}`)).to.deep.equal([
+      'debug: upstream open',
+      'info: upstream dropped',
+      'info: upstream retry',
+      'info: upstream retry',
+      'info: upstream open',
+      'warn: events may be missing',
+      'info: upstream dropped',
+      'info: upstream retry',
+      'info: upstream open',
+      'debug: duplicate dropped',
+      'debug: stream over',
+    ])
+    expect(lines[2]?.[2]).to.include({ upstream: 'feed', attempt: 0, delay: 1, source: 'backoff' })
+    expect(lines[2]?.[2]).to.have.nested.property('err.code', 'ERR_SSE_DROPPED')
+  })
+
+  it('logs a failure as an error', async () => {
+    await using server = await serveInTurn(answers(404))
+    const errors: object[] = []
+    const nothing = () => {}
+    const logger = {
+      debug: nothing,
+      info: nothing,
+      warn: nothing,
+      error: (fields: object) => errors.push(fields),
+    }
+    await drain(createResilientSseSource(httpUpstream(server.url), { logger }))
+    expect(errors).to.have.length(1)
+    expect(errors[0]).to.have.nested.property('err.statusCode', 404)
+  })
+
+  it('is shown by DEBUG=resilient-sse:*', async () => {
+    await using server = await scripts()
+    const index = new URL('../../src/index.ts', import.meta.url).href
+    const script = `
+      import { createResilientSseSource, httpUpstream } from '${index}'
+      createResilientSseSource(httpUpstream(process.argv[1]), {
+        reconnect: { baseDelay: 1 }, isTerminal: ({ data }) => data === 'end' }).resume()
+    `
+    const child = spawn(
+      process.execPath,
+      ['--import', 'tsx', '--input-type=module', '-e', script, server.url],
+      {
+        cwd: fileURLToPath(new URL('../..', import.meta.url)),
+        env: { ...process.env, DEBUG: 'resilient-sse:*' },
+        stdio: ['ignore', 'ignore', 'pipe'],
+      },
+    )
+    let log = ''
+    child.stderr.on('data', (chunk) => {
+      log += chunk
+    })
+    await once(child, 'close')
+    for (const kind of kinds) expect(log).to.include(`resilient-sse:${kind} `)
+  }).timeout(20_000)
+})

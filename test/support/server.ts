@@ -1,0 +1,112 @@
+import { once } from 'node:events'
+import http, { type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+
+/** A real server on a free port of the loopback interface; disposing of it closes every connection. */
+export interface TestServer extends AsyncDisposable {
+  readonly url: string
+  readonly port: number
+  readonly server: http.Server
+  /** Every request so far. */
+  readonly requests: IncomingMessage[]
+  /** Sockets that are open now. */
+  readonly sockets: ReadonlySet<Socket>
+  close(): Promise<void>
+}
+
+export async function serve(handler: RequestListener, port = 0): Promise<TestServer> {
+  const requests: IncomingMessage[] = []
+  const sockets = new Set<Socket>()
+  const server = http.createServer((request, response) => {
+    requests.push(request)
+    handler(request, response)
+  })
+  server.on('connection', (socket) => {
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket))
+    socket.on('error', () => {})
+  })
+  server.listen(port, '127.0.0.1')
+  await once(server, 'listening')
+  const close = async () => {
+    server.closeAllConnections()
+    for (const socket of sockets) socket.destroy()
+    if (server.listening) {
+      server.close()
+      await once(server, 'close')
+    }
+  }
+  const address = portOf(server)
+  return {
+    url: `http://127.0.0.1:${address}/events`,
+    port: address,
+    server,
+    requests,
+    sockets,
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+/** Serves the n-th request with the n-th script, and further ones with the last. */
+export function serveInTurn(...scripts: [RequestListener, ...RequestListener[]]): Promise<TestServer> {
+  let n = 0
+  return serve((request, response) => (scripts[n++] ?? scripts.at(-1))?.(request, response))
+}
+
+/** Starts an event stream and writes to it. */
+export function stream(response: ServerResponse, ...chunks: (string | Uint8Array)[]): ServerResponse {
+  response.writeHead(200, { 'content-type': 'text/event-stream' })
+  response.flushHeaders()
+  for (const chunk of chunks) response.write(chunk)
+  return response
+}
+
+/** A script: writes the chunks, then ends cleanly. */
+export function ends(...chunks: (string | Uint8Array)[]): RequestListener {
+  return (_, response) => {
+    stream(response, ...chunks).end()
+  }
+}
+
+/** A script: writes the chunks, and when they are on their way resets the connection. */
+export function resets(...chunks: (string | Uint8Array)[]): RequestListener {
+  return (request, response) => {
+    const reset = () => setImmediate(() => request.socket.resetAndDestroy())
+    stream(response, ...chunks.slice(0, -1)).write(chunks.at(-1) ?? ':\n', reset)
+  }
+}
+
+/** A script: writes the chunks and stays open. */
+export function stays(...chunks: (string | Uint8Array)[]): RequestListener {
+  return (_, response) => {
+    stream(response, ...chunks)
+  }
+}
+
+/** A script: answers with a status, and a body that does not end by itself when `endless`. */
+export function answers(
+  status: number,
+  headers: http.OutgoingHttpHeaders = {},
+  body = 'no',
+): RequestListener {
+  return (_, response) => {
+    response.writeHead(status, headers).end(status === 204 || status === 304 ? undefined : body)
+  }
+}
+
+/** A port on which nobody listens. */
+export async function freePort(): Promise<number> {
+  const server = http.createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const port = portOf(server)
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+function portOf(server: http.Server): number {
+  const address: AddressInfo | string | null = server.address()
+  if (address === null || typeof address === 'string') throw new Error('not listening')
+  return address.port
+}

@@ -1,0 +1,64 @@
+import { Readable, type Transform } from 'node:stream'
+import { expect } from 'chai'
+import {
+  type createDedupe,
+  createResilientSseSource,
+  type DropMessage,
+  type ResilientSseSource,
+  type SourceOptions,
+  type SseEvent,
+  type UpstreamFactory,
+} from '../src/index.ts'
+
+/** Compiles only when both types are the same. */
+function same<A, B>(..._: [A] extends [B] ? ([B] extends [A] ? [] : [never]) : [never]): void {}
+
+const factory: UpstreamFactory = () => Readable.from([])
+
+describe('types', () => {
+  it('infer the chunk type from objectMode', () => {
+    const bytes = createResilientSseSource(factory)
+    const alsoBytes = createResilientSseSource(factory, { objectMode: false })
+    const events = createResilientSseSource(factory, { objectMode: true })
+    const options: SourceOptions = {}
+    const either = createResilientSseSource(factory, options)
+    same<typeof bytes, ResilientSseSource<Buffer>>()
+    same<typeof alsoBytes, ResilientSseSource<Buffer>>()
+    same<typeof events, ResilientSseSource<SseEvent>>()
+    same<typeof either, ResilientSseSource<Buffer | SseEvent>>()
+    same<ReturnType<typeof events.read>, SseEvent | null>()
+    // Compiled, not called: a source with a listener of data would run.
+    ;async () => {
+      const drop = (message: DropMessage) => message.reason
+      events
+        .on('data', (event) => same<typeof event, SseEvent>())
+        .on('drop', drop)
+        .once('comment', (text) => same<typeof text, string>())
+        .off('drop', drop)
+      for await (const event of events) same<typeof event, SseEvent>()
+      for await (const chunk of bytes) same<typeof chunk, Buffer>()
+    }
+    expect(bytes).to.be.instanceOf(Readable)
+    expect(events.readableObjectMode).to.equal(true)
+  })
+
+  it('fit where streams and fetch are used', () => {
+    const fetched: UpstreamFactory = ({ headers, signal }) =>
+      fetch('http://upstream.test/', { headers, signal })
+    const generated: UpstreamFactory = async function* () {
+      yield 'data: x\n\n'
+    }
+    same<ReturnType<typeof createDedupe>, Transform>()
+    const stream: NodeJS.ReadableStream = createResilientSseSource(fetched, { objectMode: true })
+    expect(stream).to.be.instanceOf(Readable)
+    expect(generated).to.be.a('function')
+  })
+
+  it('refuse what does not exist', () => {
+    // @ts-expect-error an unknown option
+    createResilientSseSource(factory, { retries: 3 })
+    // @ts-expect-error an upstream must be one
+    const wrong: UpstreamFactory = () => 42
+    expect(wrong).to.be.a('function')
+  })
+})
