@@ -3,6 +3,9 @@ import { backOff } from 'exponential-backoff'
 import type { DelaySource } from './diagnostics.ts'
 import type { SseError } from './errors.ts'
 
+/** The longest that a timer of Node can wait, in milliseconds: a longer one would fire at once. */
+export const longestTimer = 2 ** 31 - 1
+
 /** What decides how long a delay is; all times in milliseconds. */
 export interface DelayRules {
   readonly baseDelay: number
@@ -44,12 +47,13 @@ export function delayOf(rules: DelayRules, occasion: DelayOccasion, random: () =
   const base = baseOf(rules, occasion.reconnectionTime)
   const spread = random() * jitter
   if (occasion.sinceOpen !== undefined) {
-    return { delay: Math.max(0, base - occasion.sinceOpen) + spread * base, source: 'clean-end' }
+    const delay = Math.max(0, base - occasion.sinceOpen) + spread * base
+    return { delay: Math.min(delay, longestTimer), source: 'clean-end' }
   }
   const full = Math.min(maxDelay, base * 2 ** occasion.retry)
   const delay = full - spread * full
   const floor = Math.min(occasion.retryAfter ?? 0, rules.maxRetryAfter)
-  if (floor > delay) return { delay: floor + spread * full, source: 'retry-after' }
+  if (floor > delay) return { delay: Math.min(floor + spread * full, longestTimer), source: 'retry-after' }
   return { delay, source: occasion.reconnectionTime === undefined ? 'backoff' : 'retry' }
 }
 

@@ -1,6 +1,6 @@
 import { finished, type Readable } from 'node:stream'
 import type { DropReason } from './diagnostics.ts'
-import { SseError } from './errors.ts'
+import { asError, SseError } from './errors.ts'
 import { fieldOf, isEventStream, retryAfterOf } from './headers.ts'
 import {
   decodeBody,
@@ -184,7 +184,7 @@ export class Connection {
         try {
           onChunk(chunk)
         } catch (error) {
-          this.close(error instanceof Error ? error : new Error(String(error), { cause: error }))
+          this.close(asError(error))
         }
       })
       if (this.#paused) body.pause()

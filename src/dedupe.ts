@@ -1,5 +1,6 @@
 import { Transform } from 'node:stream'
 import { announce, type DuplicateMessage } from './diagnostics.ts'
+import { asError, shown } from './errors.ts'
 import type { SseEvent } from './event.ts'
 import { EventTracker } from './tracker.ts'
 
@@ -14,12 +15,19 @@ import { EventTracker } from './tracker.ts'
  */
 export function createDedupe(tracker: EventTracker = new EventTracker()): Transform {
   if (!(tracker instanceof EventTracker)) {
-    throw new TypeError(`tracker must be an EventTracker, got ${tracker === null ? 'null' : typeof tracker}`)
+    throw new TypeError(`tracker must be an EventTracker, got ${shown(tracker)}`)
   }
   return new Transform({
     objectMode: true,
     transform(event: SseEvent, _, callback) {
-      if (tracker.accept(event)) {
+      let fresh: boolean
+      try {
+        fresh = tracker.accept(event)
+      } catch (error) {
+        callback(asError(error))
+        return
+      }
+      if (fresh) {
         callback(null, event)
         return
       }

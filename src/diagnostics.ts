@@ -133,7 +133,7 @@ function loggable(message: StreamMessage & { error?: Error | undefined; event?: 
 
 /** A URL that may stand in a log: without credentials, query values and fragment. */
 export function redactUrl(url: string): string {
-  if (!URL.canParse(url)) return url.replace(/[?#].*$/s, '')
+  if (!URL.canParse(url)) return url.replace(/[?#].*$/s, '').replace(/\/\/[^/]*@/, '//')
   const { protocol, host, pathname, searchParams } = new URL(url)
   const names = [...new Set(searchParams.keys())].map((name) => `${encodeURIComponent(name)}=*`)
   return `${protocol}//${host}${pathname}${names.length > 0 ? `?${names.join('&')}` : ''}`

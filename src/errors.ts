@@ -44,3 +44,14 @@ export class SseError extends Error {
     if (details.headers !== undefined) this.headers = details.headers
   }
 }
+
+/** A value as it is named in an error about it. */
+export function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value)
+  return typeof value === 'object' && value !== null ? Object.prototype.toString.call(value) : String(value)
+}
+
+/** What was thrown, as an Error; the very same where it is one. */
+export function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown), { cause: thrown })
+}

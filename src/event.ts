@@ -1,3 +1,5 @@
+import { shown } from './errors.ts'
+
 /** One block of an event stream: an event, or an id that came without data. */
 export interface SseEvent {
   /** The block's own `id` field; `''` when it clears the last event ID, absent when the block has none. */
@@ -24,6 +26,8 @@ export interface SseEvent {
  * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream | HTML, 9.2.5}
  */
 export function serializeEvent(event: SseEvent): string {
+  if (typeof event !== 'object' || event === null)
+    throw new TypeError(`an event must be an object, got ${shown(event)}`)
   const { id, event: type, data } = event
   if (id === undefined && data === undefined) {
     throw new TypeError('an event needs data or an id, otherwise nothing of it arrives')
@@ -38,7 +42,7 @@ export function serializeEvent(event: SseEvent): string {
     out += `event: ${type}\n`
   }
   if (data === undefined) return `${out}\n`
-  if (typeof data !== 'string') throw new TypeError(`event.data must be a string, got ${typeof data}`)
+  if (typeof data !== 'string') throw new TypeError(`event.data must be a string, got ${shown(data)}`)
   const lines = data.includes('\n') || data.includes('\r') ? data.replace(/\r\n|\r|\n/g, '\ndata: ') : data
   return `${out}data: ${lines}\n\n`
 }
@@ -49,7 +53,7 @@ export function serializeComment(text: string): string {
 }
 
 function checkField(name: 'id' | 'event', value: string): void {
-  if (typeof value !== 'string') throw new TypeError(`event.${name} must be a string, got ${typeof value}`)
+  if (typeof value !== 'string') throw new TypeError(`event.${name} must be a string, got ${shown(value)}`)
   if (value.includes('\n') || value.includes('\r') || (name === 'id' && value.includes('\0'))) {
     throw new TypeError(
       `event.${name} must not hold a line end${name === 'id' ? ' or NUL' : ''}: ${JSON.stringify(value)}`,

@@ -21,12 +21,15 @@ export function retryAfterOf(headers: HeaderFields, now: number): number | undef
   const value = fieldOf(headers, 'retry-after')?.trim()
   if (value === undefined) return undefined
   if (/^\d+(\.\d+)?$/.test(value)) return Math.ceil(Number(value) * 1000)
-  // An HTTP date starts with the day's name; Date.parse alone would also take "-5" or "2".
-  if (!/^[A-Z][a-z]+,? /.test(value)) return undefined
-  // Its oldest form, asctime's, names no zone and means UTC.
+  if (!httpDate.test(value)) return undefined
+  // The oldest form names no zone and means UTC.
   const date = Date.parse(value.endsWith('GMT') ? value : `${value} GMT`)
   return Number.isNaN(date) ? undefined : Math.max(0, date - now)
 }
+
+/** The three forms of RFC 9110, 5.6.7; Date.parse alone takes nearly anything. */
+const httpDate =
+  /^[A-Z][a-z]{2,8}(, \d\d( [A-Z][a-z]{2} \d{4}|-[A-Z][a-z]{2}-\d\d) \d\d:\d\d:\d\d GMT| [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4})$/
 
 /** Whether a Content-Type is `text/event-stream`, with or without parameters, in any case. */
 export function isEventStream(contentType: string | undefined): boolean {

@@ -1,4 +1,6 @@
+import { longestTimer } from './backoff.ts'
 import type { Logger } from './diagnostics.ts'
+import { shown } from './errors.ts'
 import type { SseEvent } from './event.ts'
 import { EventTracker } from './tracker.ts'
 import type { Upstream } from './upstream.ts'
@@ -114,9 +116,6 @@ export interface CheckedOptions {
   readonly logger: Logger | undefined
   readonly signal: AbortSignal | undefined
 }
-
-/** The longest that a timer of Node can wait, in milliseconds: a longer one would fire at once. */
-const longestTimer = 2 ** 31 - 1
 
 /** @throws `TypeError` or `RangeError` that names the option and what it got. */
 export function checkSourceOptions(options: SourceOptions): CheckedOptions {
@@ -246,9 +245,4 @@ function count(
     )
   }
   return value
-}
-
-function shown(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value)
-  return typeof value === 'object' && value !== null ? Object.prototype.toString.call(value) : String(value)
 }

@@ -20,6 +20,7 @@ export class EventReader {
   readonly #callbacks: ReaderCallbacks
   /** The id of a block that has ended, until it is known whether the block had data. */
   #pendingId: string | undefined
+  #ended = false
 
   /** @param maxEventSize - The most bytes of one block on the wire. */
   constructor(maxEventSize: number, callbacks: ReaderCallbacks) {
@@ -39,7 +40,7 @@ export class EventReader {
       },
       onComment: (text) => {
         this.#flushId()
-        callbacks.onComment(text)
+        if (!this.#ended) callbacks.onComment(text)
       },
       onRetry: (milliseconds) => {
         this.#flushId()
@@ -74,6 +75,7 @@ export class EventReader {
    * standard obeys as soon as they are read.
    */
   end(): void {
+    this.#ended = true
     const rest = this.#cutter.rest()
     if (rest.length > 0) this.#feed(rest.toString('utf8'))
   }

@@ -1,4 +1,5 @@
 import { Transform } from 'node:stream'
+import { asError } from './errors.ts'
 import { type SseEvent, serializeEvent } from './event.ts'
 
 /**
@@ -13,7 +14,7 @@ export function createSerializer(): Transform {
       try {
         text = serializeEvent(event)
       } catch (error) {
-        callback(error instanceof Error ? error : new Error(String(error), { cause: error }))
+        callback(asError(error))
         return
       }
       callback(null, text)

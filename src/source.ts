@@ -10,7 +10,7 @@ import {
   type OpenMessage,
   type RetryMessage,
 } from './diagnostics.ts'
-import { SseError } from './errors.ts'
+import { asError, SseError, shown } from './errors.ts'
 import { type SseEvent, serializeComment, serializeEvent } from './event.ts'
 import { type CheckedOptions, checkSourceOptions, type SourceOptions } from './options.ts'
 import { EventReader } from './reader.ts'
@@ -104,7 +104,7 @@ export function createResilientSseSource(
   options?: SourceOptions,
 ): ResilientSseSource
 export function createResilientSseSource(factory: UpstreamFactory, options: SourceOptions = {}): Readable {
-  if (typeof factory !== 'function') throw new TypeError(`factory must be a function, got ${typeof factory}`)
+  if (typeof factory !== 'function') throw new TypeError(`factory must be a function, got ${shown(factory)}`)
   return new Source(factory, checkSourceOptions(options))
 }
 
@@ -250,7 +250,7 @@ class Source extends Readable implements ConnectionUser {
 
   #fail(cause: unknown): void {
     if (this.destroyed) return
-    const error = cause instanceof Error ? cause : new Error(String(cause), { cause })
+    const error = asError(cause)
     if (error instanceof SseError && this.readableLength > 0) this.#failure = error
     else this.destroy(error)
   }
@@ -260,5 +260,5 @@ function bytesOf(chunk: unknown): Buffer {
   if (Buffer.isBuffer(chunk)) return chunk
   if (typeof chunk === 'string') return Buffer.from(chunk)
   if (chunk instanceof Uint8Array) return Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
-  throw new TypeError(`an upstream must yield bytes or strings, got ${typeof chunk}`)
+  throw new TypeError(`an upstream must yield bytes or strings, got ${shown(chunk)}`)
 }

@@ -1,3 +1,4 @@
+import { shown } from './errors.ts'
 import type { SseEvent } from './event.ts'
 import { isWireId } from './headers.ts'
 
@@ -43,14 +44,16 @@ export class EventTracker {
   constructor(options: EventTrackerOptions = {}) {
     const { windowSize = 1000, lastEventId = '', identity = 'id+data' } = options
     if (!Number.isInteger(windowSize) || windowSize < 1) {
-      throw new RangeError(`windowSize must be a whole number from 1, got ${String(windowSize)}`)
+      throw new RangeError(`windowSize must be a whole number from 1, got ${shown(windowSize)}`)
     }
     if (typeof lastEventId !== 'string') {
-      throw new TypeError(`lastEventId must be a string, got ${typeof lastEventId}`)
+      throw new TypeError(`lastEventId must be a string, got ${shown(lastEventId)}`)
     }
-    if (!isWireId(lastEventId)) throw new RangeError('lastEventId must not hold CR, LF or NUL')
+    if (!isWireId(lastEventId)) {
+      throw new RangeError(`lastEventId must not hold CR, LF or NUL, got ${shown(lastEventId)}`)
+    }
     if (identity !== 'id+data' && identity !== 'id' && typeof identity !== 'function') {
-      throw new TypeError(`identity must be 'id+data', 'id' or a function, got ${String(identity)}`)
+      throw new TypeError(`identity must be 'id+data', 'id' or a function, got ${shown(identity)}`)
     }
     this.#windowSize = windowSize
     this.#identity = identity
@@ -132,7 +135,10 @@ export class EventTracker {
     const identity = this.#identity
     if (typeof identity === 'function' && data !== undefined) {
       const key = identity(event)
-      return key === undefined ? undefined : fingerprint(key, '', '')
+      if (key === undefined) return undefined
+      if (typeof key !== 'string')
+        throw new TypeError(`identity must return a string or undefined, got ${shown(key)}`)
+      return fingerprint(key, '', '')
     }
     // Without an id of its own nothing tells an event from another one that looks alike.
     if (id === undefined || id === '') return undefined

@@ -1,6 +1,7 @@
 import { pipeline, Readable, type Transform } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
 import zlib from 'node:zlib'
+import { shown } from './errors.ts'
 import type { HeaderFields } from './headers.ts'
 
 /** What a factory is told about the attempt that it is called for. */
@@ -169,7 +170,7 @@ function isReadable(value: object): value is Readable {
 }
 
 function notAnUpstream(value: unknown, who: string): TypeError {
-  const what =
-    value === null ? 'null' : typeof value === 'object' ? Object.prototype.toString.call(value) : typeof value
-  return new TypeError(`${who} a Response, a node:http or undici response, or a byte stream, got ${what}`)
+  return new TypeError(
+    `${who} a Response, a node:http or undici response, or a byte stream, got ${shown(value)}`,
+  )
 }

@@ -13,11 +13,11 @@ for (const line of lines) {
   console.log(`\n# Node ${line} (${build})`)
   const passed = withCounts(
     (env) =>
-      spawnSync(
-        'npm',
-        ['exec', '--yes', `--package=${build}`, '--', 'node', mocha, '--reporter-option', 'verbose=false'],
-        { stdio: 'inherit', env, shell: process.platform === 'win32' },
-      ).status ?? 1,
+      spawnSync('npm', ['exec', '--yes', `--package=${build}`, '--', 'node', mocha, 'test/**/*.test.ts'], {
+        stdio: 'inherit',
+        env,
+        shell: process.platform === 'win32',
+      }).status ?? 1,
   )
   if (!passed) process.exit(1)
 }

@@ -1,0 +1,80 @@
+import { randomInt } from 'node:crypto'
+import { parseArgs } from 'node:util'
+
+const mostEvents = 1_000_000
+const mostSeeds = 2 ** 32
+const defaults = { events: 2000, dropRate: 0.02 }
+
+export const help = `Usage: npm start -- [options]
+
+Reads a stream of numbered events over one connection while the upstream behind the gateway keeps dropping, and
+checks that each event arrives once and in order.
+
+  --events N       how many events, from 1 to ${mostEvents} (default ${defaults.events}; 400 are published a second)
+  --seed N         which drops there are and when, from 0 to ${mostSeeds - 1} (default: random, and printed)
+  --drop-rate R    share of the events after which the upstream drops, from 0 to 1
+                   (default ${defaults.dropRate}: one drop for ${1 / defaults.dropRate} events, give or take a half);
+                   each drop takes about 0.15 s to get over
+  --help           prints this
+
+Exit code: 0 when every event arrived, 1 when not, 2 for a wrong option, 130 when stopped with Ctrl-C.
+`
+
+export interface DemoOptions {
+  readonly events: number
+  readonly seed: number
+  readonly dropRate: number
+}
+
+/** What is wrong with the command line. */
+export class UsageError extends Error {}
+
+/**
+ * @returns What to run, or undefined when help is asked for.
+ * @throws {@link UsageError}
+ */
+export function readArguments(args: readonly string[]): DemoOptions | undefined {
+  const { help, events, seed, 'drop-rate': dropRate } = parse(args)
+  if (help) return undefined
+  return {
+    events: events === undefined ? defaults.events : whole('--events', events, 1, mostEvents),
+    seed: seed === undefined ? randomInt(mostSeeds) : whole('--seed', seed, 0, mostSeeds - 1),
+    dropRate: dropRate === undefined ? defaults.dropRate : share('--drop-rate', dropRate),
+  }
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        events: { type: 'string' },
+        seed: { type: 'string' },
+        'drop-rate': { type: 'string' },
+        help: { type: 'boolean' },
+      },
+    }).values
+  } catch (error) {
+    // An unknown option, one without its value, an argument too many: parseArgs names it.
+    const [reason] = String(error instanceof Error ? error.message : error).split('\n')
+    throw new UsageError(`${reason} (got ${args.join(' ')})`, { cause: error })
+  }
+}
+
+function whole(option: string, value: string, least: number, most: number): number {
+  const number = Number(value)
+  if (!/^\d+$/.test(value) || number < least || number > most) {
+    throw new UsageError(
+      `${option} must be a whole number from ${least} to ${most}, got ${JSON.stringify(value)}`,
+    )
+  }
+  return number
+}
+
+function share(option: string, value: string): number {
+  const number = Number(value)
+  if (value.trim() === '' || !(number >= 0 && number <= 1)) {
+    throw new UsageError(`${option} must be a number from 0 to 1, got ${JSON.stringify(value)}`)
+  }
+  return number
+}

@@ -1,0 +1,83 @@
+import { type DropKind, dropKinds } from './drop-plan.ts'
+import type { Gateway } from './gateway.ts'
+import type { Ledger } from './ledger.ts'
+import type { UnreliableUpstream } from './unreliable-upstream.ts'
+
+const kindLabels: Readonly<Record<DropKind, string>> = {
+  end: 'clean end',
+  reset: 'connection reset',
+  silence: 'half-open silence',
+  unavailable: '503 for a while',
+  refused: 'connections refused',
+  cut: 'cut within an event',
+  replay: 'events replayed',
+}
+
+/** What is watched while it runs, and reported at the end. */
+export interface Run {
+  readonly upstream: UnreliableUpstream
+  readonly gateway: Gateway
+  readonly ledger: Ledger
+}
+
+/** Shows how far a run is, until the returned function is called: one line on a terminal, elsewhere one a second. */
+export function showProgress(run: Run, output: NodeJS.WriteStream): () => void {
+  const show = () => {
+    const line = progressOf(run)
+    output.write(output.isTTY ? `\r${line}\x1b[K` : `${line}\n`)
+  }
+  const timer = setInterval(show, output.isTTY ? 100 : 1000)
+  return () => {
+    clearInterval(timer)
+    if (output.isTTY) output.write('\r\x1b[K')
+  }
+}
+
+function progressOf({ upstream, gateway, ledger }: Run): string {
+  const state = gateway.source?.state ?? 'connecting'
+  return [
+    `delivered ${ledger.delivered}/${ledger.expected}`,
+    `drops ${totalOf(upstream.drops)}`,
+    `reconnects ${reconnectsOf(gateway)}`,
+    state,
+  ].join('  ')
+}
+
+type Row = readonly [label: string, value: number | string, unit?: string]
+
+/** The closing table. */
+export function tableOf({ upstream, gateway, ledger }: Run, longestPause: number, duration: number): string {
+  return formatted([
+    ['events sent', upstream.sent],
+    ['  sent again', upstream.sentAgain],
+    ['delivered', ledger.delivered],
+    ['lost', ledger.lost],
+    ['twice', ledger.twice],
+    ['out of order', ledger.outOfOrder],
+    ['damaged', ledger.damaged],
+    ['drops', totalOf(upstream.drops)],
+    ...dropKinds.map((kind): Row => [`  ${kindLabels[kind]}`, upstream.drops[kind]]),
+    ['reconnects', reconnectsOf(gateway)],
+    ['client connections', gateway.connections],
+    ['longest pause', Math.round(longestPause), 'ms'],
+    ['time', (duration / 1000).toFixed(1), 's'],
+  ])
+}
+
+function formatted(rows: readonly Row[]): string {
+  const width = Math.max(...rows.map(([label]) => label.length))
+  return rows
+    .map(([label, value, unit]) =>
+      `${label.padEnd(width)} ${String(value).padStart(8)} ${unit ?? ''}`.trimEnd(),
+    )
+    .join('\n')
+}
+
+function totalOf(drops: UnreliableUpstream['drops']): number {
+  return dropKinds.reduce((total, kind) => total + drops[kind], 0)
+}
+
+/** How often the gateway opened the upstream anew; the last answer, a 204, opens nothing. */
+function reconnectsOf({ source }: Gateway): number {
+  return Math.max(0, (source?.stats.opens ?? 0) - 1)
+}

@@ -1,0 +1,83 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import http, { type IncomingMessage } from 'node:http'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+import { wire } from './support/events.ts'
+import { ends, resets, serveInTurn, stays } from './support/server.ts'
+import { until } from './support/until.ts'
+
+const root = new URL('..', import.meta.url)
+const text = (file: string) => readFileSync(new URL(file, root), 'utf8')
+
+/** Runs an example in front of an upstream; gives it and its URL. */
+async function start(file: string, upstream: string): Promise<{ child: ChildProcess; url: string }> {
+  const child = spawn(process.execPath, ['--import', 'tsx', file], {
+    cwd: fileURLToPath(root),
+    env: { ...process.env, UPSTREAM: upstream, PORT: '0' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let port: string | undefined
+  for await (const line of createInterface(child.stdout)) {
+    port = /port: (\d+)/.exec(line)?.[1]
+    if (port) break
+  }
+  return { child, url: `http://localhost:${port}/events` }
+}
+
+describe('the README', () => {
+  for (const file of ['examples/raw-http.ts', 'examples/express.ts']) {
+    it(`shows ${file} as it is`, () => {
+      expect(text('README.md')).to.include(`\`\`\`ts\n${text(file)}\`\`\``)
+    })
+
+    it(`${file} survives a dying upstream, resumes a client, and closes the upstream when the client leaves`, async () => {
+      await using upstream = await serveInTurn(
+        resets(wire(8), 'id: 9\ndata: ha'),
+        ends(wire(9)),
+        stays(wire(10)),
+      )
+      const { child, url } = await start(file, upstream.url)
+      await using _ = {
+        async [Symbol.asyncDispose]() {
+          child.kill()
+          if (child.exitCode === null && child.signalCode === null) await once(child, 'close')
+        },
+      }
+      const request = http.get(url, { headers: { 'last-event-id': '7' }, agent: false })
+      const [response]: IncomingMessage[] = await once(request, 'response')
+      let received = ''
+      response?.on('data', (chunk) => {
+        received += chunk
+      })
+      response?.on('error', () => {})
+      await until(
+        () => received.includes('event 10'),
+        () => received,
+      )
+      expect(response?.headers['content-type']).to.match(/^text\/event-stream(; charset=utf-8)?$/)
+      expect(received).to.equal(wire(8) + wire(9) + wire(10))
+      expect(upstream.requests.map(({ headers }) => headers['last-event-id'])).to.deep.equal(['7', '8', '9'])
+      request.destroy()
+      await until(
+        () => upstream.requests[2]?.socket.destroyed === true,
+        () => 'the upstream closes',
+      )
+    }).timeout(20_000)
+  }
+
+  it('names every option of a source, with its default', () => {
+    const readme = text('README.md')
+    const names = [...text('src/options.ts').matchAll(/^ {2}readonly (\w+)\?: /gm)].map(([, name]) => name)
+    expect(names).to.have.length.above(20)
+    for (const name of names.filter((name) => name !== 'reconnect'))
+      expect(readme, name).to.match(new RegExp(`\\| \`(reconnect\\.)?${name}\` \\|`))
+  })
+
+  it('names every error code', () => {
+    const codes = text('src/errors.ts').match(/ERR_SSE_\w+/g) ?? []
+    for (const code of codes) expect(text('README.md')).to.include(code)
+  })
+})

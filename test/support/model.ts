@@ -1,0 +1,206 @@
+import fc from 'fast-check'
+import type { SseEvent } from '../../src/event.ts'
+import type { ReaderCallbacks } from '../../src/reader.ts'
+
+/** Something that an event stream says, as it is read or as the model has it. */
+export type Item =
+  | { readonly block: SseEvent }
+  | { readonly comment: string }
+  | { readonly reconnectionTime: number }
+
+/**
+ * What a whole event stream says, step for step as the standard has it, in the order of the wire.
+ *
+ * What the standard leaves out: blocks with an id and no data, and comments, count as well; what the end of the
+ * stream leaves of a block is discarded, its comments with it, but the reconnection time was set by then.
+ *
+ * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation | HTML, 9.2.6}
+ */
+export function itemsOf(bytes: Uint8Array): Item[] {
+  // UTF-8 decode: strips one byte order mark, puts U+FFFD for what is broken.
+  const text = new TextDecoder('utf-8', { ignoreBOM: false }).decode(bytes)
+  // The last piece is a line that never ended.
+  const lines = text.split(/\r\n|\r|\n/).slice(0, -1)
+  const items: Item[] = []
+  let fields = noFields()
+  /** Where the items of the block start that is being read; undefined in front of its first field. */
+  let start: number | undefined
+  for (const line of lines) {
+    if (line === '') {
+      const block = blockOf(fields)
+      if (block !== undefined) items.push({ block })
+      fields = noFields()
+      start = undefined
+    } else if (line.startsWith(':')) {
+      items.push({ comment: withoutSpace(line.slice(1)) })
+    } else {
+      start ??= items.length
+      const colon = line.indexOf(':')
+      const name = colon === -1 ? line : line.slice(0, colon)
+      const value = colon === -1 ? '' : withoutSpace(line.slice(colon + 1))
+      if (name === 'event') fields.type = value
+      else if (name === 'data') fields.data += `${value}\n`
+      else if (name === 'id' && !value.includes('\0')) fields.id = value
+      else if (name === 'retry' && /^[0-9]+$/.test(value)) items.push({ reconnectionTime: Number(value) })
+    }
+  }
+  if (start === undefined) return items
+  return items.filter((item, n) => n < (start ?? 0) || 'reconnectionTime' in item)
+}
+
+interface Fields {
+  id: string | undefined
+  type: string
+  data: string
+}
+
+const noFields = (): Fields => ({ id: undefined, type: '', data: '' })
+
+function blockOf({ id, type, data }: Fields): SseEvent | undefined {
+  if (data === '' && id === undefined) return undefined
+  return {
+    ...(id !== undefined && { id }),
+    ...(data !== '' && { data: data.slice(0, -1) }),
+    ...(data !== '' && type !== '' && { event: type }),
+  }
+}
+
+function withoutSpace(value: string): string {
+  return value.startsWith(' ') ? value.slice(1) : value
+}
+
+/** Callbacks that note everything in `items`, in the shape in which the model has it. */
+export function noting(items: Item[]): ReaderCallbacks {
+  return {
+    onEvent: (event) => items.push({ block: plain(event) }),
+    onComment: (comment) => items.push({ comment }),
+    onRetry: (reconnectionTime) => items.push({ reconnectionTime }),
+  }
+}
+
+/** An event without the fields that are absent or the default. */
+export function plain({ id, event, data }: SseEvent): SseEvent {
+  return {
+    ...(id !== undefined && { id }),
+    ...(data !== undefined && { data }),
+    ...(event !== undefined && event !== '' && { event }),
+  }
+}
+
+/** A place in a stream's bytes, behind its byte order mark, where everything in front of it is whole. */
+export interface Boundary {
+  readonly at: number
+  /** How many bytes the block, or the comment in front of one, has that ends here. */
+  readonly size: number
+}
+
+/**
+ * Where blocks, and comments in front of them, end. A CRLF makes two: the block is whole at its CR, and the LF that
+ * follows belongs to no block.
+ */
+export function boundariesOf(bytes: Uint8Array): Boundary[] {
+  const text = Buffer.from(withoutMark(bytes)).toString('latin1')
+  const boundaries: Boundary[] = []
+  let start = 0
+  let inBlock = false
+  for (const { 0: whole, 1: line = '', index } of text.matchAll(/([^\r\n]*)(?:\r\n|\r|\n)/g)) {
+    if (line !== '' && !line.startsWith(':')) inBlock = true
+    if (line === '') inBlock = false
+    if (inBlock) continue
+    const at = index + line.length + 1
+    boundaries.push({ at, size: at - start })
+    start = index + whole.length
+    if (start > at) boundaries.push({ at: start, size: 1 })
+  }
+  return boundaries
+}
+
+/** The bytes without the byte order mark that they may begin with. */
+export function withoutMark(bytes: Uint8Array): Uint8Array {
+  return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes
+}
+
+const mark = [0xef, 0xbb, 0xbf]
+const brokenUtf8 = [
+  [0xff],
+  [0x80],
+  [0xc3],
+  [0xc0, 0xaf],
+  [0xe6, 0x97],
+  [0xef, 0xbb],
+  [0xed, 0xa0, 0x80],
+  [0xf0, 0x9f, 0x98],
+]
+const characters = ['a', 'data', '5', ' ', '\t', ':', '\0', 'é', '日本', '😀', '\u2028', '\ufeff', 'ï»¿']
+const reconnectionTimes = [
+  '0',
+  '5',
+  '007',
+  '3000',
+  '99999999999',
+  '9'.repeat(400),
+  '',
+  '5abc',
+  '-1',
+  '1.5',
+  '٣',
+]
+
+const valueBytes = fc
+  .array(
+    fc.oneof(
+      { arbitrary: fc.constantFrom(...characters).map((text) => Buffer.from(text)), weight: 4 },
+      { arbitrary: fc.constantFrom(...brokenUtf8).map((bytes) => Buffer.from(bytes)), weight: 1 },
+    ),
+    { maxLength: 6 },
+  )
+  .map((parts) => Buffer.concat(parts))
+
+const colon = fc.constantFrom(':', ': ', ':  ', '')
+
+/** A line without its end: a field, a comment, a blank line, or anything else that may stand on the wire. */
+const lineBytes = fc.oneof(
+  {
+    arbitrary: fc
+      .tuple(fc.constantFrom('data', 'id', 'event', 'Data', 'retry'), colon, valueBytes)
+      .map(([name, separator, value]) => Buffer.concat([Buffer.from(name + separator), value])),
+    weight: 5,
+  },
+  {
+    arbitrary: fc
+      .tuple(fc.constantFrom(':', ': '), fc.constantFrom(...reconnectionTimes))
+      .map(([separator, value]) => Buffer.from(`retry${separator}${value}`)),
+    weight: 1,
+  },
+  { arbitrary: valueBytes.map((value) => Buffer.concat([Buffer.from(':'), value])), weight: 2 },
+  { arbitrary: valueBytes, weight: 1 },
+  { arbitrary: fc.constant(Buffer.alloc(0)), weight: 4 },
+)
+
+/** The bytes of an event stream, sound or not, with any line ends and byte order marks, whole or cut off. */
+export const streamBytes: fc.Arbitrary<Buffer> = fc
+  .record({
+    start: fc.constantFrom([], [], mark, [...mark, ...mark], [0xef], [0xef, 0xbb], [0xef, 0xbb, 0x0a]),
+    lineEnds: fc.constantFrom(['\n'], ['\r'], ['\r\n'], ['\n', '\r', '\r\n']),
+    lines: fc.array(fc.tuple(lineBytes, fc.nat(2)), { maxLength: 20 }),
+    cutOff: fc.oneof(fc.constant(Buffer.alloc(0)), lineBytes),
+  })
+  .map(({ start, lineEnds, lines, cutOff }) => {
+    const whole = lines.flatMap(([line, end]) => [line, Buffer.from(lineEnds[end % lineEnds.length] ?? '\n')])
+    return Buffer.concat([Buffer.from(start), ...whole, cutOff])
+  })
+
+/** Where bytes are cut into chunks: everywhere, or at places that {@link chunksOf} makes fit. */
+export const cuts: fc.Arbitrary<'everywhere' | readonly number[]> = fc.oneof(
+  fc.constant('everywhere' as const),
+  fc.array(fc.nat(1000), { maxLength: 12 }),
+)
+
+/** The chunks that bytes come in, each in memory of its own; some may be empty. */
+export function chunksOf(bytes: Uint8Array, at: 'everywhere' | readonly number[]): Buffer[] {
+  const places =
+    at === 'everywhere'
+      ? Array.from(bytes.keys())
+      : at.map((place) => place % (bytes.length + 1)).sort((a, b) => a - b)
+  return [0, ...places].map((place, n) => Buffer.from(bytes.subarray(place, places[n] ?? bytes.length)))
+}
