@@ -22,6 +22,7 @@ export {
   createResilientSseSource,
   type ResilientSseSource,
   type SourceEventMap,
+  type SourceMembers,
   type SourceStats,
 } from './source.ts'
 export { type EventIdentity, EventTracker, type EventTrackerOptions } from './tracker.ts'

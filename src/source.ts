@@ -62,23 +62,32 @@ export interface SourceEventMap<Chunk> {
   comment: [text: string]
 }
 
-type Listen<Chunk> = <E extends keyof SourceEventMap<Chunk>>(
-  event: E,
-  listener: (...args: SourceEventMap<Chunk>[E]) => void,
-) => ResilientSseSource<Chunk>
-
-/** A Readable that spans many upstream connections. */
-export type ResilientSseSource<Chunk = Buffer | SseEvent> = {
-  readonly on: Listen<Chunk>
-  readonly once: Listen<Chunk>
-  readonly off: Listen<Chunk>
+/** What a source has besides, or more exactly typed than, every Readable. */
+export interface SourceMembers<Chunk> {
+  on<E extends keyof SourceEventMap<Chunk>>(
+    event: E,
+    listener: (...args: SourceEventMap<Chunk>[E]) => void,
+  ): this
+  once<E extends keyof SourceEventMap<Chunk>>(
+    event: E,
+    listener: (...args: SourceEventMap<Chunk>[E]) => void,
+  ): this
+  off<E extends keyof SourceEventMap<Chunk>>(
+    event: E,
+    listener: (...args: SourceEventMap<Chunk>[E]) => void,
+  ): this
+  read(size?: number): Chunk | null
+  [Symbol.asyncIterator](): NodeJS.AsyncIterator<Chunk>
+  /** Where it stands. */
   readonly state: SourceState
   /** The last event ID of what was passed on; `''` when there is none. */
   readonly lastEventId: string
+  /** What it has been through so far: a new object each time. */
   readonly stats: SourceStats
-  read(size?: number): Chunk | null
-  [Symbol.asyncIterator](): NodeJS.AsyncIterator<Chunk>
-} & Readable
+}
+
+/** A Readable that spans many upstream connections. */
+export type ResilientSseSource<Chunk = Buffer | SseEvent> = SourceMembers<Chunk> & Readable
 
 /**
  * Makes a Readable that opens an upstream event stream through `factory`, opens it anew whenever it drops, resumes
