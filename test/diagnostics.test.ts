@@ -1,0 +1,239 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { format } from 'node:util'
+import { expect } from 'chai'
+import debug from 'debug'
+import { announce, type Logger, type Messages, redactUrl } from '../src/diagnostics.ts'
+import { SseError } from '../src/errors.ts'
+
+type Line = readonly [level: keyof Logger, fields: object, message: string]
+
+/** A logger whose methods need their `this`, as those of a class do. */
+class Notes implements Logger {
+  readonly lines: Line[] = []
+  debug(fields: object, message: string) {
+    this.lines.push(['debug', fields, message])
+  }
+  info(fields: object, message: string) {
+    this.lines.push(['info', fields, message])
+  }
+  warn(fields: object, message: string) {
+    this.lines.push(['warn', fields, message])
+  }
+  error(fields: object, message: string) {
+    this.lines.push(['error', fields, message])
+  }
+}
+
+const stream = {}
+const error = new SseError('ERR_SSE_DROPPED', 'gone')
+const aborted = new DOMException('aborted', 'AbortError')
+const about = { stream, name: 'http://host/a' }
+const secret = 'the data of an event'
+const messages: Messages = {
+  open: { ...about, attempt: 1, opens: 2, cursor: '7' },
+  drop: { ...about, reason: 'reset', error, duration: 5, progress: true },
+  retry: { ...about, attempt: 1, delay: 100, source: 'backoff', error },
+  gap: { ...about, cursor: undefined },
+  duplicate: { ...about, event: { id: '7', event: 'tick', data: secret, lastEventId: '7' } },
+  end: { ...about, error, duration: 5 },
+}
+
+/** Announces to a logger; gives its one line. */
+function logged<K extends keyof Messages>(name: K, message: Messages[K]): Line {
+  const logger = new Notes()
+  announce(name, message, logger)
+  const [line, ...more] = logger.lines
+  if (line === undefined) throw new Error('nothing was logged')
+  expect(more).to.deep.equal([])
+  return line
+}
+
+/** What is published on a channel meanwhile. */
+function published(channel: string, act: () => void): unknown[] {
+  const found: unknown[] = []
+  const onMessage = (message: unknown) => found.push(message)
+  subscribe(channel, onMessage)
+  try {
+    act()
+  } finally {
+    unsubscribe(channel, onMessage)
+  }
+  return found
+}
+
+describe('announce', () => {
+  let namespaces = ''
+  before(() => {
+    namespaces = debug.disable()
+  })
+  after(() => debug.enable(namespaces))
+
+  for (const name of ['open', 'drop', 'retry', 'gap', 'duplicate', 'end'] as const) {
+    it(`publishes ${name} on resilient-sse:${name} and nowhere else`, () => {
+      const message = messages[name]
+      expect(published(`resilient-sse:${name}`, () => announce(name, message))).to.deep.equal([message])
+      const [first] = published(`resilient-sse:${name}`, () => announce(name, message))
+      expect(first).to.equal(message)
+      const others = Object.keys(messages).filter((other) => other !== name)
+      for (const other of others) {
+        expect(published(`resilient-sse:${other}`, () => announce(name, message))).to.deep.equal([])
+      }
+    })
+  }
+
+  describe('to a logger', () => {
+    it('says a first open at debug, a further one at info', () => {
+      expect(logged('open', { ...messages.open, opens: 0 })[0]).to.equal('debug')
+      expect(logged('open', { ...messages.open, opens: 1 })[0]).to.equal('info')
+    })
+
+    it('says a drop and a retry at info, a gap at warn, a duplicate at debug', () => {
+      expect(logged('drop', messages.drop)[0]).to.equal('info')
+      expect(logged('retry', messages.retry)[0]).to.equal('info')
+      expect(logged('gap', messages.gap)[0]).to.equal('warn')
+      expect(logged('duplicate', messages.duplicate)[0]).to.equal('debug')
+    })
+
+    it('says an end at error where there is one, and at debug for an end without or an abort', () => {
+      expect(logged('end', messages.end)[0]).to.equal('error')
+      expect(logged('end', { ...messages.end, error: undefined })[0]).to.equal('debug')
+      expect(logged('end', { ...messages.end, error: aborted })[0]).to.equal('debug')
+    })
+
+    it('names the upstream, gives the error as err, and leaves out the stream', () => {
+      expect(logged('drop', messages.drop).slice(1)).to.deep.equal([
+        { upstream: 'http://host/a', reason: 'reset', duration: 5, progress: true, err: error },
+        'upstream dropped',
+      ])
+      expect(logged('retry', messages.retry)[1]).to.deep.equal({
+        upstream: 'http://host/a',
+        attempt: 1,
+        delay: 100,
+        source: 'backoff',
+        err: error,
+      })
+      expect(logged('open', messages.open)[1]).to.deep.equal({
+        upstream: 'http://host/a',
+        attempt: 1,
+        opens: 2,
+        cursor: '7',
+      })
+    })
+
+    it('leaves out a name and an error that are not there', () => {
+      const [, fields] = logged('end', { stream, name: undefined, error: undefined, duration: 5 })
+      expect(fields).to.deep.equal({ duration: 5 })
+    })
+
+    it('gives the id of a duplicate, and none of its data', () => {
+      const [, fields] = logged('duplicate', messages.duplicate)
+      expect(fields).to.deep.equal({ upstream: 'http://host/a', id: '7' })
+    })
+
+    it('gives each its own text', () => {
+      const texts = [
+        logged('open', messages.open),
+        logged('drop', messages.drop),
+        logged('retry', messages.retry),
+        logged('gap', messages.gap),
+        logged('duplicate', messages.duplicate),
+        logged('end', messages.end),
+      ].map(([, , text]) => text)
+      expect(new Set(texts).size).to.equal(6)
+    })
+  })
+
+  describe('to the debug log', () => {
+    const lines: string[] = []
+    const { log } = debug
+    before(() => {
+      debug.log = (...args: unknown[]) => lines.push(format(...args))
+      debug.enable('resilient-sse:drop,resilient-sse:duplicate')
+    })
+    after(() => {
+      debug.disable()
+      debug.log = log
+    })
+
+    it('writes under the namespaces that are switched on, and no event data', () => {
+      announce('drop', messages.drop)
+      announce('retry', messages.retry)
+      announce('duplicate', messages.duplicate)
+      expect(lines).to.have.lengthOf(2)
+      expect(lines[0]).to.match(/resilient-sse:drop.*upstream dropped.*http:\/\/host\/a/s)
+      expect(lines[1]).to.match(/resilient-sse:duplicate.*duplicate dropped.*'7'/s)
+      expect(lines.join()).not.to.include(secret)
+    })
+  })
+
+  it('looks at nothing in a message that nobody is there for', () => {
+    let looks = 0
+    const seen = <T>(value: T): T => {
+      looks++
+      return value
+    }
+    const message: Messages['duplicate'] = {
+      get stream() {
+        return seen(stream)
+      },
+      get name() {
+        return seen('x')
+      },
+      get event() {
+        return seen({ id: '7', data: secret })
+      },
+    }
+    announce('duplicate', message)
+    expect(looks).to.equal(0)
+    // Neither does handing it to the channel.
+    published('resilient-sse:duplicate', () => announce('duplicate', message))
+    expect(looks).to.equal(0)
+    announce('duplicate', message, new Notes())
+    expect(looks).to.equal(3)
+  })
+})
+
+describe('redactUrl', () => {
+  for (const [url, redacted] of [
+    ['http://host/', 'http://host/'],
+    ['http://host', 'http://host/'],
+    ['https://host:8443/a/b', 'https://host:8443/a/b'],
+    ['http://[::1]:80/a', 'http://[::1]/a'],
+    ['https://user:secret@host/a', 'https://host/a'],
+    ['https://user@host/a', 'https://host/a'],
+    ['http://host/a?token=secret', 'http://host/a?token=*'],
+    ['http://host/a?token=secret&x=1&token=secret', 'http://host/a?token=*&x=*'],
+    ['http://host/a?token', 'http://host/a?token=*'],
+    ['http://host/a?', 'http://host/a'],
+    ['http://host/a?a%20b=1&%C3%A9=2', 'http://host/a?a%20b=*&%C3%A9=*'],
+    ['http://host/a?%F0%90=secret', 'http://host/a?%EF%BF%BD=*'],
+    ['http://host/a#secret', 'http://host/a'],
+    ['http://host/a?x=1#secret', 'http://host/a?x=*'],
+  ] as const) {
+    it(`makes ${redacted} of ${url}`, () => {
+      expect(redactUrl(url)).to.equal(redacted)
+    })
+  }
+
+  for (const [text, redacted] of [
+    ['the price feed', 'the price feed'],
+    ['/a/b?token=secret', '/a/b'],
+    ['/a/b#secret', '/a/b'],
+    ['/a?x\ntoken=secret', '/a'],
+    ['', ''],
+  ] as const) {
+    it(`makes ${JSON.stringify(redacted)} of ${JSON.stringify(text)}, which is no URL`, () => {
+      expect(redactUrl(text)).to.equal(redacted)
+    })
+  }
+
+  for (const text of [
+    'http://user:secret@host:99999/a?x=1',
+    '//user:secret@host/a',
+    'http://user:secret@/a',
+  ]) {
+    it(`takes the credentials off ${text}, although it is no URL`, () => {
+      expect(redactUrl(text)).not.to.include('secret')
+    })
+  }
+})
