@@ -48,7 +48,7 @@ export function delayOf(rules: DelayRules, occasion: DelayOccasion, random: () =
   const spread = random() * jitter
   if (occasion.sinceOpen !== undefined) {
     const delay = Math.max(0, base - occasion.sinceOpen) + spread * base
-    return { delay: Math.min(delay, longestTimer), source: 'clean-end' }
+    return { delay: Math.min(delay, maxDelay), source: 'clean-end' }
   }
   const full = Math.min(maxDelay, base * 2 ** occasion.retry)
   const delay = full - spread * full
@@ -99,6 +99,8 @@ export function retryLoop<T>(attempt: (n: number) => Promise<T>, options: RetryL
     numOfAttempts: options.attempts,
     // The package's own timer cannot be cleared: it gets nothing to wait for, and the wait is beforeNext's.
     startingDelay: 0,
+    // Doubling nothing a thousand times is not a number.
+    timeMultiple: 1,
     retry: async (error, failed) => {
       await options.beforeNext(error, failed)
       return true

@@ -1,3 +1,4 @@
+import { constants } from 'node:buffer'
 import { longestTimer } from './backoff.ts'
 import type { Logger } from './diagnostics.ts'
 import { shown } from './errors.ts'
@@ -84,7 +85,10 @@ export interface SourceOptions {
   readonly idleTimeout?: number | undefined
   /** What ends a silence: any byte, or only an event, so that comments do not hide a dead producer. Default `'bytes'`. */
   readonly idleResetOn?: 'bytes' | 'events' | undefined
-  /** The most bytes that one event may have on the wire; more fails with `ERR_SSE_EVENT_TOO_LARGE`. Default 16 MiB. */
+  /**
+   * The most bytes that one event may have on the wire; more fails with `ERR_SSE_EVENT_TOO_LARGE`. No more than Node's
+   * longest string. Default 16 MiB.
+   */
   readonly maxEventSize?: number | undefined
   /** What logs and diagnostics call this stream. Default: the upstream's URL, redacted, once it is known. */
   readonly name?: string | undefined
@@ -148,7 +152,7 @@ export function checkSourceOptions(options: SourceOptions): CheckedOptions {
   return {
     reconnect: {
       ...delays,
-      maxRetries: count(reconnect.maxRetries, 'reconnect.maxRetries', 10, 0, true),
+      maxRetries: count(reconnect.maxRetries, 'reconnect.maxRetries', 10, 0, Number.POSITIVE_INFINITY),
       jitter: number(reconnect.jitter, 'reconnect.jitter', 0.1, 0, 1),
       maxRetryAfter: number(reconnect.maxRetryAfter, 'reconnect.maxRetryAfter', 300_000, 0, longestTimer),
       stableAfter: number(
@@ -173,7 +177,13 @@ export function checkSourceOptions(options: SourceOptions): CheckedOptions {
     connectTimeout: number(options.connectTimeout, 'connectTimeout', 30_000, 0, longestTimer),
     idleTimeout: number(options.idleTimeout, 'idleTimeout', 300_000, 0, longestTimer),
     idleResetOn: oneOf(options.idleResetOn, 'idleResetOn', ['bytes', 'events']),
-    maxEventSize: count(options.maxEventSize, 'maxEventSize', 16 * 1024 * 1024, 1),
+    maxEventSize: count(
+      options.maxEventSize,
+      'maxEventSize',
+      16 * 1024 * 1024,
+      1,
+      constants.MAX_STRING_LENGTH,
+    ),
     name: options.name,
     logger: options.logger,
     signal: options.signal,
@@ -232,17 +242,13 @@ function count(
   name: string,
   byDefault: number,
   least: number,
-  orInfinity = false,
+  most = Number.MAX_SAFE_INTEGER,
 ): number {
   if (value === undefined) return byDefault
   expect(typeof value === 'number', name, 'a number', value)
-  if (
-    !(Number.isSafeInteger(value) && value >= least) &&
-    !(orInfinity && value === Number.POSITIVE_INFINITY)
-  ) {
-    throw new RangeError(
-      `${name} must be a whole number from ${least}${orInfinity ? ', or Infinity' : ''}, got ${shown(value)}`,
-    )
+  const whole = Number.isSafeInteger(value) || value === Number.POSITIVE_INFINITY
+  if (!(whole && value >= least && value <= most)) {
+    throw new RangeError(`${name} must be a whole number from ${least} to ${most}, got ${shown(value)}`)
   }
   return value
 }

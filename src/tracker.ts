@@ -84,7 +84,7 @@ export class EventTracker {
       this.#turnedOverAt = 0
     } else {
       this.#turnedOverAt = this.#remembered + this.#windowSize
-      this.#index ??= this.#indexWindow()
+      this.#index = this.#indexWindow()
     }
   }
 
@@ -95,7 +95,11 @@ export class EventTracker {
     return key !== undefined && this.#has(key)
   }
 
-  /** Whether an event is fresh; it is remembered then, and counted as a duplicate otherwise. */
+  /**
+   * Whether an event is fresh; it is remembered then, and counted as a duplicate otherwise.
+   *
+   * @throws `TypeError` for a field, or a key of the caller's, that is no string.
+   */
   accept(event: SseEvent): boolean {
     const key = this.#keyOf(event)
     if (key === undefined) return true
@@ -115,11 +119,15 @@ export class EventTracker {
    * Moves the last event ID to that of a block that has ended: an event without an id inherits, an empty one clears.
    *
    * @param cursor - Where to resume after this event, if not from its last event ID; absent leaves the cursor.
+   * @throws `TypeError` when `cursor` is neither a string nor undefined.
    * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html#dispatchMessage | HTML, 9.2.6}
    */
   advance(event: SseEvent, cursor?: string): void {
     if (event.id !== undefined) this.#lastEventId = detached(event.id)
-    if (cursor !== undefined) this.#cursor = detached(cursor)
+    if (cursor === undefined) return
+    if (typeof cursor !== 'string')
+      throw new TypeError(`cursor must be a string or undefined, got ${shown(cursor)}`)
+    this.#cursor = detached(cursor)
   }
 
   #looksUp(): boolean {
@@ -132,6 +140,9 @@ export class EventTracker {
 
   #keyOf(event: SseEvent): number | undefined {
     const { id, event: type = '', data } = event
+    checkText('id', id)
+    checkText('event', type)
+    checkText('data', data)
     const identity = this.#identity
     if (typeof identity === 'function' && data !== undefined) {
       const key = identity(event)
@@ -151,15 +162,22 @@ export class EventTracker {
     if (this.#remembered === this.#ring.length && this.#ring.length < this.#windowSize) this.#grow()
     const slot = this.#remembered % this.#ring.length
     if (this.#index) {
-      const evicted = this.#remembered - this.#windowSize
-      if (evicted >= 0) {
-        const old = this.#ring[evicted % this.#ring.length]
-        if (old !== undefined && this.#index.get(old) === evicted) this.#index.delete(old)
-      }
+      if (this.#turnedOverAt === Number.POSITIVE_INFINITY) this.#forget(this.#remembered - this.#windowSize)
       this.#index.set(key, this.#remembered)
     }
     this.#ring[slot] = key
     this.#remembered++
+  }
+
+  /**
+   * Takes an event that has left the window off the index. Only where look-ups never end: after a reconnect the old
+   * window stays whole until it has turned over, as otherwise each event of a replay that is a little longer than the
+   * window would push out the next one just before it comes.
+   */
+  #forget(n: number): void {
+    if (n < 0) return
+    const key = this.#ring[n % this.#ring.length]
+    if (key !== undefined && this.#index?.get(key) === n) this.#index.delete(key)
   }
 
   /** Nothing was overwritten before the ring is at its full size, so its order is that of the numbers. */
@@ -198,6 +216,13 @@ function fingerprint(id: string, type: string, data: string): number {
   a = Math.imul(a ^ (a >>> 16), 0x85ebca6b) ^ Math.imul(b ^ (b >>> 13), 0xc2b2ae35)
   b = Math.imul(b ^ (b >>> 16), 0x85ebca6b) ^ Math.imul(a ^ (a >>> 13), 0xc2b2ae35)
   return (b >>> 0) * 0x200000 + (a >>> 11)
+}
+
+/** A caller without types may give anything; two numbers would have one fingerprint. */
+function checkText(name: keyof SseEvent, value: unknown): void {
+  if (value !== undefined && typeof value !== 'string') {
+    throw new TypeError(`event.${name} must be a string, got ${shown(value)}`)
+  }
 }
 
 /** A copy: an id cut out of a chunk would keep the whole chunk alive for as long as it is the last one. */

@@ -122,6 +122,24 @@ describe('a connection', () => {
     )
   })
 
+  it('takes no harm from something late that is no upstream', async () => {
+    const controller = new AbortController()
+    let settle = (_: PassThrough) => {}
+    const attempt = dial(
+      () =>
+        new Promise<PassThrough>((resolve) => {
+          settle = resolve
+        }),
+      { ...timeouts, signal: controller.signal },
+    )
+    await Promise.resolve()
+    controller.abort()
+    await attempt.catch(() => {})
+    settle(JSON.parse('{}'))
+    // An unhandled rejection would fail the run.
+    await new Promise(setImmediate)
+  })
+
   it('has no limits at 0', async () => {
     const { body, connection } = await open()
     const drop = connection.read(() => {})

@@ -1,31 +1,13 @@
-import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import http, { type IncomingMessage } from 'node:http'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
+import { startNode } from './support/child.ts'
 import { wire } from './support/events.ts'
 import { ends, resets, serveInTurn, stays } from './support/server.ts'
 import { until } from './support/until.ts'
 
-const root = new URL('..', import.meta.url)
-const text = (file: string) => readFileSync(new URL(file, root), 'utf8')
-
-/** Runs an example in front of an upstream; gives it and its URL. */
-async function start(file: string, upstream: string): Promise<{ child: ChildProcess; url: string }> {
-  const child = spawn(process.execPath, ['--import', 'tsx', file], {
-    cwd: fileURLToPath(root),
-    env: { ...process.env, UPSTREAM: upstream, PORT: '0' },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  let port: string | undefined
-  for await (const line of createInterface(child.stdout)) {
-    port = /port: (\d+)/.exec(line)?.[1]
-    if (port) break
-  }
-  return { child, url: `http://localhost:${port}/events` }
-}
+const text = (file: string) => readFileSync(new URL(`../${file}`, import.meta.url), 'utf8')
 
 describe('the README', () => {
   for (const file of ['examples/raw-http.ts', 'examples/express.ts']) {
@@ -39,13 +21,13 @@ describe('the README', () => {
         ends(wire(9)),
         stays(wire(10)),
       )
-      const { child, url } = await start(file, upstream.url)
-      await using _ = {
-        async [Symbol.asyncDispose]() {
-          child.kill()
-          if (child.exitCode === null && child.signalCode === null) await once(child, 'close')
-        },
-      }
+      await using example = startNode([file], { UPSTREAM: upstream.url, PORT: '0' })
+      const port = () => /port: (\d+)/.exec(example.out)?.[1]
+      await until(
+        () => port() !== undefined,
+        () => 'the example listens',
+      )
+      const url = `http://localhost:${port()}/events`
       const request = http.get(url, { headers: { 'last-event-id': '7' }, agent: false })
       const [response]: IncomingMessage[] = await once(request, 'response')
       let received = ''

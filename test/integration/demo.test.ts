@@ -1,22 +1,9 @@
-import { execFile } from 'node:child_process'
 import { expect } from 'chai'
 import { Ledger } from '../../examples/demo/ledger.ts'
 import { dataOf } from '../../examples/demo/numbered-event.ts'
+import { startNode } from '../support/child.ts'
 
-interface Outcome {
-  readonly code: number | string | null | undefined
-  readonly stdout: string
-  readonly stderr: string
-}
-
-function demo(...args: string[]): Promise<Outcome> {
-  return new Promise((resolve) => {
-    const command = ['--import', 'tsx', 'examples/demo/main.ts', ...args]
-    execFile(process.execPath, command, { timeout: 9000 }, (error, stdout, stderr) => {
-      resolve({ code: error ? error.code : 0, stdout, stderr })
-    })
-  })
-}
+const demo = (...args: string[]) => startNode(['examples/demo/main.ts', ...args]).ended
 
 /** The figures of the closing table by their labels. */
 function figuresOf(output: string): Map<string, number> {
@@ -26,9 +13,9 @@ function figuresOf(output: string): Map<string, number> {
 
 describe('the demonstration', () => {
   it('delivers every event once and in order while its upstream drops in every way', async () => {
-    const { code, stdout } = await demo('--events', '300', '--seed', '7', '--drop-rate', '0.05')
-    expect(code, stdout).to.equal(0)
-    const figures = figuresOf(stdout)
+    const { code, out } = await demo('--events', '300', '--seed', '7', '--drop-rate', '0.05')
+    expect(code, out).to.equal(0)
+    const figures = figuresOf(out)
     const sound = {
       'events sent': 300,
       delivered: 300,
@@ -54,9 +41,9 @@ describe('the demonstration', () => {
   })
 
   it('says with --help what it takes', async () => {
-    const { code, stdout } = await demo('--help')
+    const { code, out } = await demo('--help')
     expect(code).to.equal(0)
-    for (const option of ['--events', '--seed', '--drop-rate', '--help']) expect(stdout).to.include(option)
+    for (const option of ['--events', '--seed', '--drop-rate', '--help']) expect(out).to.include(option)
   })
 
   for (const [option, value] of [
@@ -65,16 +52,16 @@ describe('the demonstration', () => {
     ['--drop-rate', '2'],
   ] as const) {
     it(`names ${option} when its value is wrong`, async () => {
-      const { code, stderr } = await demo(`${option}=${value}`)
+      const { code, err } = await demo(`${option}=${value}`)
       expect(code).to.equal(2)
-      expect(stderr).to.include(option).and.to.include(`"${value}"`)
+      expect(err).to.include(option).and.to.include(`"${value}"`)
     })
   }
 
   it('names an option that it does not know', async () => {
-    const { code, stderr } = await demo('--rate', '1')
+    const { code, err } = await demo('--rate', '1')
     expect(code).to.equal(2)
-    expect(stderr).to.include('--rate')
+    expect(err).to.include('--rate')
   })
 })
 

@@ -1,9 +1,7 @@
-import { spawn } from 'node:child_process'
 import diagnosticsChannel from 'node:diagnostics_channel'
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { createResilientSseSource, httpUpstream, type StreamMessage } from '../../src/index.ts'
+import { library, runModule } from '../support/child.ts'
 import { drain, fast, lastIs, wire } from '../support/events.ts'
 import { answers, ends, resets, serveInTurn } from '../support/server.ts'
 
@@ -81,26 +79,12 @@ describe('what is announced', () => {
 
   it('is shown by DEBUG=resilient-sse:*', async () => {
     await using server = await scripts()
-    const index = new URL('../../src/index.ts', import.meta.url).href
     const script = `
-      import { createResilientSseSource, httpUpstream } from '${index}'
+      import { createResilientSseSource, httpUpstream } from '${library}'
       createResilientSseSource(httpUpstream(process.argv[1]), {
         reconnect: { baseDelay: 1 }, isTerminal: ({ data }) => data === 'end' }).resume()
     `
-    const child = spawn(
-      process.execPath,
-      ['--import', 'tsx', '--input-type=module', '-e', script, server.url],
-      {
-        cwd: fileURLToPath(new URL('../..', import.meta.url)),
-        env: { ...process.env, DEBUG: 'resilient-sse:*' },
-        stdio: ['ignore', 'ignore', 'pipe'],
-      },
-    )
-    let log = ''
-    child.stderr.on('data', (chunk) => {
-      log += chunk
-    })
-    await once(child, 'close')
-    for (const kind of kinds) expect(log).to.include(`resilient-sse:${kind} `)
+    const { err } = await runModule(script, [server.url], { DEBUG: 'resilient-sse:*' })
+    for (const kind of kinds) expect(err).to.include(`resilient-sse:${kind} `)
   }).timeout(20_000)
 })

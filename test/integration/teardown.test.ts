@@ -1,6 +1,4 @@
-import { spawn } from 'node:child_process'
 import { getEventListeners, once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import {
   createResilientSseSource,
@@ -9,6 +7,7 @@ import {
   type SourceOptions,
   type UpstreamContext,
 } from '../../src/index.ts'
+import { library, runModule } from '../support/child.ts'
 import { drain, fast, lastIs, next, wire } from '../support/events.ts'
 import { answers, ends, serve, serveInTurn, stays, type TestServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
@@ -236,21 +235,8 @@ describe("faults in the caller's functions", () => {
 })
 
 describe('the process', () => {
-  const index = new URL('../../src/index.ts', import.meta.url).href
-  const run = async (script: string, url: string) => {
-    const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script, url], {
-      cwd: fileURLToPath(new URL('../..', import.meta.url)),
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
-    let out = ''
-    child.stdout.on('data', (chunk) => {
-      out += chunk
-    })
-    const [code] = await once(child, 'close')
-    return { code, out }
-  }
   const prelude = `
-    import { createResilientSseSource, httpUpstream } from '${index}'
+    import { createResilientSseSource, httpUpstream } from '${library}'
     const url = process.argv[1]
   `
 
@@ -268,7 +254,7 @@ describe('the process', () => {
       setTimeout(() => dialling.destroy(), 100)
       process.on('exit', () => console.log('exits'))
     `
-    expect(await run(script, server.url)).to.deep.equal({ code: 0, out: 'exits\n' })
+    expect(await runModule(script, [server.url])).to.include({ code: 0, out: 'exits\n' })
   }).timeout(20_000)
 
   it('stays while a retry is due', async () => {
@@ -278,6 +264,6 @@ describe('the process', () => {
         objectMode: true, reconnect: { baseDelay: 300, jitter: 0 }, isTerminal: () => true })
       source.on('data', ({ data }) => console.log(data))
     `
-    expect(await run(script, server.url)).to.deep.equal({ code: 0, out: 'end\n' })
+    expect(await runModule(script, [server.url])).to.include({ code: 0, out: 'end\n' })
   }).timeout(20_000)
 })
