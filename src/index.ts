@@ -17,6 +17,14 @@ export { type HeaderFields, lastEventIdFrom, type RequestWithLastEventId } from 
 export { type HttpUpstreamOptions, httpUpstream } from './http-upstream.ts'
 export type { ReconnectOptions, ResumeMode, RetryContext, SourceOptions } from './options.ts'
 export type { SourceState } from './reconnector.ts'
+export {
+  type RelayOptions,
+  type RelayResponseOptions,
+  type RelaySummary,
+  type RelayTarget,
+  relayResponse,
+  relaySse,
+} from './relay.ts'
 export { createSerializer } from './serializer.ts'
 export {
   createResilientSseSource,

@@ -207,22 +207,22 @@ function expect(fits: boolean, name: string, what: string, got: unknown): void {
   if (!fits) throw new TypeError(`${name} must be ${what}, got ${shown(got)}`)
 }
 
-function expectOptional(value: unknown, type: 'function' | 'string', name: string): void {
+export function expectOptional(value: unknown, type: 'function' | 'string', name: string): void {
   expect(value === undefined || typeof value === type, name, `a ${type}`, value)
 }
 
-function flag(value: boolean | undefined, name: string, byDefault: boolean): boolean {
+export function flag(value: boolean | undefined, name: string, byDefault: boolean): boolean {
   expect(value === undefined || typeof value === 'boolean', name, 'true or false', value)
   return value ?? byDefault
 }
 
-function oneOf<T extends string>(value: T | undefined, name: string, values: readonly [T, ...T[]]): T {
+export function oneOf<T extends string>(value: T | undefined, name: string, values: readonly [T, ...T[]]): T {
   const list = values.map((each) => `'${each}'`).join(' or ')
   expect(value === undefined || values.includes(value), name, list, value)
   return value ?? values[0]
 }
 
-function number(
+export function number(
   value: number | undefined,
   name: string,
   byDefault: number,

@@ -1,0 +1,350 @@
+import { EventEmitter } from 'node:events'
+import { STATUS_CODES } from 'node:http'
+import { PassThrough, Readable, type Writable } from 'node:stream'
+import { longestTimer } from './backoff.ts'
+import { asError, SseError } from './errors.ts'
+import { type SseEvent, serializeComment, serializeEvent } from './event.ts'
+import { fieldOf, type HeaderFields, lastEventIdFrom, type RequestWithLastEventId } from './headers.ts'
+import { expectOptional, flag, number, oneOf, type SourceOptions } from './options.ts'
+import { createResilientSseSource, type ResilientSseSource, type SourceStats } from './source.ts'
+import type { UpstreamFactory } from './upstream.ts'
+
+/** Options of {@link relayResponse}: those of a source, and what its client gets besides the events. */
+export interface RelayResponseOptions extends Omit<SourceOptions, 'objectMode' | 'tracker'> {
+  /** After this many milliseconds without a byte the client gets a comment; 0 sends none. Default 15000. */
+  readonly heartbeat?: number | undefined
+  /** The reconnection time that the client is told, in milliseconds. Default: none; the upstream's is never passed on. */
+  readonly retry?: number | undefined
+  /** What becomes of the upstream when the client has gone: it is closed at once, or read to its end. Default `'abort'`. */
+  readonly onClientGone?: 'abort' | 'drain' | undefined
+  /**
+   * The last event for a client whose stream fails after its head is out; the response then ends. Without it, or when
+   * it gives undefined, the connection is destroyed, so that the client can tell all the same.
+   */
+  readonly errorEvent?: ((error: Error) => SseEvent | undefined) | undefined
+  /** Whether the client gets `relay-status` events, without ids: `reconnecting`, `live`, `gap`. Default false. */
+  readonly statusEvents?: boolean | undefined
+}
+
+/** Options of {@link relaySse}. */
+export interface RelayOptions extends RelayResponseOptions {
+  /**
+   * `'lazy'` answers when the upstream has answered, so that a first 401, 404 or 429 reaches the client; `'eager'`
+   * answers at once. Default `'lazy'`.
+   */
+  readonly head?: 'lazy' | 'eager' | undefined
+  /**
+   * With `'lazy'`: a retry that is due later than this after the start is not waited for, and the failure is the
+   * answer; 0 makes the first failure the answer. Milliseconds. Default 5000.
+   */
+  readonly headTimeout?: number | undefined
+}
+
+/** What is used of a response of node:http, node:https or node:http2. */
+export type RelayTarget = Writable & {
+  statusCode: number
+  readonly headersSent: boolean
+  setHeader(name: string, value: string): unknown
+  flushHeaders?(): void
+}
+
+/** How a relay came to its end. */
+export interface RelaySummary {
+  /**
+   * `'ended'`: the stream came to its end; `'client-gone'`: the client left before; `'refused'`: the client got a
+   * status other than 200; `'failed'`: the stream failed after its head was out.
+   */
+  readonly outcome: 'ended' | 'client-gone' | 'refused' | 'failed'
+  /** What it was refused with, or failed with. */
+  readonly error: Error | undefined
+  /** The last event ID of what was passed on. */
+  readonly lastEventId: string
+  readonly stats: SourceStats
+}
+
+/**
+ * Answers a request with an event stream that outlives its upstream's connections.
+ *
+ * It writes the head (`content-type`, `cache-control`, `x-accel-buffering`, besides what was set before), the events,
+ * and heartbeats in between; it closes the upstream when the client leaves, and lets the client see every failure.
+ *
+ * @param req - A request of node:http, node:https or node:http2, or a framework's around it; its `Last-Event-ID` is
+ * where the stream starts, unless `lastEventId` says otherwise.
+ * @param res - The response to that request. Nobody else may write to it.
+ * @returns How it ended; whatever client and upstream did, it does not reject for it.
+ * @throws `TypeError` or `RangeError` that names a wrong option, and what a function of the caller's throws; as long as
+ * the head is not out, the response is then left as it was, for the caller's own error handling.
+ */
+export async function relaySse(
+  req: RequestWithLastEventId,
+  res: RelayTarget,
+  factory: UpstreamFactory,
+  options: RelayOptions = {},
+): Promise<RelaySummary> {
+  const headTimeout = number(options.headTimeout, 'headTimeout', 5000, 0, longestTimer)
+  const eager = oneOf(options.head, 'head', ['lazy', 'eager']) === 'eager'
+  const relay = new Relay(res, req, factory, options)
+  // What a client does wrong is followed by a close, which is what counts.
+  if (req instanceof EventEmitter) req.on('error', () => {})
+  if (eager || res.headersSent) openHead(res)
+  else answerWithin(relay, res, headTimeout)
+  return relay.run()
+}
+
+/**
+ * The same for servers that speak the fetch API: a 200 at once, as with `head: 'eager'`, whose body is the stream. When
+ * its consumer cancels the body, or the request's signal is aborted, the client has gone.
+ *
+ * @param onEnd - Called once with the summary, or with what a function of the caller's threw.
+ * @throws `TypeError` or `RangeError` that names a wrong option.
+ */
+export function relayResponse(
+  request: Request,
+  factory: UpstreamFactory,
+  options: RelayResponseOptions = {},
+  onEnd: (error: unknown, summary?: RelaySummary) => void = () => {},
+): Response {
+  const body = new PassThrough()
+  const relay = new Relay(body, request, factory, options)
+  const leave = () => body.destroy()
+  request.signal.addEventListener('abort', leave, { once: true })
+  body.once('close', () => request.signal.removeEventListener('abort', leave))
+  relay.run().then(
+    (summary) => onEnd(undefined, summary),
+    (error: unknown) => onEnd(error),
+  )
+  return new Response(Readable.toWeb(body), { headers })
+}
+
+/** `no-transform` keeps compression from holding events back, `x-accel-buffering` does so for nginx. */
+const headers = {
+  'content-type': 'text/event-stream',
+  'cache-control': 'no-cache, no-transform',
+  'x-accel-buffering': 'no',
+}
+
+function openHead(res: RelayTarget): void {
+  if (res.headersSent) return
+  res.statusCode = 200
+  for (const [name, value] of Object.entries(headers)) res.setHeader(name, value)
+  res.flushHeaders?.()
+}
+
+/** Waits with the head until the upstream has answered, or a failure has to be the answer. */
+function answerWithin(relay: Relay, res: RelayTarget, headTimeout: number): void {
+  const deadline = performance.now() + headTimeout
+  relay.beforeHead = (error) => {
+    if (error) refuse(res, error)
+    else res.statusCode = 204
+    res.end()
+  }
+  relay.source.once('open', () => {
+    relay.beforeHead = undefined
+    openHead(res)
+    relay.start()
+  })
+  relay.source.on('retry', ({ delay, error }) => {
+    if (relay.beforeHead && performance.now() + delay > deadline) relay.source.destroy(error)
+  })
+}
+
+/** Fields of the upstream's refusal that its client needs to act on it. */
+const refusalFields = ['retry-after', 'retry-after-ms', 'www-authenticate']
+
+function refuse(res: RelayTarget, error: Error): void {
+  const { statusCode, headers } = refusalOf(error)
+  for (const name of refusalFields) {
+    const value = headers && fieldOf(headers, name)
+    if (value !== undefined) res.setHeader(name, value)
+  }
+  res.statusCode = statusCode
+  res.setHeader('content-type', 'text/plain; charset=utf-8')
+  res.setHeader('cache-control', 'no-store')
+  res.write(`${statusCode} ${STATUS_CODES[statusCode] ?? 'Error'}\n`)
+}
+
+/** What the client is answered: the upstream's own refusal, or what a gateway says (RFC 9110, 15.6.3 and 15.6.5). */
+function refusalOf(error: Error): { statusCode: number; headers?: HeaderFields | undefined } {
+  if (!(error instanceof SseError)) return { statusCode: 503 }
+  const { code, statusCode = 0, headers, cause } = error
+  if (code === 'ERR_SSE_RETRIES_EXHAUSTED' && cause instanceof SseError) return refusalOf(cause)
+  if (code === 'ERR_SSE_STATUS' && statusCode >= 400 && statusCode <= 599) return { statusCode, headers }
+  if (code === 'ERR_SSE_CONNECT_TIMEOUT' || code === 'ERR_SSE_IDLE_TIMEOUT') return { statusCode: 504 }
+  return { statusCode: 502 }
+}
+
+interface RelayRules {
+  readonly heartbeat: number
+  readonly retry: number | undefined
+  readonly onClientGone: 'abort' | 'drain'
+  readonly errorEvent: RelayResponseOptions['errorEvent']
+  readonly statusEvents: boolean
+}
+
+/** A source and the sink of one client: whatever becomes of either, the other one is not left behind. */
+class Relay {
+  readonly source: ResilientSseSource<Buffer>
+  /** While the head is not out: answers with a failure, or, without one, that there is nothing. */
+  beforeHead: ((error?: Error) => void) | undefined
+  readonly #sink: Writable
+  readonly #rules: RelayRules
+  #heartbeat: NodeJS.Timeout | undefined
+  /** How it ends, once that is known. */
+  #outcome: RelaySummary['outcome'] | undefined
+  #error: Error | undefined
+  #settle: (fault?: Error) => void = () => {}
+  #clientGone = false
+
+  constructor(
+    sink: Writable,
+    request: RequestWithLastEventId,
+    factory: UpstreamFactory,
+    options: RelayOptions,
+  ) {
+    const {
+      head: _,
+      headTimeout: __,
+      heartbeat,
+      retry,
+      onClientGone,
+      errorEvent,
+      statusEvents,
+      ...rest
+    } = options
+    expectOptional(errorEvent, 'function', 'errorEvent')
+    this.#rules = {
+      heartbeat: number(heartbeat, 'heartbeat', 15_000, 0, longestTimer),
+      retry: retry === undefined ? undefined : Math.round(number(retry, 'retry', 0, 0, longestTimer)),
+      onClientGone: oneOf<'abort' | 'drain'>(onClientGone, 'onClientGone', ['abort', 'drain']),
+      statusEvents: flag(statusEvents, 'statusEvents', false),
+      errorEvent,
+    }
+    this.#sink = sink
+    this.source = createResilientSseSource(factory, {
+      ...rest,
+      lastEventId: rest.lastEventId ?? lastEventIdFrom(request),
+    })
+  }
+
+  /** Relays until one of both ends is through. */
+  run(): Promise<RelaySummary> {
+    const { source } = this
+    return new Promise((resolve, reject) => {
+      this.#settle = (fault) => {
+        clearTimeout(this.#heartbeat)
+        this.#settle = () => {}
+        if (fault) reject(fault)
+        else resolve(this.#summary())
+      }
+      const sink = this.#sink
+      // An EPIPE is followed by a close, which is what counts.
+      sink.on('error', () => {})
+      sink.on('drain', () => source.resume())
+      sink.once('finish', () => this.#settle())
+      sink.once('close', () => this.#onClose())
+      if (sink.destroyed || sink.writableEnded) {
+        this.#onClose()
+        return
+      }
+      source.on('error', (error) => this.#onError(error))
+      source.once('end', () => this.#onEnd())
+      source.on('data', (chunk) => this.#write(chunk))
+      if (this.#rules.statusEvents) this.#tellStatus()
+      if (!this.beforeHead) this.start()
+    })
+  }
+
+  /** The head is out: from here on the client is told of life, and of failure, within the stream. */
+  start(): void {
+    const { heartbeat, retry } = this.#rules
+    if (heartbeat > 0) this.#heartbeat = setTimeout(() => this.#beat(), heartbeat).unref()
+    if (retry !== undefined) this.#write(`retry: ${retry}\n\n`)
+  }
+
+  #summary(): RelaySummary {
+    const { lastEventId, stats } = this.source
+    return { outcome: this.#outcome ?? 'client-gone', error: this.#error, lastEventId, stats }
+  }
+
+  /** Each chunk is made of whole blocks, so anything may stand between two of them. */
+  #write(chunk: Buffer | string): void {
+    if (this.#clientGone) return
+    const sink = this.#sink
+    if (!sink.write(chunk)) this.source.pause()
+    // What compression middleware adds.
+    if ('flush' in sink && typeof sink.flush === 'function') sink.flush()
+    this.#heartbeat?.refresh()
+  }
+
+  #beat(): void {
+    // A client that does not read is not helped by more to read.
+    if (this.source.isPaused()) this.#heartbeat?.refresh()
+    else this.#write(serializeComment(''))
+  }
+
+  #onClose(): void {
+    if (this.#outcome !== undefined) {
+      this.#settle()
+      return
+    }
+    this.#clientGone = true
+    clearTimeout(this.#heartbeat)
+    if (this.#rules.onClientGone === 'drain' && !this.source.readableEnded) {
+      this.source.resume()
+      return
+    }
+    this.source.destroy()
+    this.#settle()
+  }
+
+  #onEnd(): void {
+    this.#outcome = this.beforeHead ? 'refused' : 'ended'
+    if (this.#clientGone) {
+      this.#outcome = 'client-gone'
+      this.#settle()
+    } else if (this.beforeHead) this.beforeHead()
+    else this.#sink.end()
+  }
+
+  #onError(error: Error): void {
+    this.#error = error
+    // Not the upstream's doing, nor an abort: a function of the caller's has thrown.
+    const fault = error instanceof SseError || error.name === 'AbortError' ? undefined : error
+    if (this.#clientGone || (fault && this.beforeHead)) {
+      this.#settle(fault)
+      return
+    }
+    this.#outcome = this.beforeHead ? 'refused' : 'failed'
+    if (this.beforeHead) this.beforeHead(error)
+    else this.#tellFailure(error, fault)
+  }
+
+  #tellFailure(error: Error, fault: Error | undefined): void {
+    try {
+      const event = this.#rules.errorEvent?.(error)
+      if (event === undefined) this.#sink.destroy(error)
+      else this.#sink.end(serializeEvent(event))
+      if (fault) this.#settle(fault)
+    } catch (thrown) {
+      this.#sink.destroy(error)
+      this.#settle(asError(thrown))
+    }
+  }
+
+  #tellStatus(): void {
+    let away = false
+    const tell = (status: string) => {
+      if (!this.beforeHead)
+        this.#write(serializeEvent({ event: 'relay-status', data: JSON.stringify({ status }) }))
+    }
+    this.source.on('retry', () => {
+      if (!away) tell('reconnecting')
+      away = true
+    })
+    this.source.on('open', () => {
+      if (away) tell('live')
+      away = false
+    })
+    this.source.on('gap', () => tell('gap'))
+  }
+}
