@@ -1,3 +1,5 @@
+/// <reference types="node" preserve="true" />
+
 export { createDedupe } from './dedupe.ts'
 export type {
   DelaySource,
@@ -42,4 +44,5 @@ export type {
   Upstream,
   UpstreamContext,
   UpstreamFactory,
+  WebByteStream,
 } from './upstream.ts'

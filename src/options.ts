@@ -56,7 +56,10 @@ export interface SourceOptions {
   readonly reconnect?: ReconnectOptions | undefined
   /** Where to start: the last event ID that the reader has. Not together with `tracker`. Default: none. */
   readonly lastEventId?: string | undefined
-  /** What was passed on before, for a stream that goes on from an earlier one, or is shared with a dedupe Transform. */
+  /**
+   * What was passed on before, for a stream that goes on from an earlier one, or is shared with a dedupe Transform. It
+   * counts what was put in the stream's buffer as passed on: go on only from a stream that was read to its end, or failed.
+   */
   readonly tracker?: EventTracker | undefined
   /** The place to resume from after an event, when it is not the last event ID; undefined leaves the last one. */
   readonly cursor?: ((event: SseEvent) => string | undefined) | undefined
@@ -73,7 +76,10 @@ export interface SourceOptions {
   readonly initialResponse?: Upstream | undefined
   /** Whether the stream yields {@link SseEvent}s; otherwise bytes. Default false. */
   readonly objectMode?: boolean | undefined
-  /** As of any Readable: bytes, or events in object mode. Default: Node's. */
+  /**
+   * As of any Readable: bytes, or events in object mode. What one chunk of the upstream brings is passed on whole.
+   * Default: Node's.
+   */
   readonly highWaterMark?: number | undefined
   /** Whether to drop repeated events. Default true. */
   readonly dedupe?: boolean | undefined

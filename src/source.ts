@@ -80,7 +80,10 @@ export interface SourceMembers<Chunk> {
   [Symbol.asyncIterator](): NodeJS.AsyncIterator<Chunk>
   /** Where it stands. */
   readonly state: SourceState
-  /** The last event ID of what was passed on; `''` when there is none. */
+  /**
+   * The last event ID of what was passed on, which includes what waits in the stream's buffer; `''` when there is none.
+   * Where a reader keeps its place, it keeps the `lastEventId` of the event that it has dealt with.
+   */
   readonly lastEventId: string
   /** What it has been through so far: a new object each time. */
   readonly stats: SourceStats
@@ -242,8 +245,10 @@ class Source extends Readable implements ConnectionUser {
       this.announce('duplicate', { ...this.#reconnector.about, event })
       return
     }
-    if (dispatched) this.#stats.events++
-    this.#passedOn = true
+    if (dispatched) {
+      this.#stats.events++
+      this.#passedOn = true
+    }
     if (objectMode) this.#pass({ ...event, lastEventId: tracker.lastEventId })
     else this.#out += serializeEvent(event)
   }

@@ -23,8 +23,15 @@ export interface UpstreamContext {
   readonly lastError: Error | undefined
 }
 
+/** What tells a web ReadableStream; the types of it differ between Node, browsers and versions of TypeScript. */
+export interface WebByteStream {
+  readonly locked: boolean
+  cancel(reason?: unknown): Promise<void>
+  getReader(): object
+}
+
 /** The bytes of an event stream, for which no status and no type is checked. */
-export type ByteStream = Readable | ReadableStream | AsyncIterable<Uint8Array | string>
+export type ByteStream = Readable | WebByteStream | AsyncIterable<Uint8Array | string>
 
 /** What is used of a web `Response`, whose body is decoded already. */
 export interface ResponseLike {
@@ -88,7 +95,7 @@ export function openUpstream(upstream: Upstream, who = 'the factory must return'
     return {
       statusCode: upstream.status,
       headers,
-      body: upstream.body === null ? Readable.from([]) : readableOf(upstream.body),
+      body: upstream.body === null ? Readable.from([]) : readableOf(upstream.body, who),
       encodings: [],
       url: upstream.url || undefined,
     }
@@ -98,13 +105,19 @@ export function openUpstream(upstream: Upstream, who = 'the factory must return'
     return {
       statusCode,
       headers,
-      body: 'body' in upstream ? readableOf(upstream.body) : upstream,
+      body: 'body' in upstream ? readableOf(upstream.body, who) : upstream,
       encodings: codingsOf(headers),
       url: ('url' in upstream && upstream.url) || undefined,
     }
   }
   if (!isByteStream(upstream)) throw notAnUpstream(upstream, who)
-  return { statusCode: undefined, headers: {}, body: readableOf(upstream), encodings: [], url: undefined }
+  return {
+    statusCode: undefined,
+    headers: {},
+    body: readableOf(upstream, who),
+    encodings: [],
+    url: undefined,
+  }
 }
 
 /** Lets go of an upstream that nobody will read: its socket closes. */
@@ -153,15 +166,23 @@ function codingsOf(headers: HeaderFields): string[] {
     .filter((coding) => coding !== '' && coding !== 'identity')
 }
 
-function readableOf(body: ByteStream): Readable {
-  if (body instanceof Readable || isReadable(body)) return body
-  if ('getReader' in body) return Readable.fromWeb(body)
+function readableOf(body: ByteStream, who: string): Readable {
+  if (isReadable(body)) return body
+  if (isWebStream(body)) {
+    if (body.locked) throw new TypeError(`${who} a body that nobody else reads, got a locked one`)
+    return Readable.fromWeb(body)
+  }
+  if (!(Symbol.asyncIterator in body)) throw notAnUpstream(body, who)
   // One chunk ahead at most, and chunks as they are: what is not bytes is found where they are read.
   return Readable.from(body, { objectMode: true, highWaterMark: 1 })
 }
 
+function isWebStream(value: object): value is ReadableStream {
+  return 'getReader' in value && 'locked' in value
+}
+
 function isByteStream(value: object): value is ByteStream {
-  return isReadable(value) || 'getReader' in value || Symbol.asyncIterator in value
+  return isReadable(value) || isWebStream(value) || Symbol.asyncIterator in value
 }
 
 /** Also streams of another copy of Node's stream module. */

@@ -703,6 +703,16 @@ describe('resume', () => {
       expect(server.requests).to.have.length(3)
     })
 
+    it(`'${resume}' does not take a block with an id alone for an event`, async () => {
+      await using server = await serveInTurn(resets('id: 1\n\n'), stays('data: a\n\n'))
+      const source = createResilientSseSource(httpUpstream(server.url), {
+        ...modes,
+        resume,
+        isTerminal: lastIs('a'),
+      })
+      expect(await dataOf(source)).to.deep.equal([undefined, 'a'])
+    })
+
     it(`'${resume}' fails at a reset after an event without an id, once it has been read`, async () => {
       await using server = await serve(resets('data: a\n\n'))
       const { chunks, error } = await drain(
@@ -843,7 +853,10 @@ describe('initialResponse', () => {
     )
     const locked = await fetch(server.url)
     await locked.text()
-    expect(() => createResilientSseSource(open, { initialResponse: locked })).to.throw(TypeError)
+    expect(() => createResilientSseSource(open, { initialResponse: locked })).to.throw(
+      TypeError,
+      'initialResponse must be a body that nobody else reads',
+    )
   })
 
   it('that failed is followed by attempts, or is the end, as the table says', async () => {

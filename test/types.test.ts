@@ -54,6 +54,26 @@ describe('types', () => {
     expect(generated).to.be.a('function')
   })
 
+  it('take a Response as browsers declare it, whose body is no async iterable', () => {
+    interface DomStream {
+      readonly locked: boolean
+      cancel(reason?: unknown): Promise<void>
+      getReader(): { read(): Promise<unknown> }
+    }
+    interface DomResponse {
+      readonly status: number
+      readonly headers: {
+        get(name: string): string | null
+        forEach(callback: (value: string, name: string, headers: object) => void): void
+      }
+      readonly body: DomStream | null
+      readonly url: string
+    }
+    const open = (): Promise<DomResponse> => fetch('http://upstream.test/')
+    const fitting: UpstreamFactory = open
+    expect(fitting).to.equal(open)
+  })
+
   it('refuse what does not exist', () => {
     // @ts-expect-error an unknown option
     createResilientSseSource(factory, { retries: 3 })
