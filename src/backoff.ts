@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { backOff } from 'exponential-backoff'
 import type { DelaySource } from './diagnostics.ts'
 import type { SseError } from './errors.ts'
@@ -106,13 +105,4 @@ export function retryLoop<T>(attempt: (n: number) => Promise<T>, options: RetryL
       return true
     },
   })
-}
-
-/**
- * Waits; keeps the process alive meanwhile.
- *
- * @throws `AbortError` at once when `signal` is aborted.
- */
-export async function wait(delay: number, signal: AbortSignal): Promise<void> {
-  await sleep(delay, undefined, { signal })
 }

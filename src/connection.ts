@@ -36,7 +36,7 @@ export interface DialOptions {
  * `TypeError` when it gives something that is no upstream; the signal's reason when that is aborted.
  */
 export async function dial(
-  target: OpenedUpstream | ((signal: AbortSignal) => Upstream | Promise<Upstream>),
+  upstream: OpenedUpstream | ((signal: AbortSignal) => Upstream | Promise<Upstream>),
   options: DialOptions,
 ): Promise<Connection | undefined> {
   const controller = new AbortController()
@@ -44,16 +44,16 @@ export async function dial(
   options.signal.addEventListener('abort', stop, { once: true })
   const release = () => options.signal.removeEventListener('abort', stop)
   try {
-    const upstream =
-      typeof target === 'function'
-        ? openUpstream(await answerOf(target, options.connectTimeout, controller))
-        : target
-    if (!isOpen(upstream)) {
+    const opened =
+      typeof upstream === 'function'
+        ? openUpstream(await answerOf(upstream, options.connectTimeout, controller))
+        : upstream
+    if (!isOpen(opened)) {
       release()
-      discardBody(upstream.body)
+      discardBody(opened.body)
       return undefined
     }
-    return new Connection(upstream, options.idleTimeout, (error, cleanEnd) => {
+    return new Connection(opened, options.idleTimeout, (error, cleanEnd) => {
       release()
       // After a clean end there is nothing to abort, and the socket may serve another request.
       if (!cleanEnd) controller.abort(error)

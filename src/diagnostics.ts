@@ -26,7 +26,7 @@ export interface OpenMessage extends StreamMessage {
   readonly attempt: number
   /** How many connections were open before this one. */
   readonly opens: number
-  /** Where it was asked to resume, if anywhere. */
+  /** The cursor when it opened: where the factory was told to resume, if anywhere. */
   readonly cursor: string | undefined
 }
 

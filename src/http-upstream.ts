@@ -1,6 +1,6 @@
-import http from 'node:http'
+import http, { type IncomingMessage } from 'node:http'
 import https from 'node:https'
-import type { UpstreamFactory } from './upstream.ts'
+import type { UpstreamContext, UpstreamFactory } from './upstream.ts'
 
 /** Options of {@link httpUpstream}: those of node:http and node:https requests, and a body. */
 export interface HttpUpstreamOptions extends Omit<https.RequestOptions, 'signal' | 'headers'> {
@@ -18,19 +18,19 @@ export interface HttpUpstreamOptions extends Omit<https.RequestOptions, 'signal'
  * @throws `TypeError` for any other URL.
  */
 export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {}): UpstreamFactory {
-  const target = new URL(url)
-  if (target.protocol !== 'http:' && target.protocol !== 'https:') {
-    throw new TypeError(`url must be an http: or https: URL, got ${target.protocol}`)
+  const { href, protocol } = new URL(url)
+  if (protocol !== 'http:' && protocol !== 'https:') {
+    throw new TypeError(`url must be an http: or https: URL, got ${protocol}`)
   }
   const { body, headers = {}, ...requestOptions } = options
-  const client = target.protocol === 'https:' ? https : http
+  const client = protocol === 'https:' ? https : http
   const agent = options.agent ?? new client.Agent({ keepAlive: true })
   const own = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
-  const factory: UpstreamFactory = (context) =>
+  const dial = (context: UpstreamContext, again: boolean): Promise<IncomingMessage> =>
     new Promise((resolve, reject) => {
       const { 'last-event-id': lastEventId, ...defaults } = context.headers
       const request = client.request(
-        target,
+        href,
         {
           ...requestOptions,
           agent,
@@ -43,8 +43,22 @@ export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {
         },
         resolve,
       )
-      request.on('error', reject)
+      request.on('error', (error) => {
+        // A connection that was kept alive may have been closed meanwhile: that says nothing of the upstream.
+        if (
+          request.reusedSocket &&
+          'code' in error &&
+          error.code === 'ECONNRESET' &&
+          body === undefined &&
+          !again
+        ) {
+          resolve(dial(context, true))
+        } else reject(error)
+      })
+      // An answer that is none, such as 101, leaves nothing but this.
+      request.on('close', () => reject(new Error('the connection closed without a response')))
       request.end(body)
     })
-  return Object.assign(factory, { url: target.href })
+  const factory: UpstreamFactory = (context) => dial(context, false)
+  return Object.assign(factory, { url: href })
 }

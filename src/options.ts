@@ -1,5 +1,5 @@
 import { constants } from 'node:buffer'
-import { longestTimer } from './backoff.ts'
+import { type DelayRules, longestTimer } from './backoff.ts'
 import type { Logger } from './diagnostics.ts'
 import { shown } from './errors.ts'
 import type { SseEvent } from './event.ts'
@@ -104,11 +104,15 @@ export interface SourceOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** {@link ReconnectOptions}, checked, with the defaults filled in. */
+interface CheckedReconnectOptions extends DelayRules, Pick<ReconnectOptions, 'shouldRetry'> {
+  readonly maxRetries: number
+  readonly stableAfter: number
+}
+
 /** {@link SourceOptions}, checked, with the defaults filled in. */
 export interface CheckedOptions {
-  readonly reconnect: Required<Omit<ReconnectOptions, 'shouldRetry'>> extends infer R
-    ? { readonly [K in keyof R]: number } & Pick<ReconnectOptions, 'shouldRetry'>
-    : never
+  readonly reconnect: CheckedReconnectOptions
   readonly tracker: EventTracker
   readonly cursor: SourceOptions['cursor']
   readonly resume: ResumeMode
@@ -130,70 +134,72 @@ export interface CheckedOptions {
 /** @throws `TypeError` or `RangeError` that names the option and what it got. */
 export function checkSourceOptions(options: SourceOptions): CheckedOptions {
   expect(isObject(options), 'options', 'an object', options)
-  const { reconnect = {} } = options
-  expect(isObject(reconnect), 'reconnect', 'an object', reconnect)
-  for (const name of ['cursor', 'isTerminal'] as const) expectOptional(options[name], 'function', name)
-  expectOptional(reconnect.shouldRetry, 'function', 'reconnect.shouldRetry')
-  expectOptional(options.name, 'string', 'name')
-  if (options.tracker !== undefined) {
-    expect(options.tracker instanceof EventTracker, 'tracker', 'an EventTracker', options.tracker)
-    if (options.lastEventId !== undefined) {
-      throw new TypeError('lastEventId cannot be given together with tracker, which has its own')
-    }
-  }
-  if (options.signal !== undefined)
-    expect(options.signal instanceof AbortSignal, 'signal', 'an AbortSignal', options.signal)
-  if (options.logger !== undefined)
-    expect(isLogger(options.logger), 'logger', 'an object with debug, info, warn and error', options.logger)
-  const delays = {
-    baseDelay: number(reconnect.baseDelay, 'reconnect.baseDelay', 1000, 1, longestTimer),
-    maxDelay: number(reconnect.maxDelay, 'reconnect.maxDelay', 30_000, 1, longestTimer),
-    minDelay: number(reconnect.minDelay, 'reconnect.minDelay', 100, 1, longestTimer),
-  }
-  if (reconnect.minDelay !== undefined && delays.minDelay > delays.maxDelay) {
-    throw new RangeError(
-      `reconnect.minDelay must not be above maxDelay (${delays.maxDelay}), got ${delays.minDelay}`,
-    )
-  }
+  checkObjects(options)
+  const { highWaterMark, maxEventSize } = options
   return {
-    reconnect: {
-      ...delays,
-      maxRetries: count(reconnect.maxRetries, 'reconnect.maxRetries', 10, 0, Number.POSITIVE_INFINITY),
-      jitter: number(reconnect.jitter, 'reconnect.jitter', 0.1, 0, 1),
-      maxRetryAfter: number(reconnect.maxRetryAfter, 'reconnect.maxRetryAfter', 300_000, 0, longestTimer),
-      stableAfter: number(
-        reconnect.stableAfter,
-        'reconnect.stableAfter',
-        60_000,
-        0,
-        Number.POSITIVE_INFINITY,
-      ),
-      shouldRetry: reconnect.shouldRetry,
-    },
+    reconnect: checkReconnect(options.reconnect ?? {}),
     tracker: options.tracker ?? new EventTracker({ lastEventId: options.lastEventId }),
     cursor: options.cursor,
     resume: oneOf(options.resume, 'resume', ['always', 'with-cursor', 'before-first-event']),
     isTerminal: options.isTerminal,
     initialResponse: options.initialResponse,
     objectMode: flag(options.objectMode, 'objectMode', false),
-    highWaterMark:
-      options.highWaterMark === undefined ? undefined : count(options.highWaterMark, 'highWaterMark', 0, 0),
+    highWaterMark: highWaterMark === undefined ? undefined : count(highWaterMark, 'highWaterMark', 0, 0),
     dedupe: flag(options.dedupe, 'dedupe', true),
     comments: flag(options.comments, 'comments', true),
     connectTimeout: number(options.connectTimeout, 'connectTimeout', 30_000, 0, longestTimer),
     idleTimeout: number(options.idleTimeout, 'idleTimeout', 300_000, 0, longestTimer),
     idleResetOn: oneOf(options.idleResetOn, 'idleResetOn', ['bytes', 'events']),
-    maxEventSize: count(
-      options.maxEventSize,
-      'maxEventSize',
-      16 * 1024 * 1024,
-      1,
-      constants.MAX_STRING_LENGTH,
-    ),
+    maxEventSize: count(maxEventSize, 'maxEventSize', 16 * 1024 * 1024, 1, constants.MAX_STRING_LENGTH),
     name: options.name,
     logger: options.logger,
     signal: options.signal,
   }
+}
+
+function checkReconnect(options: ReconnectOptions): CheckedReconnectOptions {
+  expect(isObject(options), 'reconnect', 'an object', options)
+  expectOptional(options.shouldRetry, 'function', 'reconnect.shouldRetry')
+  const { baseDelay, maxDelay, minDelay, maxRetries, jitter, maxRetryAfter, stableAfter, shouldRetry } =
+    options
+  const checked = {
+    baseDelay: number(baseDelay, 'reconnect.baseDelay', 1000, 1, longestTimer),
+    maxDelay: number(maxDelay, 'reconnect.maxDelay', 30_000, 1, longestTimer),
+    minDelay: number(minDelay, 'reconnect.minDelay', 100, 1, longestTimer),
+    maxRetries: count(maxRetries, 'reconnect.maxRetries', 10, 0, Number.POSITIVE_INFINITY),
+    jitter: number(jitter, 'reconnect.jitter', 0.1, 0, 1),
+    maxRetryAfter: number(maxRetryAfter, 'reconnect.maxRetryAfter', 300_000, 0, longestTimer),
+    stableAfter: number(stableAfter, 'reconnect.stableAfter', 60_000, 0, Number.POSITIVE_INFINITY),
+    shouldRetry,
+  }
+  // A longest delay below the default of the least one is meant.
+  if (minDelay !== undefined && minDelay > checked.maxDelay) {
+    throw new RangeError(
+      `reconnect.minDelay must not be above maxDelay (${checked.maxDelay}), got ${minDelay}`,
+    )
+  }
+  return checked
+}
+
+function checkObjects({
+  cursor,
+  isTerminal,
+  name,
+  tracker,
+  lastEventId,
+  signal,
+  logger,
+}: SourceOptions): void {
+  expectOptional(cursor, 'function', 'cursor')
+  expectOptional(isTerminal, 'function', 'isTerminal')
+  expectOptional(name, 'string', 'name')
+  expect(tracker === undefined || tracker instanceof EventTracker, 'tracker', 'an EventTracker', tracker)
+  if (tracker !== undefined && lastEventId !== undefined) {
+    throw new TypeError('lastEventId cannot be given together with tracker, which has its own')
+  }
+  expect(signal === undefined || signal instanceof AbortSignal, 'signal', 'an AbortSignal', signal)
+  const levels = 'an object with debug, info, warn and error'
+  expect(logger === undefined || isLogger(logger), 'logger', levels, logger)
 }
 
 function isObject(value: unknown): value is object {

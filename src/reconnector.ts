@@ -1,4 +1,5 @@
-import { delayOf, isRetryable, retryLoop, wait } from './backoff.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { delayOf, isRetryable, retryLoop } from './backoff.ts'
 import { type Connection, type Drop, dial } from './connection.ts'
 import { type DropReason, type Messages, redactUrl, type StreamMessage } from './diagnostics.ts'
 import { SseError } from './errors.ts'
@@ -35,13 +36,19 @@ export class Reconnector {
   readonly #factory: UpstreamFactory
   readonly #options: CheckedOptions
   readonly #user: ConnectionUser
-  readonly #initialResponse: OpenedUpstream | undefined
+  /** Until it is dropped, when the factory takes over. */
+  #initialResponse: OpenedUpstream | undefined
   /** Aborted by {@link stop}: ends the attempt or the wait that is under way. */
   readonly #life = new AbortController()
   #url: string | undefined
   #state: SourceState = 'connecting'
   #connection: Connection | undefined
   #paused = false
+  /** Whether the live connection has been read from. */
+  #heard = false
+  /** A connection was lost before its reader had room for anything of it. */
+  #unheard = false
+  #onResume: () => void = () => {}
   /** Retries since the last progress. */
   #retries = 0
   /** When the connection opened that has just ended cleanly after progress. */
@@ -93,6 +100,7 @@ export class Reconnector {
   resume(): void {
     this.#paused = false
     this.#connection?.resume()
+    this.#onResume()
   }
 
   /** Ends everything that is under way; {@link run} then throws, and nothing is handed on any more. */
@@ -100,6 +108,7 @@ export class Reconnector {
     this.#state = 'ended'
     this.#settleDowntime()
     this.#life.abort(error)
+    this.#onResume()
     this.#connection?.close(error)
     this.#connection = undefined
     if (this.#initialResponse) discardBody(this.#initialResponse.body)
@@ -117,6 +126,7 @@ export class Reconnector {
         initialResponse === undefined
           ? await this.#outage()
           : await this.#attempt(-1, initialResponse).catch((error: unknown) => error)
+      this.#initialResponse = undefined
       while (lost !== undefined) {
         await this.#beforeNext(lost, 0)
         lost = await this.#outage()
@@ -154,18 +164,21 @@ export class Reconnector {
   }
 
   /** One attempt. Resolves with undefined at the stream's end, with the error when it is lost after progress. */
-  async #attempt(n: number, target: Parameters<typeof dial>[0]): Promise<SseError | undefined> {
+  async #attempt(n: number, upstream: Parameters<typeof dial>[0]): Promise<SseError | undefined> {
     const { signal } = this.#life
     signal.throwIfAborted()
     this.#state = 'connecting'
     this.#endedCleanlyFrom = undefined
     const { connectTimeout, idleTimeout } = this.#options
-    const connection = await dial(target, { connectTimeout, idleTimeout, signal })
+    const connection = await dial(upstream, { connectTimeout, idleTimeout, signal })
     if (connection === undefined) return undefined
     if (signal.aborted) connection.close()
     signal.throwIfAborted()
     this.#onOpen(connection, n)
-    const drop = await connection.read((chunk) => this.#user.onChunk(chunk, connection))
+    const drop = await connection.read((chunk) => {
+      this.#heard = true
+      this.#user.onChunk(chunk, connection)
+    })
     signal.throwIfAborted()
     this.#connection = undefined
     // Closed from here: after the terminal event.
@@ -178,6 +191,7 @@ export class Reconnector {
     const { tracker, cursor } = this.#options
     this.#connection = connection
     this.#state = 'open'
+    this.#heard = false
     this.#url ??= connection.url
     this.#settleDowntime()
     if (this.#paused) connection.pause()
@@ -197,6 +211,8 @@ export class Reconnector {
     const { passedOn, fresh } = this.#user
     const duration = performance.now() - openedAt
     const progress = fresh || duration >= reconnect.stableAfter
+    this.#unheard = this.#paused && !this.#heard
+    this.#state = 'waiting'
     this.#drops[reason]++
     this.#lastError = error
     this.#downSince = performance.now()
@@ -210,7 +226,8 @@ export class Reconnector {
       const why = 'the stream cannot be resumed after its first event'
       throw new SseError('ERR_SSE_NOT_RESUMABLE', `${why}: ${error.message}`, { cause: error })
     }
-    if (!progress) throw error
+    // A reader that has no room for more is not the upstream's failure, and not counted as one.
+    if (!progress && !this.#unheard) throw error
     this.#retries = 0
     if (reason === 'end') this.#endedCleanlyFrom = openedAt
     return error
@@ -223,6 +240,7 @@ export class Reconnector {
     if (signal.aborted || !(error instanceof SseError) || error.code === 'ERR_SSE_NOT_RESUMABLE') throw error
     const { reconnect } = this.#options
     this.#lastError = error
+    this.#state = 'waiting'
     this.#downSince ??= performance.now()
     if (!(await this.#shallRetry(error, next))) throw error
     signal.throwIfAborted()
@@ -238,9 +256,21 @@ export class Reconnector {
       sinceOpen: openedAt === undefined ? undefined : performance.now() - openedAt,
     }
     const { delay, source } = delayOf(reconnect, occasion, Math.random)
-    this.#state = 'waiting'
     this.#user.announce('retry', { ...this.about, attempt: next, delay, source, error })
-    await wait(delay, signal)
+    await sleep(delay, undefined, { signal })
+    if (this.#unheard) await this.#roomForMore()
+  }
+
+  /** Waits until the reader has room: to open connections that nobody reads is of no use to anybody. */
+  async #roomForMore(): Promise<void> {
+    const { signal } = this.#life
+    this.#unheard = false
+    while (this.#paused && !signal.aborted) {
+      await new Promise<void>((resolve) => {
+        this.#onResume = resolve
+      })
+    }
+    signal.throwIfAborted()
   }
 
   async #shallRetry(error: SseError, attempts: number): Promise<boolean> {

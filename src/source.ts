@@ -10,7 +10,7 @@ import {
   type OpenMessage,
   type RetryMessage,
 } from './diagnostics.ts'
-import { asError, SseError, shown } from './errors.ts'
+import { asError, shown } from './errors.ts'
 import { type SseEvent, serializeComment, serializeEvent } from './event.ts'
 import { type CheckedOptions, checkSourceOptions, type SourceOptions } from './options.ts'
 import { EventReader } from './reader.ts'
@@ -177,7 +177,9 @@ class Source extends Readable implements ConnectionUser {
   override read(size?: number): unknown {
     // Node would still hand out what is buffered.
     if (this.destroyed) return null
-    const chunk: unknown = super.read(size)
+    // As at an end: what is left, where less is left than was asked for.
+    const rest = this.#failure !== undefined && size !== undefined && size > this.readableLength
+    const chunk: unknown = super.read(rest ? undefined : size)
     if (this.#failure && this.readableLength === 0) process.nextTick(() => this.destroy(this.#failure))
     return chunk
   }
@@ -194,11 +196,11 @@ class Source extends Readable implements ConnectionUser {
     this.#fresh = false
     this.#reader = new EventReader(maxEventSize, {
       onEvent: (event) => {
-        if (!this.#stopped()) this.#onEvent(event, connection)
+        if (!this.#stopped()) this.#guard(() => this.#onEvent(event, connection))
       },
       onComment: (text) => {
         if (this.#stopped()) return
-        this.emit('comment', text)
+        this.#guard(() => this.emit('comment', text))
         if (comments && !objectMode) this.#out += serializeComment(text)
       },
       onRetry: (milliseconds) => {
@@ -214,7 +216,7 @@ class Source extends Readable implements ConnectionUser {
     try {
       this.#reader?.read(bytes)
     } finally {
-      if (this.#out !== '' && !this.destroyed) this.#pass(Buffer.from(this.#out))
+      if (this.#out !== '' && !this.destroyed) this.#guard(() => this.#pass(Buffer.from(this.#out)))
       this.#out = ''
     }
     if (this.#terminated) connection.close()
@@ -226,8 +228,10 @@ class Source extends Readable implements ConnectionUser {
   }
 
   announce<K extends Exclude<keyof Messages, 'end'>>(name: K, message: Messages[K]): void {
-    announce(name, message, this.#options.logger)
-    this.emit(name, message)
+    this.#guard(() => {
+      announce(name, message, this.#options.logger)
+      this.emit(name, message)
+    })
   }
 
   #onEvent(event: SseEvent, connection: Connection): void {
@@ -257,6 +261,19 @@ class Source extends Readable implements ConnectionUser {
     if (!this.push(chunk)) this.#reconnector.pause()
   }
 
+  /**
+   * Calls what may call a function of the caller's. What that throws is what the stream fails with, at once: whatever it
+   * looks like, it is not the upstream's, and no reason to reconnect.
+   */
+  #guard(call: () => void): void {
+    try {
+      call()
+    } catch (error) {
+      this.destroy(asError(error))
+      throw error
+    }
+  }
+
   /** Nothing is passed on any more, not even the rest of a chunk. */
   #stopped(): boolean {
     return this.#terminated || this.destroyed
@@ -265,8 +282,13 @@ class Source extends Readable implements ConnectionUser {
   #fail(cause: unknown): void {
     if (this.destroyed) return
     const error = asError(cause)
-    if (error instanceof SseError && this.readableLength > 0) this.#failure = error
-    else this.destroy(error)
+    if (this.readableLength === 0) {
+      this.destroy(error)
+      return
+    }
+    this.#failure = error
+    // Whoever waits for more than is left would wait for ever.
+    this.emit('readable')
   }
 }
 

@@ -32,6 +32,8 @@ export class EventTracker {
   #lastEventId: string
   #cursor: string | undefined
   #duplicates = 0
+  /** Whether a source says when connections open. */
+  #driven = false
   /** A ring: the fingerprint of the n-th remembered event stands at n modulo the capacity. */
   #ring = new Float64Array(initialCapacity)
   #remembered = 0
@@ -80,7 +82,9 @@ export class EventTracker {
    * then no more until the next call; a tracker that is never told looks always.
    */
   opened(): void {
-    if (this.#remembered === 0) {
+    const first = !this.#driven
+    this.#driven = true
+    if (first && this.#remembered === 0) {
       this.#turnedOverAt = 0
     } else {
       this.#turnedOverAt = this.#remembered + this.#windowSize
@@ -162,7 +166,7 @@ export class EventTracker {
     if (this.#remembered === this.#ring.length && this.#ring.length < this.#windowSize) this.#grow()
     const slot = this.#remembered % this.#ring.length
     if (this.#index) {
-      if (this.#turnedOverAt === Number.POSITIVE_INFINITY) this.#forget(this.#remembered - this.#windowSize)
+      if (!this.#driven) this.#forget(this.#remembered - this.#windowSize)
       this.#index.set(key, this.#remembered)
     }
     this.#ring[slot] = key

@@ -144,7 +144,7 @@ const decoders: Readonly<Record<string, () => Transform>> = {
 
 /** Whether all of the codings can be taken off. */
 export function isDecodable(encodings: readonly string[]): boolean {
-  return encodings.every((coding) => coding in decoders)
+  return encodings.every((coding) => Object.hasOwn(decoders, coding))
 }
 
 /** Takes the codings off a body, the last one first; each chunk comes out as far as it can be decoded. */
@@ -167,6 +167,7 @@ function codingsOf(headers: HeaderFields): string[] {
 }
 
 function readableOf(body: ByteStream, who: string): Readable {
+  if (typeof body !== 'object' || body === null) throw notAnUpstream(body, who)
   if (isReadable(body)) return body
   if (isWebStream(body)) {
     if (body.locked) throw new TypeError(`${who} a body that nobody else reads, got a locked one`)

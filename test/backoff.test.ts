@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import {
@@ -8,7 +7,6 @@ import {
   delayOf,
   isRetryable,
   retryLoop,
-  wait,
 } from '../src/backoff.ts'
 import { SseError, type SseErrorCode } from '../src/errors.ts'
 
@@ -397,56 +395,3 @@ function withResolvers(): { readonly promise: Promise<void>; readonly resolve: (
   })
   return { promise, resolve }
 }
-
-describe('wait', () => {
-  const timers = () => process.getActiveResourcesInfo().filter((type) => type === 'Timeout').length
-
-  it('resolves when the time is over, and not before', async () => {
-    const start = performance.now()
-    await wait(20, new AbortController().signal)
-    // A timer counts whole milliseconds from when its turn of the event loop began.
-    expect(performance.now() - start).to.be.at.least(18)
-  })
-
-  it('keeps the process alive meanwhile', async () => {
-    // By then mocha's own timer for this test runs as well.
-    await nextTurn()
-    const before = timers()
-    const controller = new AbortController()
-    const waiting = wait(60_000, controller.signal)
-    expect(timers()).to.equal(before + 1)
-    controller.abort()
-    await waiting.catch(() => {})
-    expect(timers()).to.equal(before)
-  })
-
-  it('fails at once with an AbortError when the signal is aborted', async () => {
-    const controller = new AbortController()
-    const waiting = wait(2 ** 31 - 1, controller.signal)
-    controller.abort(new Error('why'))
-    const error: unknown = await waiting.catch((reason: unknown) => reason)
-    expect(error).to.include({ name: 'AbortError', code: 'ABORT_ERR' })
-    expect(error).to.have.nested.property('cause.message', 'why')
-  })
-
-  it('fails at once when the signal was aborted before', async () => {
-    const error: unknown = await wait(60_000, AbortSignal.abort()).catch((reason: unknown) => reason)
-    expect(error).to.include({ name: 'AbortError' })
-  })
-
-  it('leaves no listener on a signal that outlives it', async () => {
-    const { signal } = new AbortController()
-    let added = 0
-    const { addEventListener, removeEventListener } = signal
-    signal.addEventListener = (...args: Parameters<typeof addEventListener>) => {
-      added++
-      Reflect.apply(addEventListener, signal, args)
-    }
-    signal.removeEventListener = (...args: Parameters<typeof removeEventListener>) => {
-      added--
-      Reflect.apply(removeEventListener, signal, args)
-    }
-    await wait(0, signal)
-    expect(added).to.equal(0)
-  })
-})

@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import http from 'node:http'
+import net from 'node:net'
 import { expect } from 'chai'
 import { createResilientSseSource, httpUpstream } from '../src/index.ts'
 import { dataOf, drain, fast, lastIs, next, wire } from './support/events.ts'
@@ -51,6 +53,40 @@ describe('httpUpstream', () => {
     await drain(createResilientSseSource(httpUpstream(server.url), options))
     expect(server.requests).to.have.length(3)
     expect(ports.size).to.equal(1)
+  })
+
+  it('dials anew at once when a connection that was kept alive turns out to be closed', async () => {
+    await using server = await serve((request, response) => {
+      const n = server.requests.length
+      // The second request comes over the first one's connection.
+      if (n === 2) request.socket.resetAndDestroy()
+      else ends(wire(n, n === 3 ? 'end' : 'x'))(request, response)
+    })
+    const source = createResilientSseSource(httpUpstream(server.url), options)
+    expect(await dataOf(source)).to.deep.equal(['x', 'end'])
+    expect(server.requests).to.have.length(3)
+    expect(source.stats).to.include({ attempts: 2 })
+  })
+
+  it('fails an attempt that is answered with a change of protocols', async () => {
+    const server = net.createServer((socket) => {
+      socket.on('error', () => {})
+      socket.once('data', () =>
+        socket.write('HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n'),
+      )
+    })
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    const address = server.address()
+    if (address === null || typeof address === 'string') throw new Error('not listening')
+    const { error } = await drain(
+      createResilientSseSource(httpUpstream(`http://127.0.0.1:${address.port}/`), {
+        connectTimeout: 0,
+        reconnect: { ...fast, maxRetries: 1 },
+      }),
+    )
+    expect(error).to.have.nested.property('cause.code', 'ERR_SSE_CONNECT')
+    server.close()
+    await once(server, 'close')
   })
 
   it('speaks https to https: URLs', async () => {

@@ -159,7 +159,16 @@ describe('what happens on an attempt', () => {
     })
 
     it('fails at once, with a TypeError, when the factory gives something that is no upstream', async () => {
-      for (const wrong of [undefined, null, 42, 'text', {}, { statusCode: 200 }]) {
+      const headers = { 'content-type': 'text/event-stream' }
+      for (const wrong of [
+        undefined,
+        null,
+        42,
+        'text',
+        {},
+        { statusCode: 200 },
+        { statusCode: 200, headers, body: 'x' },
+      ]) {
         let calls = 0
         const source = createResilientSseSource(() => {
           calls++

@@ -141,6 +141,38 @@ describe('object mode', () => {
     expect(tracker.lastEventId).to.equal('3')
   })
 
+  it('drops repeats also where the dedupe has seen nothing yet when the source reconnects', async () => {
+    await using server = await serveInTurn(
+      resets(wire(1) + wire(2)),
+      stays(wire(1) + wire(2) + wire(3, 'end')),
+    )
+    const tracker = new EventTracker()
+    const source = createResilientSseSource(httpUpstream(server.url), {
+      ...objects,
+      dedupe: false,
+      tracker,
+      isTerminal: lastIs('end'),
+    })
+    const seen: (string | undefined)[] = []
+    await pipeline(
+      source,
+      async function* (events) {
+        for await (const event of events) {
+          await until(
+            () => source.stats.opens === 2,
+            () => 'a second connection',
+          )
+          yield event
+        }
+      },
+      createDedupe(tracker),
+      async (events) => {
+        for await (const event of events) seen.push(event.data)
+      },
+    )
+    expect(seen).to.deep.equal(['event 1', 'event 2', 'end'])
+  })
+
   it("without dedupe passes repeats on; the cursor does not go back for those that the tracker's dedupe drops", async () => {
     await using server = await serveInTurn(
       resets(wire(1) + wire(2) + wire(3)),
@@ -414,7 +446,7 @@ describe('state and stats', () => {
     expect(states).to.deep.equal([
       'connecting',
       'open open',
-      'drop open',
+      'drop waiting',
       'retry waiting',
       'open open',
       'ended',

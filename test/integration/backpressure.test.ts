@@ -162,6 +162,70 @@ describe('backpressure', () => {
   })
 })
 
+describe('a reader that has no room', () => {
+  it('uses up no retries: attempts wait until there is room again', async () => {
+    let id = 0
+    await using server = await serve((request, response) => {
+      stream(response).write(`id: ${++id}\n${event}id: ${++id}\n${event}`, () => {
+        setImmediate(() => request.socket.resetAndDestroy())
+      })
+    })
+    const source = createResilientSseSource(httpUpstream(server.url), {
+      objectMode: true,
+      highWaterMark: 1,
+      reconnect: { ...fast, maxRetries: 2 },
+    })
+    source.read(0)
+    await until(
+      () => source.stats.drops.reset === 2 && source.state === 'waiting',
+      () => 'a connection that nobody read',
+    )
+    // Long enough for many more attempts, of which only two are allowed without progress.
+    await sleep(100)
+    expect(server.requests).to.have.length(2)
+    expect(source.destroyed).to.equal(false)
+    const seen: (string | undefined)[] = []
+    for await (const { id } of source) {
+      seen.push(id)
+      if (seen.length === 6) break
+    }
+    expect(seen.slice(0, 2)).to.deep.equal(['1', '2'])
+  })
+
+  it('is not kept waiting by another end: a source that is destroyed meanwhile is over', async () => {
+    await using server = await serve((request, response) => {
+      stream(response).write(event.repeat(20), () => setImmediate(() => request.socket.resetAndDestroy()))
+    })
+    const source = createResilientSseSource(httpUpstream(server.url), { highWaterMark: 1, reconnect: fast })
+    source.read(0)
+    await until(
+      () => source.stats.drops.reset === 2,
+      () => 'a connection that nobody read',
+    )
+    await sleep(30)
+    source.destroy()
+    await new Promise((resolve) => source.once('close', resolve))
+    expect(server.requests).to.have.length(2)
+  })
+
+  it('gets the rest before a failure, also in reads of a fixed size', async () => {
+    await using server = await serve((_, response) => {
+      if (server.requests.length > 1) response.writeHead(404).end()
+      else stream(response, 'id: 1\ndata: abcdefghij\n\n').end()
+    })
+    const source = createResilientSseSource(httpUpstream(server.url), { reconnect: fast })
+    let text = ''
+    const error = await new Promise<unknown>((resolve) => {
+      source.on('error', resolve)
+      source.on('readable', () => {
+        for (let chunk = source.read(10); chunk !== null; chunk = source.read(10)) text += chunk
+      })
+    })
+    expect(text).to.equal('id: 1\ndata: abcdefghij\n\n')
+    expect(error).to.include({ code: 'ERR_SSE_STATUS' })
+  })
+})
+
 describe('limits', () => {
   const endless: Record<string, () => string> = {
     'an endless line': () => 'x'.repeat(10_000),

@@ -5,6 +5,7 @@ import {
   httpUpstream,
   type ResilientSseSource,
   type SourceOptions,
+  SseError,
   type UpstreamContext,
 } from '../../src/index.ts'
 import { library, runModule } from '../support/child.ts'
@@ -189,6 +190,10 @@ describe('stopping', () => {
   })
 })
 
+const thrower = (error: Error) => (_: unknown) => {
+  throw error
+}
+
 describe("faults in the caller's functions", () => {
   const own = new Error('own')
   const fault = () => {
@@ -218,6 +223,25 @@ describe("faults in the caller's functions", () => {
       )
     })
   }
+
+  it('is no failure of the upstream, whatever it looks like', async () => {
+    const looksLikeOne = new SseError('ERR_SSE_DROPPED', 'not so')
+    const breakers: ((source: ResilientSseSource<Buffer>) => void)[] = [
+      (source) => source.on('data', (chunk) => thrower(looksLikeOne)(chunk)),
+      (source) => source.on('open', thrower(looksLikeOne)),
+      (source) => source.on('comment', thrower(looksLikeOne)),
+      (source) => source.on('drop', thrower(looksLikeOne)).resume(),
+    ]
+    for (const attach of breakers) {
+      await using server = await serve(ends(': hello\n\n', wire(1)))
+      const source = createResilientSseSource(httpUpstream(server.url), { reconnect: fast })
+      attach(source)
+      source.resume()
+      const [error] = await once(source, 'error')
+      expect(error).to.equal(looksLikeOne)
+      expect(server.requests).to.have.length(1)
+    }
+  })
 
   for (const event of ['drop', 'retry', 'gap', 'duplicate'] as const) {
     it(`a ${event} listener that throws fails the stream with that very error`, async () => {
