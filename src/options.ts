@@ -137,7 +137,7 @@ export function checkSourceOptions(options: SourceOptions): CheckedOptions {
   checkObjects(options)
   const { highWaterMark, maxEventSize } = options
   return {
-    reconnect: checkReconnect(options.reconnect ?? {}),
+    reconnect: checkReconnect(options.reconnect),
     tracker: options.tracker ?? new EventTracker({ lastEventId: options.lastEventId }),
     cursor: options.cursor,
     resume: oneOf(options.resume, 'resume', ['always', 'with-cursor', 'before-first-event']),
@@ -157,7 +157,7 @@ export function checkSourceOptions(options: SourceOptions): CheckedOptions {
   }
 }
 
-function checkReconnect(options: ReconnectOptions): CheckedReconnectOptions {
+function checkReconnect(options: ReconnectOptions = {}): CheckedReconnectOptions {
   expect(isObject(options), 'reconnect', 'an object', options)
   expectOptional(options.shouldRetry, 'function', 'reconnect.shouldRetry')
   const { baseDelay, maxDelay, minDelay, maxRetries, jitter, maxRetryAfter, stableAfter, shouldRetry } =
