@@ -18,6 +18,7 @@ export { type SseEvent, serializeEvent } from './event.ts'
 export { type HeaderFields, lastEventIdFrom, type RequestWithLastEventId } from './headers.ts'
 export { type HttpUpstreamOptions, httpUpstream } from './http-upstream.ts'
 export type { ReconnectOptions, ResumeMode, RetryContext, SourceOptions } from './options.ts'
+export { createSseProxy, type ProxyOptions, type ProxyRelayOptions, refuseUpgrade } from './proxy.ts'
 export type { SourceState } from './reconnector.ts'
 export {
   type RelayOptions,

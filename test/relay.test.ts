@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import http, { type IncomingMessage } from 'node:http'
 import http2 from 'node:http2'
+import https from 'node:https'
 import { expect } from 'chai'
 import {
   httpUpstream,
@@ -9,8 +10,10 @@ import {
   relayResponse,
   relaySse,
   SseError,
+  type UpstreamContext,
   type UpstreamFactory,
 } from '../src/index.ts'
+import { certificate } from './support/certificate.ts'
 import { fast, lastIs, wire } from './support/events.ts'
 import {
   answers,
@@ -48,6 +51,12 @@ async function gateway(upstream: string | UpstreamFactory, options: RelayOptions
     )
   })
   return { server, summaries, faults, [Symbol.asyncDispose]: server.close }
+}
+
+function urlOf(server: https.Server): string {
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('not listening')
+  return `https://127.0.0.1:${address.port}/`
 }
 
 interface Client {
@@ -513,6 +522,28 @@ describe('relaySse', () => {
     controller.abort()
     expect(await client.over).to.equal('aborted')
     expect(relay.summaries[0]).to.include({ outcome: 'failed' })
+  })
+
+  it('speaks https, to the client and to the upstream', async () => {
+    const upstream = https.createServer(certificate, stays(wire(1, 'end')))
+    const summaries: RelaySummary[] = []
+    const factory = (context: UpstreamContext) =>
+      httpUpstream(urlOf(upstream), { ca: certificate.cert })(context)
+    const server = https.createServer(certificate, async (req, res) => {
+      summaries.push(await relaySse(req, res, factory, { isTerminal: lastIs('end') }))
+    })
+    for (const each of [upstream, server]) await once(each.listen(0, '127.0.0.1'), 'listening')
+    const request = https.get(urlOf(server), { ca: certificate.cert, agent: false })
+    const [response]: IncomingMessage[] = await once(request, 'response')
+    let text = ''
+    for await (const chunk of response ?? []) text += chunk
+    expect(text).to.equal(wire(1, 'end'))
+    expect(summaries[0]).to.include({ outcome: 'ended' })
+    for (const each of [upstream, server]) {
+      each.closeAllConnections()
+      each.close()
+      await once(each, 'close')
+    }
   })
 
   it('speaks http2', async () => {
