@@ -180,9 +180,9 @@ export class Reconnector {
       this.#user.onChunk(chunk, connection)
     })
     signal.throwIfAborted()
-    this.#connection = undefined
     // Closed from here: after the terminal event.
     if (drop === undefined) return undefined
+    this.#connection = undefined
     this.#user.onEnd()
     return this.#onDrop(connection, drop)
   }

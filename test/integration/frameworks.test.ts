@@ -1,0 +1,191 @@
+import { once } from 'node:events'
+import http, { type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import zlib from 'node:zlib'
+import { expect } from 'chai'
+import compression from 'compression'
+import express from 'express'
+import { httpUpstream, relaySse } from '../../src/index.ts'
+import { type Program, startNode } from '../support/child.ts'
+import { wire } from '../support/events.ts'
+import { answers, serve, stays, stream } from '../support/server.ts'
+import { until } from '../support/until.ts'
+
+interface Client extends AsyncDisposable {
+  readonly response: IncomingMessage
+  readonly text: string
+  /** How the response ended, or undefined as long as it goes on. */
+  readonly over: string | undefined
+  leave(): void
+}
+
+/** A client that keeps what it gets, decoded if need be. */
+async function get(url: string, headers: http.OutgoingHttpHeaders = {}): Promise<Client> {
+  const request = http.get(url, { headers, agent: false })
+  const [response]: IncomingMessage[] = await once(request, 'response')
+  if (!response) throw new Error('no response')
+  let text = ''
+  let over: string | undefined
+  const gunzip = response.headers['content-encoding'] === 'gzip' ? zlib.createGunzip() : undefined
+  const body: IncomingMessage | Duplex = gunzip ? response.pipe(gunzip) : response
+  body.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk
+  })
+  response.on('end', () => {
+    over = 'end'
+  })
+  response.on('error', ({ message }) => {
+    over = message
+  })
+  const leave = () => {
+    request.destroy()
+    gunzip?.destroy()
+  }
+  return {
+    response,
+    get text() {
+      return text
+    },
+    get over() {
+      return over
+    },
+    leave,
+    async [Symbol.asyncDispose]() {
+      leave()
+    },
+  }
+}
+
+/** An upstream that dies like any other process: it counts on from `Last-Event-ID`, one event every 5 ms. */
+const counter = `
+  import http from 'node:http'
+  http.createServer((request, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    let id = Number(request.headers['last-event-id'] ?? 0)
+    const timer = setInterval(() => response.write(\`id: \${++id}\\ndata: event \${id}\\n\\n\`), 5)
+    response.on('close', () => clearInterval(timer))
+  }).listen(Number(process.argv[1]), '127.0.0.1', function () { console.log(this.address()) })
+`
+
+/** Resolves with the port on which a program says that it listens. */
+async function portOf(program: Program): Promise<number> {
+  const port = () => /port: (\d+)/.exec(program.out)?.[1]
+  await until(
+    () => port() !== undefined,
+    () => 'the program listens',
+    15_000,
+  )
+  return Number(port())
+}
+
+async function startCounter(port: number): Promise<Program & { readonly port: number }> {
+  const program = startNode(['--input-type=module', '-e', counter, String(port)])
+  return Object.assign(program, { port: await portOf(program) })
+}
+
+const numbersIn = (text: string) =>
+  Array.from(text.matchAll(/^data: event (\d+)\n\n/gm), ([, n]) => Number(n))
+
+const reaches = (client: Client, id: number) =>
+  until(
+    () => (numbersIn(client.text).at(-1) ?? 0) >= id,
+    () => `event ${id}, got ${client.text.slice(-100)}, ${client.over}`,
+    15_000,
+  )
+
+for (const framework of ['raw-http', 'express', 'koa', 'fastify', 'hono']) {
+  describe(`examples/${framework}.ts`, () => {
+    async function start(upstream: string): Promise<AsyncDisposable & { readonly url: string }> {
+      const program = startNode([`examples/${framework}.ts`], { UPSTREAM: upstream, PORT: '0' })
+      const url = `http://localhost:${await portOf(program)}/events`
+      return { url, [Symbol.asyncDispose]: () => program[Symbol.asyncDispose]() }
+    }
+
+    it('survives kill -9 of its upstream: one response, no gap, no repeat', async () => {
+      await using upstream = await startCounter(0)
+      await using gateway = await start(`http://127.0.0.1:${upstream.port}/events`)
+      await using client = await get(gateway.url)
+      await reaches(client, 10)
+      upstream.child.kill('SIGKILL')
+      await upstream.ended
+      await using _ = await startCounter(upstream.port)
+      await reaches(client, (numbersIn(client.text).at(-1) ?? 0) + 10)
+      expect(client.over).to.equal(undefined)
+      const numbers = numbersIn(client.text)
+      expect(numbers).to.deep.equal(Array.from(numbers, (_, n) => n + 1))
+    }).timeout(60_000)
+
+    it(`answers a first 401 of its upstream with ${framework === 'hono' ? 'a broken 200' : 'that'}`, async () => {
+      await using upstream = await serve(answers(401, { 'www-authenticate': 'Bearer' }))
+      await using gateway = await start(upstream.url)
+      await using client = await get(gateway.url)
+      await until(
+        () => client.over !== undefined,
+        () => 'the end of the response',
+      )
+      const { statusCode, headers } = client.response
+      const [status, field, end] = framework === 'hono' ? [200, undefined, 'aborted'] : [401, 'Bearer', 'end']
+      expect(statusCode).to.equal(status)
+      expect(headers['www-authenticate']).to.equal(field)
+      expect(client.over).to.equal(end)
+    }).timeout(30_000)
+
+    it('starts where its client was, and closes its upstream within 100 ms of the client leaving', async () => {
+      await using upstream = await serve(stays(wire(8)))
+      await using gateway = await start(upstream.url)
+      await using client = await get(gateway.url, { 'last-event-id': '7' })
+      await reaches(client, 8)
+      expect(client.response.headers).to.include({
+        'content-type': 'text/event-stream',
+        'cache-control': 'no-cache, no-transform',
+      })
+      expect(upstream.requests.map(({ headers }) => headers['last-event-id'])).to.deep.equal(['7'])
+      client.leave()
+      await until(
+        () => upstream.sockets.size === 0,
+        () => 'the upstream closes',
+        100,
+      )
+    }).timeout(30_000)
+  })
+}
+
+describe('relaySse behind compression', () => {
+  /** Writes each event upstream only when the one before has reached the client. */
+  async function oneByOne(middleware: RequestListener): Promise<Client> {
+    let response: ServerResponse | undefined
+    await using upstream = await serve((_, opened) => {
+      response = stream(opened, wire(1))
+    })
+    const app = express()
+      .use(compression())
+      .use((req, res, next) => {
+        middleware(req, res)
+        next()
+      })
+      .get('/events', async (req, res) => {
+        await relaySse(req, res, httpUpstream(upstream.url))
+      })
+    await using gateway = await serve(app)
+    await using client = await get(gateway.url, { 'accept-encoding': 'gzip' })
+    for (let id = 1; id <= 20; id++) {
+      if (id > 1) response?.write(wire(id))
+      await reaches(client, id)
+    }
+    expect(numbersIn(client.text)).to.have.length(20)
+    return client
+  }
+
+  it('passes each event on when it is written', async () => {
+    const client = await oneByOne(() => {})
+    expect(client.response.headers).to.not.have.property('content-encoding')
+  })
+
+  it('does so even where something takes no-transform away, and the events are compressed', async () => {
+    const client = await oneByOne((_, res) => {
+      const setHeader = res.setHeader.bind(res)
+      res.setHeader = (name, value) => setHeader(name, name === 'cache-control' ? 'no-cache' : value)
+    })
+    expect(client.response.headers['content-encoding']).to.equal('gzip')
+  })
+})
