@@ -1,9 +1,9 @@
 import { expect } from 'chai'
-import { Ledger } from '../../examples/demo/ledger.ts'
-import { dataOf } from '../../examples/demo/numbered-event.ts'
+import { Ledger } from '../../src/demo/ledger.ts'
+import { dataOf } from '../../src/demo/numbered-event.ts'
 import { startNode } from '../support/child.ts'
 
-const demo = (...args: string[]) => startNode(['examples/demo/main.ts', ...args]).ended
+const demo = (...args: string[]) => startNode(['src/cli.ts', 'demo', ...args]).ended
 
 /** The figures of the closing table by their labels. */
 function figuresOf(output: string): Map<string, number> {

@@ -5,9 +5,9 @@ const mostEvents = 1_000_000
 const mostSeeds = 2 ** 32
 const defaults = { events: 2000, dropRate: 0.02 }
 
-export const help = `Usage: npm start -- [options]
+export const help = `Usage: resilient-sse demo [options]
 
-Reads a stream of numbered events over one connection while the upstream behind the gateway keeps dropping, and
+Reads a stream of numbered events over one connection while the upstream behind the proxy keeps dropping, and
 checks that each event arrives once and in order.
 
   --events N       how many events, from 1 to ${mostEvents} (default ${defaults.events}; 400 are published a second)

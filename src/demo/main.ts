@@ -5,28 +5,34 @@ import { Ledger } from './ledger.ts'
 import { type Run, showProgress, tableOf } from './report.ts'
 import { startUnreliableUpstream } from './unreliable-upstream.ts'
 
-process.exitCode = await main(process.argv.slice(2))
+/** What the demonstration uses of the process. */
+export type Terminal = Pick<NodeJS.Process, 'stdout' | 'stderr' | 'once' | 'off'>
 
-async function main(args: readonly string[]): Promise<number> {
+/**
+ * Shows a client's stream that survives an upstream which keeps dropping.
+ *
+ * @returns The exit code.
+ */
+export async function demo(args: readonly string[], terminal: Terminal): Promise<number> {
   try {
     const options = readArguments(args)
-    if (options) return await demonstrate(options)
-    process.stdout.write(help)
+    if (options) return await demonstrate(options, terminal)
+    terminal.stdout.write(help)
     return 0
   } catch (error) {
     if (!(error instanceof UsageError)) throw error
-    process.stderr.write(`${error.message}\nSee --help.\n`)
+    terminal.stderr.write(`${error.message}\nSee --help.\n`)
     return 2
   }
 }
 
-async function demonstrate(options: DemoOptions): Promise<number> {
+async function demonstrate(options: DemoOptions, terminal: Terminal): Promise<number> {
   const { events, seed, dropRate } = options
-  console.log(`${events} events, seed ${seed}, drop rate ${dropRate}`)
+  terminal.stdout.write(`${events} events, seed ${seed}, drop rate ${dropRate}\n`)
   const upstream = await startUnreliableUpstream(options)
   const gateway = await startGateway(upstream.url)
   try {
-    return await watch({ upstream, gateway, ledger: new Ledger(events) })
+    return await watch({ upstream, gateway, ledger: new Ledger(events) }, terminal)
   } finally {
     await gateway.close()
     await upstream.close()
@@ -34,26 +40,29 @@ async function demonstrate(options: DemoOptions): Promise<number> {
 }
 
 /** Has the client read everything, and says how it went. */
-async function watch(run: Run): Promise<number> {
+async function watch(run: Run, terminal: Terminal): Promise<number> {
+  const say = (text: string) => terminal.stdout.write(`${text}\n`)
   const { gateway, ledger } = run
   const client = new Client(ledger)
   const stop = new AbortController()
   const onSignal = () => stop.abort()
   // Once: whoever presses Ctrl-C again does not want to wait.
-  process.once('SIGINT', onSignal).once('SIGTERM', onSignal)
-  const hideProgress = showProgress(run, process.stdout)
+  terminal.once('SIGINT', onSignal)
+  terminal.once('SIGTERM', onSignal)
+  const hideProgress = showProgress(run, terminal.stdout)
   const start = performance.now()
   const failure = await client.read(gateway.url, { signal: stop.signal }).catch((error: unknown) => error)
   hideProgress()
-  process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
+  terminal.off('SIGINT', onSignal)
+  terminal.off('SIGTERM', onSignal)
   if (stop.signal.aborted) {
-    console.log(`Stopped after ${ledger.delivered} of ${ledger.expected} events.`)
+    say(`Stopped after ${ledger.delivered} of ${ledger.expected} events.`)
     return 130
   }
-  console.log(`\n${tableOf(run, client.longestPause, performance.now() - start)}\n`)
+  say(`\n${tableOf(run, client.longestPause, performance.now() - start)}\n`)
   if (failure !== undefined) console.log(`The client's connection broke: ${reasonOf(failure, gateway.error)}`)
   const fine = failure === undefined && ledger.isWhole && gateway.connections === 1
-  console.log(
+  say(
     fine
       ? 'Every event arrived once and in order, over one connection that never broke.'
       : 'The stream did not stay whole.',

@@ -34,12 +34,11 @@ export function showProgress(run: Run, output: NodeJS.WriteStream): () => void {
 }
 
 function progressOf({ upstream, gateway, ledger }: Run): string {
-  const state = gateway.source?.state ?? 'connecting'
   return [
     `delivered ${ledger.delivered}/${ledger.expected}`,
     `drops ${totalOf(upstream.drops)}`,
-    `reconnects ${reconnectsOf(gateway)}`,
-    state,
+    `reconnects ${gateway.reconnects}`,
+    gateway.state,
   ].join('  ')
 }
 
@@ -57,7 +56,7 @@ export function tableOf({ upstream, gateway, ledger }: Run, longestPause: number
     ['damaged', ledger.damaged],
     ['drops', totalOf(upstream.drops)],
     ...dropKinds.map((kind): Row => [`  ${kindLabels[kind]}`, upstream.drops[kind]]),
-    ['reconnects', reconnectsOf(gateway)],
+    ['reconnects', gateway.reconnects],
     ['client connections', gateway.connections],
     ['longest pause', Math.round(longestPause), 'ms'],
     ['time', (duration / 1000).toFixed(1), 's'],
@@ -75,9 +74,4 @@ function formatted(rows: readonly Row[]): string {
 
 function totalOf(drops: UnreliableUpstream['drops']): number {
   return dropKinds.reduce((total, kind) => total + drops[kind], 0)
-}
-
-/** How often the gateway opened the upstream anew; the last answer, a 204, opens nothing. */
-function reconnectsOf({ source }: Gateway): number {
-  return Math.max(0, (source?.stats.opens ?? 0) - 1)
 }
