@@ -1,10 +1,10 @@
 import { EventEmitter } from 'node:events'
-import { STATUS_CODES } from 'node:http'
 import { PassThrough, Readable, type Writable } from 'node:stream'
 import { longestTimer } from './backoff.ts'
 import { asError, SseError } from './errors.ts'
 import { type SseEvent, serializeComment, serializeEvent } from './event.ts'
-import { fieldOf, type HeaderFields, lastEventIdFrom, type RequestWithLastEventId } from './headers.ts'
+import { openHead, type RelayTarget, refuse, streamHeaders } from './head.ts'
+import { lastEventIdFrom, type RequestWithLastEventId } from './headers.ts'
 import { expectOptional, flag, number, oneOf, type SourceOptions } from './options.ts'
 import { createResilientSseSource, type ResilientSseSource, type SourceStats } from './source.ts'
 import type { UpstreamFactory } from './upstream.ts'
@@ -38,14 +38,6 @@ export interface RelayOptions extends RelayResponseOptions {
    * answer; 0 makes the first failure the answer. Milliseconds. Default 5000.
    */
   readonly headTimeout?: number | undefined
-}
-
-/** What is used of a response of node:http, node:https or node:http2. */
-export type RelayTarget = Writable & {
-  statusCode: number
-  readonly headersSent: boolean
-  setHeader(name: string, value: string): unknown
-  flushHeaders?(): void
 }
 
 /** How a relay came to its end. */
@@ -113,30 +105,19 @@ export function relayResponse(
     (summary) => onEnd(undefined, summary),
     (error: unknown) => onEnd(error),
   )
-  return new Response(Readable.toWeb(body), { headers })
-}
-
-/** `no-transform` keeps compression from holding events back, `x-accel-buffering` does so for nginx. */
-const headers = {
-  'content-type': 'text/event-stream',
-  'cache-control': 'no-cache, no-transform',
-  'x-accel-buffering': 'no',
-}
-
-function openHead(res: RelayTarget): void {
-  if (res.headersSent) return
-  res.statusCode = 200
-  for (const [name, value] of Object.entries(headers)) res.setHeader(name, value)
-  res.flushHeaders?.()
+  return new Response(Readable.toWeb(body), { headers: streamHeaders })
 }
 
 /** Waits with the head until the upstream has answered, or a failure has to be the answer. */
 function answerWithin(relay: Relay, res: RelayTarget, headTimeout: number): void {
   const deadline = performance.now() + headTimeout
   relay.beforeHead = (error) => {
-    if (error) refuse(res, error)
-    else res.statusCode = 204
-    res.end()
+    if (error) {
+      refuse(res, error)
+    } else {
+      res.statusCode = 204
+      res.end()
+    }
   }
   relay.source.once('open', () => {
     relay.beforeHead = undefined
@@ -146,31 +127,6 @@ function answerWithin(relay: Relay, res: RelayTarget, headTimeout: number): void
   relay.source.on('retry', ({ delay, error }) => {
     if (relay.beforeHead && performance.now() + delay > deadline) relay.source.destroy(error)
   })
-}
-
-/** Fields of the upstream's refusal that its client needs to act on it. */
-const refusalFields = ['retry-after', 'retry-after-ms', 'www-authenticate']
-
-function refuse(res: RelayTarget, error: Error): void {
-  const { statusCode, headers } = refusalOf(error)
-  for (const name of refusalFields) {
-    const value = headers && fieldOf(headers, name)
-    if (value !== undefined) res.setHeader(name, value)
-  }
-  res.statusCode = statusCode
-  res.setHeader('content-type', 'text/plain; charset=utf-8')
-  res.setHeader('cache-control', 'no-store')
-  res.write(`${statusCode} ${STATUS_CODES[statusCode] ?? 'Error'}\n`)
-}
-
-/** What the client is answered: the upstream's own refusal, or what a gateway says (RFC 9110, 15.6.3 and 15.6.5). */
-function refusalOf(error: Error): { statusCode: number; headers?: HeaderFields | undefined } {
-  if (!(error instanceof SseError)) return { statusCode: 503 }
-  const { code, statusCode = 0, headers, cause } = error
-  if (code === 'ERR_SSE_RETRIES_EXHAUSTED' && cause instanceof SseError) return refusalOf(cause)
-  if (code === 'ERR_SSE_STATUS' && statusCode >= 400 && statusCode <= 599) return { statusCode, headers }
-  if (code === 'ERR_SSE_CONNECT_TIMEOUT' || code === 'ERR_SSE_IDLE_TIMEOUT') return { statusCode: 504 }
-  return { statusCode: 502 }
 }
 
 interface RelayRules {
