@@ -59,6 +59,14 @@ function urlOf(server: https.Server): string {
   return `https://127.0.0.1:${address.port}/`
 }
 
+/** Waits until one more relay has come to its end. */
+function settled({ summaries, faults }: Gateway): Promise<void> {
+  return until(
+    () => summaries.length + faults.length > 0,
+    () => 'the relay settles',
+  )
+}
+
 interface Client {
   readonly response: IncomingMessage
   readonly text: string
@@ -110,6 +118,7 @@ describe('relaySse', () => {
       () => relay.summaries.length === 1,
       () => 'the summary',
     )
+    await settled(relay)
     expect(relay.summaries[0]).to.include({ outcome: 'ended', error: undefined, lastEventId: '2' })
     expect(relay.summaries[0]?.stats).to.include({ events: 2 })
   })
@@ -157,6 +166,7 @@ describe('relaySse', () => {
           () => relay.summaries.length === 1,
           () => 'the summary',
         )
+        await settled(relay)
         expect(relay.summaries[0]).to.include({ outcome: 'refused' })
         expect(relay.summaries[0]?.error).to.be.instanceOf(SseError)
       })
@@ -170,6 +180,7 @@ describe('relaySse', () => {
       const client = await get(relay.server.url)
       expect(client.response.statusCode).to.equal(502)
       await client.over
+      await settled(relay)
       expect(relay.summaries[0]?.stats.attempts).to.be.within(2, 3)
     })
 
@@ -246,6 +257,7 @@ describe('relaySse', () => {
       const client = await get(relay.server.url)
       expect(client.response.statusCode).to.equal(200)
       expect(await client.over).to.equal('aborted')
+      await settled(relay)
       expect(relay.summaries[0]).to.include({ outcome: 'failed' })
     })
   })
@@ -327,6 +339,7 @@ describe('relaySse', () => {
         const client = await get(relay.server.url)
         expect(await client.over).to.equal('aborted')
         expect(client.text).to.equal(wire(1))
+        await settled(relay)
         expect(relay.summaries[0]).to.include({ outcome: 'failed' })
         expect(relay.summaries[0]?.error).to.include({ code })
       })
@@ -341,6 +354,7 @@ describe('relaySse', () => {
         const client = await get(relay.server.url)
         expect(await client.over).to.equal('end')
         expect(client.text).to.equal(`${wire(1)}event: error\ndata: ${code}\n\n`)
+        await settled(relay)
         expect(relay.summaries[0]).to.include({ outcome: 'failed' })
       })
     }
@@ -378,6 +392,7 @@ describe('relaySse', () => {
           () => 'the upstream closes',
           100,
         )
+        await settled(relay)
         expect(relay.summaries[0]).to.include({ outcome: 'client-gone', error: undefined })
       })
     }
@@ -458,6 +473,7 @@ describe('relaySse', () => {
         () => relay.summaries.length === 1,
         () => 'the summary',
       )
+      await settled(relay)
       expect(relay.summaries[0]).to.include({ outcome: 'client-gone', lastEventId: '2' })
     })
   })
@@ -472,6 +488,7 @@ describe('relaySse', () => {
       await using relay = await gateway(() => JSON.parse('{}'))
       const client = await get(relay.server.url)
       expect(client.response.statusCode).to.equal(500)
+      await settled(relay)
       expect(relay.faults[0]).to.be.instanceOf(TypeError)
     })
 
@@ -481,6 +498,7 @@ describe('relaySse', () => {
         await using relay = await gateway(upstream.url, options)
         const client = await get(relay.server.url)
         expect(await client.over).to.equal('aborted')
+        await settled(relay)
         expect(relay.faults).to.deep.equal([own])
       })
     }
@@ -490,6 +508,7 @@ describe('relaySse', () => {
       await using relay = await gateway(upstream.url, { maxEventSize: 1000, errorEvent: fault })
       const client = await get(relay.server.url)
       expect(await client.over).to.equal('aborted')
+      await settled(relay)
       expect(relay.faults).to.deep.equal([own])
     })
 
@@ -506,6 +525,7 @@ describe('relaySse', () => {
       ] as const) {
         await using relay = await gateway('http://127.0.0.1:9/', options)
         expect((await get(relay.server.url)).response.statusCode).to.equal(500)
+        await settled(relay)
         expect(relay.faults[0], name)
           .to.be.instanceOf(Error)
           .with.property('message')
@@ -521,6 +541,7 @@ describe('relaySse', () => {
     const client = await get(relay.server.url)
     controller.abort()
     expect(await client.over).to.equal('aborted')
+    await settled(relay)
     expect(relay.summaries[0]).to.include({ outcome: 'failed' })
   })
 
