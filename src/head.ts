@@ -4,7 +4,7 @@ import { SseError } from './errors.ts'
 import { fieldOf, type HeaderFields } from './headers.ts'
 
 /** What is used of a response of node:http, node:https or node:http2. */
-export type RelayTarget = Writable & {
+export type DownstreamResponse = Writable & {
   statusCode: number
   readonly headersSent: boolean
   setHeader(name: string, value: string): unknown
@@ -19,7 +19,7 @@ export const streamHeaders = {
 }
 
 /** Answers with an event stream; its head goes out at once. */
-export function openHead(res: RelayTarget): void {
+export function openHead(res: DownstreamResponse): void {
   if (res.headersSent) return
   res.statusCode = 200
   for (const [name, value] of Object.entries(streamHeaders)) res.setHeader(name, value)
@@ -30,7 +30,7 @@ export function openHead(res: RelayTarget): void {
 const refusalFields = ['retry-after', 'retry-after-ms', 'www-authenticate']
 
 /** Answers with a failure: a status, what the client needs to act on it, and a short body. */
-export function refuse(res: RelayTarget, error: Error): void {
+export function refuse(res: DownstreamResponse, error: Error): void {
   const { statusCode, headers } = refusalOf(error)
   for (const name of refusalFields) {
     const value = headers && fieldOf(headers, name)

@@ -15,7 +15,7 @@ export type {
 } from './diagnostics.ts'
 export { SseError, type SseErrorCode, type SseErrorDetails } from './errors.ts'
 export { type SseEvent, serializeEvent } from './event.ts'
-export type { RelayTarget } from './head.ts'
+export type { DownstreamResponse } from './head.ts'
 export { type HeaderFields, lastEventIdFrom, type RequestWithLastEventId } from './headers.ts'
 export { type HttpUpstreamOptions, httpUpstream } from './http-upstream.ts'
 export type { ReconnectOptions, ResumeMode, RetryContext, SourceOptions } from './options.ts'

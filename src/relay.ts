@@ -3,7 +3,7 @@ import { PassThrough, Readable, type Writable } from 'node:stream'
 import { longestTimer } from './backoff.ts'
 import { asError, SseError } from './errors.ts'
 import { type SseEvent, serializeComment, serializeEvent } from './event.ts'
-import { openHead, type RelayTarget, refuse, streamHeaders } from './head.ts'
+import { type DownstreamResponse, openHead, refuse, streamHeaders } from './head.ts'
 import { lastEventIdFrom, type RequestWithLastEventId } from './headers.ts'
 import { expectOptional, flag, number, oneOf, type SourceOptions } from './options.ts'
 import { createResilientSseSource, type ResilientSseSource, type SourceStats } from './source.ts'
@@ -69,7 +69,7 @@ export interface RelaySummary {
  */
 export async function relaySse(
   req: RequestWithLastEventId,
-  res: RelayTarget,
+  res: DownstreamResponse,
   factory: UpstreamFactory,
   options: RelayOptions = {},
 ): Promise<RelaySummary> {
@@ -109,7 +109,7 @@ export function relayResponse(
 }
 
 /** Waits with the head until the upstream has answered, or a failure has to be the answer. */
-function answerWithin(relay: Relay, res: RelayTarget, headTimeout: number): void {
+function answerWithin(relay: Relay, res: DownstreamResponse, headTimeout: number): void {
   const deadline = performance.now() + headTimeout
   relay.beforeHead = (error) => {
     if (error) {

@@ -426,6 +426,28 @@ describe('relaySse', () => {
       )
     })
 
+    it('is not needed for the others: a client that does not read leaves them unaffected', async () => {
+      await using upstream = await serve((_, response) => {
+        stream(response)
+        const write = () => {
+          while (!response.destroyed && response.write(`data: ${'x'.repeat(1000)}\n\n`));
+        }
+        response.on('drain', write)
+        write()
+      })
+      await using relay = await gateway(upstream.url)
+      const stalled = http.get(relay.server.url, { agent: false }).on('error', () => {})
+      const [response]: IncomingMessage[] = await once(stalled, 'response')
+      response?.on('error', () => {})
+      const client = await get(relay.server.url)
+      await until(
+        () => client.text.length > 5_000_000,
+        () => `${client.text.length} characters`,
+      )
+      client.leave()
+      stalled.destroy()
+    })
+
     it('before it was relayed, the factory is not called', async () => {
       let calls = 0
       let summary: RelaySummary | undefined
