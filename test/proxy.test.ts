@@ -1,10 +1,12 @@
 import { once } from 'node:events'
 import http, { type IncomingMessage, type RequestListener } from 'node:http'
+import https from 'node:https'
 import net from 'node:net'
 import { pipeline, Readable } from 'node:stream'
 import zlib from 'node:zlib'
 import { expect } from 'chai'
 import { createSseProxy, type ProxyOptions, type ProxyRelayOptions, refuseUpgrade } from '../src/index.ts'
+import { certificate } from './support/certificate.ts'
 import { fast, lastIs, wire } from './support/events.ts'
 import {
   answers,
@@ -124,6 +126,38 @@ const lines = ({ rawHeaders }: IncomingMessage, name: string) =>
 const sse = { accept: 'text/event-stream' }
 
 describe('createSseProxy', () => {
+  it('passes on to an https: upstream, also when its event stream is asked for again', async () => {
+    let asked = 0
+    const upstream = https.createServer(certificate, (request, response) => {
+      const script = ++asked === 1 ? ends(wire(1)) : ends(wire(2, 'end'))
+      script(request, response)
+    })
+    await once(upstream.listen(0, '127.0.0.1'), 'listening')
+    const address = upstream.address()
+    if (address === null || typeof address === 'string') throw new Error('not listening')
+    const agent = new https.Agent({ ca: certificate.cert })
+    const relay = { reconnect: fast, isTerminal: lastIs('end') }
+    await using server = await serve(
+      createSseProxy({ upstream: `https://127.0.0.1:${address.port}/`, agent, relay }),
+    )
+    expect(await (await fetch(server.url)).text()).to.equal(wire(1) + wire(2, 'end'))
+    agent.destroy()
+    upstream.closeAllConnections()
+    upstream.close()
+    await once(upstream, 'close')
+  })
+
+  for (const [option, value] of [
+    ['onError', 1],
+    ['agent', {}],
+    ['logger', {}],
+  ] as const) {
+    it(`refuses a wrong ${option}`, () => {
+      const options = { upstream: 'http://upstream.test', [option]: value }
+      expect(() => Reflect.apply(createSseProxy, undefined, [options])).to.throw(TypeError, option)
+    })
+  }
+
   describe('everything else', () => {
     for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'PROPFIND']) {
       for (const framing of [{ 'content-length': '5' }, { 'transfer-encoding': 'chunked' }]) {
