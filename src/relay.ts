@@ -98,14 +98,16 @@ export function relayResponse(
 ): Response {
   const body = new PassThrough()
   const relay = new Relay(body, request, factory, options)
+  const response = new Response(Readable.toWeb(body), { headers: streamHeaders })
   const leave = () => body.destroy()
   request.signal.addEventListener('abort', leave, { once: true })
   body.once('close', () => request.signal.removeEventListener('abort', leave))
+  if (request.signal.aborted) leave()
   relay.run().then(
     (summary) => onEnd(undefined, summary),
     (error: unknown) => onEnd(error),
   )
-  return new Response(Readable.toWeb(body), { headers: streamHeaders })
+  return response
 }
 
 /** Waits with the head until the upstream has answered, or a failure has to be the answer. */
@@ -224,7 +226,7 @@ class Relay {
 
   /** Each chunk is made of whole blocks, so anything may stand between two of them. */
   #write(chunk: Buffer | string): void {
-    if (this.#clientGone) return
+    if (this.#clientGone || this.#outcome !== undefined) return
     const sink = this.#sink
     if (!sink.write(chunk)) this.source.pause()
     // What compression middleware adds.

@@ -2,6 +2,8 @@ import { once } from 'node:events'
 import http, { type IncomingMessage } from 'node:http'
 import http2 from 'node:http2'
 import https from 'node:https'
+import { PassThrough } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
 import {
   httpUpstream,
@@ -18,10 +20,12 @@ import { fast, lastIs, wire } from './support/events.ts'
 import {
   answers,
   ends,
+  flood,
   freePort,
   resets,
   serve,
   serveInTurn,
+  settledBytes,
   stays,
   stream,
   type TestServer,
@@ -398,25 +402,13 @@ describe('relaySse', () => {
     }
 
     it('while backpressured, the upstream is closed within 100 ms', async () => {
-      await using upstream = await serve((_, response) => {
-        stream(response)
-        const write = () => {
-          while (!response.destroyed && response.write(`data: ${'x'.repeat(1000)}\n\n`));
-        }
-        response.on('drain', write)
-        write()
-      })
+      await using upstream = await serve((_, response) => flood(response))
       await using relay = await gateway(upstream.url)
       const request = http.get(relay.server.url, { agent: false }).on('error', () => {})
       const [response]: IncomingMessage[] = await once(request, 'response')
       response?.on('error', () => {})
       // Nobody reads the response: what its upstream sends stays bounded.
-      let written = -1
-      const socket = upstream.requests[0]?.socket
-      while (socket && socket.bytesWritten !== written) {
-        written = socket.bytesWritten
-        await new Promise((resolve) => setTimeout(resolve, 50))
-      }
+      const written = await settledBytes(upstream.requests[0]?.socket)
       expect(written).to.be.below(32 * 1024 * 1024)
       request.destroy()
       await until(
@@ -427,14 +419,7 @@ describe('relaySse', () => {
     })
 
     it('is not needed for the others: a client that does not read leaves them unaffected', async () => {
-      await using upstream = await serve((_, response) => {
-        stream(response)
-        const write = () => {
-          while (!response.destroyed && response.write(`data: ${'x'.repeat(1000)}\n\n`));
-        }
-        response.on('drain', write)
-        write()
-      })
+      await using upstream = await serve((_, response) => flood(response))
       await using relay = await gateway(upstream.url)
       const stalled = http.get(relay.server.url, { agent: false }).on('error', () => {})
       const [response]: IncomingMessage[] = await once(stalled, 'response')
@@ -660,6 +645,55 @@ describe('relayResponse', () => {
       await reader?.closed.catch(() => {})
     })
   }
+
+  it('calls no factory for a request that is aborted already', async () => {
+    const request = new Request('http://gateway.test/', { signal: AbortSignal.abort() })
+    let calls = 0
+    let summary: RelaySummary | undefined
+    const factory = () => {
+      calls++
+      return (async function* () {})()
+    }
+    const response = relayResponse(request, factory, {}, (_, ended) => {
+      summary = ended
+    })
+    await until(
+      () => summary !== undefined,
+      () => 'the summary',
+    )
+    expect(summary).to.include({ outcome: 'client-gone' })
+    expect(calls).to.equal(0)
+    await response.text().catch(() => {})
+  })
+
+  it('stops the upstream when nobody reads the body', async () => {
+    await using upstream = await serve((_, response) => flood(response))
+    const response = relayResponse(new Request('http://gateway.test/'), httpUpstream(upstream.url))
+    await until(
+      () => (upstream.requests[0]?.socket.bytesWritten ?? 0) > 100_000,
+      () => 'the flood begins',
+    )
+    expect(await settledBytes(upstream.requests[0]?.socket)).to.be.below(16 * 1024 * 1024)
+    await response.body?.cancel()
+  })
+
+  it('loses nothing of its end to a heartbeat, however late it is read', async () => {
+    const size = new PassThrough().readableHighWaterMark - 1000
+    const options = { heartbeat: 1, isTerminal: lastIs('end') }
+    // Which of these ends while something still waits to be read depends on buffers that are not ours.
+    for (const count of [2, 3, 4, 5, 6, 7, 8]) {
+      const chunks = Array.from({ length: count }, (_, n) =>
+        wire(n, n === count - 1 ? 'end' : 'x'.repeat(size)),
+      )
+      const source = async function* () {
+        yield* chunks
+      }
+      const response = relayResponse(new Request('http://gateway.test/'), source, options)
+      // Many heartbeats' time, in which nobody reads.
+      await sleep(20)
+      expect((await response.text()).replaceAll(': \n\n', ''), `${count} chunks`).to.equal(chunks.join(''))
+    }
+  })
 
   it('breaks the body when the stream fails', async () => {
     await using upstream = await serveInTurn(ends(wire(1)), answers(404))

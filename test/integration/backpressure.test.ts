@@ -1,5 +1,3 @@
-import type http from 'node:http'
-import type { Socket } from 'node:net'
 import { Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -11,31 +9,10 @@ import {
   type UpstreamFactory,
 } from '../../src/index.ts'
 import { drain, fast, next } from '../support/events.ts'
-import { serve, stream } from '../support/server.ts'
+import { flood, serve, settledBytes, stream } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 const event = `data: ${'x'.repeat(1000)}\n\n`
-
-/** Writes events for as long as somebody takes them. */
-function flood(response: http.ServerResponse): void {
-  stream(response)
-  const write = () => {
-    while (!response.destroyed && response.write(event));
-  }
-  response.on('drain', write)
-  write()
-}
-
-/** The bytes that a socket has sent, once they have stopped growing. */
-async function settled(socket: Socket | undefined): Promise<number> {
-  let written = -1
-  while (socket && socket.bytesWritten !== written) {
-    written = socket.bytesWritten
-    // There is no event for "nothing more happens".
-    await sleep(50)
-  }
-  return written
-}
 
 /** More than all buffers between two loopback sockets and in the streams hold, less than an unbounded flood sends. */
 const bound = 16 * 1024 * 1024
@@ -57,7 +34,7 @@ describe('backpressure', () => {
           () => source.readableLength > 0,
           () => 'something to read',
         )
-        expect(await settled(server.requests[0]?.socket)).to.be.below(bound)
+        expect(await settledBytes(server.requests[0]?.socket)).to.be.below(bound)
         expect(source.readableLength).to.be.below(objectMode ? 1000 : 1024 * 1024)
         source.destroy()
       })
@@ -80,7 +57,7 @@ describe('backpressure', () => {
       () => 'a second connection',
     )
     const { bytes } = source.stats
-    expect(await settled(server.requests[1]?.socket)).to.be.below(bound)
+    expect(await settledBytes(server.requests[1]?.socket)).to.be.below(bound)
     expect(source.stats.bytes).to.equal(bytes)
     // And it goes on when somebody does.
     source.resume()

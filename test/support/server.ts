@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import http, { type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 /** A real server on a free port of the loopback interface; disposing of it closes every connection. */
 export interface TestServer extends AsyncDisposable {
@@ -82,6 +83,27 @@ export function stays(...chunks: (string | Uint8Array)[]): RequestListener {
   return (_, response) => {
     stream(response, ...chunks)
   }
+}
+
+/** Starts an event stream and writes to it for as long as somebody takes it. */
+export function flood(response: ServerResponse): void {
+  stream(response)
+  const write = () => {
+    while (!response.destroyed && response.write(`data: ${'x'.repeat(1000)}\n\n`));
+  }
+  response.on('drain', write)
+  write()
+}
+
+/** The bytes that a socket has sent, once they have stopped growing. */
+export async function settledBytes(socket: Socket | undefined): Promise<number> {
+  let written = -1
+  while (socket && socket.bytesWritten !== written) {
+    written = socket.bytesWritten
+    // There is no event for "nothing more happens".
+    await sleep(50)
+  }
+  return written
 }
 
 /** A script: answers with a status, and a body that does not end by itself when `endless`. */
