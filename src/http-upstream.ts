@@ -29,6 +29,7 @@ export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {
   const dial = (context: UpstreamContext, again: boolean): Promise<IncomingMessage> =>
     new Promise((resolve, reject) => {
       const { 'last-event-id': lastEventId, ...defaults } = context.headers
+      let answered = false
       const request = client.request(
         href,
         {
@@ -41,11 +42,16 @@ export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {
           },
           signal: context.signal,
         },
-        resolve,
+        (response) => {
+          answered = true
+          resolve(response)
+        },
       )
       request.on('error', (error) => {
-        // A connection that was kept alive may have been closed meanwhile: that says nothing of the upstream.
+        // A connection that was kept alive may have been closed meanwhile: that says nothing of the upstream. One that
+        // is reset behind the response's head is lost, and nobody waits here any more.
         if (
+          !answered &&
           request.reusedSocket &&
           'code' in error &&
           error.code === 'ECONNRESET' &&

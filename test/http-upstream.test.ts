@@ -68,6 +68,32 @@ describe('httpUpstream', () => {
     expect(source.stats).to.include({ attempts: 2 })
   })
 
+  it('does not dial anew for a connection that was kept alive and is reset behind the head of its answer', async () => {
+    await using server = await serve((request, response) => {
+      const n = server.requests.length
+      // The second request comes over the first one's connection.
+      if (n === 2) stays(wire(2))(request, response)
+      else ends(wire(n, n === 3 ? 'end' : 'x'))(request, response)
+    })
+    const agent = new http.Agent({ keepAlive: true })
+    const create = agent.createConnection.bind(agent)
+    let connections = 0
+    agent.createConnection = (...args: Parameters<typeof create>) => {
+      connections++
+      return create(...args)
+    }
+    const source = createResilientSseSource(httpUpstream(server.url, { agent }), options)
+    const data: unknown[] = []
+    for await (const event of source) {
+      data.push(event.data)
+      // Not earlier: a reset that comes together with the head is no error of the request.
+      if (event.data === 'event 2') for (const socket of server.sockets) socket.resetAndDestroy()
+    }
+    expect(data).to.deep.equal(['x', 'event 2', 'end'])
+    expect(server.requests).to.have.length(3)
+    expect(connections).to.equal(2)
+  })
+
   it('fails an attempt that is answered with a change of protocols', async () => {
     const server = net.createServer((socket) => {
       socket.on('error', () => {})
