@@ -1,6 +1,7 @@
 import { finished, type Readable } from 'node:stream'
+import { Deadline } from './deadline.ts'
 import type { DropReason } from './diagnostics.ts'
-import { asError, SseError } from './errors.ts'
+import { asError, SseError, textOf } from './errors.ts'
 import { fieldOf, isEventStream, retryAfterOf } from './headers.ts'
 import {
   decodeBody,
@@ -74,19 +75,16 @@ function answerOf(
   const { signal } = controller
   return new Promise((resolve, reject) => {
     const settle = (act: () => void) => {
-      clearTimeout(timer)
+      deadline.clear()
       signal.removeEventListener('abort', onAbort)
       act()
     }
     const onAbort = () => settle(() => reject(signal.reason))
-    const timer =
-      timeout > 0
-        ? setTimeout(() => {
-            controller.abort(
-              new SseError('ERR_SSE_CONNECT_TIMEOUT', `the upstream gave no answer within ${timeout} ms`),
-            )
-          }, timeout)
-        : undefined
+    const deadline = new Deadline(timeout, () => {
+      controller.abort(
+        new SseError('ERR_SSE_CONNECT_TIMEOUT', `the upstream gave no answer within ${timeout} ms`),
+      )
+    })
     signal.addEventListener('abort', onAbort, { once: true })
     // In a promise's callback, so that what the factory throws is caught as well.
     Promise.resolve(signal)
@@ -99,7 +97,7 @@ function answerOf(
 }
 
 function connectError(cause: unknown): SseError {
-  const reason = cause instanceof Error ? cause.message || cause.name : String(cause)
+  const reason = cause instanceof Error ? cause.message || cause.name : textOf(cause)
   return new SseError('ERR_SSE_CONNECT', `the upstream could not be reached: ${reason}`, { cause })
 }
 
@@ -143,7 +141,7 @@ export class Connection {
   readonly #body: Readable
   readonly #idleTimeout: number
   readonly #onClose: OnClose
-  #idleTimer: NodeJS.Timeout | undefined
+  #deadline: Deadline | undefined
   #paused = false
   #closed = false
   #settle: (error: Error | undefined, drop: Drop | undefined) => void = () => {}
@@ -178,7 +176,7 @@ export class Connection {
         if (!cause && body.readableEnded) onEnd()
         else this.#drop('reset', droppedError(cause))
       })
-      if (this.#idleTimeout > 0) this.#idleTimer = setTimeout(() => this.#onIdle(), this.#idleTimeout)
+      this.#deadline = new Deadline(this.#idleTimeout, () => this.#onIdle())
       body.on('data', (chunk) => {
         if (this.#closed) return
         try {
@@ -194,7 +192,7 @@ export class Connection {
 
   /** Notes a sign of life: the idle time starts anew. */
   touch(): void {
-    if (!this.#closed) this.#idleTimer?.refresh()
+    if (!this.#closed) this.#deadline?.refresh()
   }
 
   /** Stops the upstream; what it has sent already waits in the sockets' buffers. */
@@ -232,7 +230,7 @@ export class Connection {
   #end(error: Error | undefined, drop?: Drop): void {
     if (this.#closed) return
     this.#closed = true
-    clearTimeout(this.#idleTimer)
+    this.#deadline?.clear()
     discardBody(this.#body)
     discardBody(this.#upstreamBody)
     this.#onClose(error, drop?.reason === 'end')
