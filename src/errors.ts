@@ -1,3 +1,4 @@
+import { emitWarning } from 'node:process'
 import type { HeaderFields } from './headers.ts'
 
 /** Every code an {@link SseError} may carry. The code, not the message, is the contract. */
@@ -41,7 +42,8 @@ export class SseError extends Error {
     this.code = code
     if (details.statusCode !== undefined) this.statusCode = details.statusCode
     if (details.retryAfter !== undefined) this.retryAfter = details.retryAfter
-    if (details.headers !== undefined) this.headers = details.headers
+    // Not enumerable: loggers write what is, and there may be a `set-cookie` in it.
+    if (details.headers !== undefined) Object.defineProperty(this, 'headers', { value: details.headers })
   }
 }
 
@@ -53,5 +55,26 @@ export function shown(value: unknown): string {
 
 /** What was thrown, as an Error; the very same where it is one. */
 export function asError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown), { cause: thrown })
+  return thrown instanceof Error ? thrown : new Error(textOf(thrown), { cause: thrown })
+}
+
+/** Anything may be thrown, also what cannot be made a string. */
+export function textOf(thrown: unknown): string {
+  try {
+    return String(thrown)
+  } catch {
+    return Object.prototype.toString.call(thrown)
+  }
+}
+
+/**
+ * Calls a function of the caller's that is only told of an end. There is no stream left that could fail with what it
+ * throws, and the process must not: it becomes a warning.
+ */
+export function callReport(report: () => void): void {
+  try {
+    report()
+  } catch (thrown) {
+    emitWarning(asError(thrown))
+  }
 }

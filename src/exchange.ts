@@ -1,7 +1,8 @@
 import http, { type ClientRequest, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import https from 'node:https'
 import { pipeline, Readable } from 'node:stream'
-import { asError, SseError } from './errors.ts'
+import { onDeparture } from './departure.ts'
+import { asError, callReport, SseError } from './errors.ts'
 import { encodeLastEventId, isEventStream, lastEventIdFrom } from './headers.ts'
 import { endToEndFields, type FieldLines, forwardedFields, hasUnknownCoding, tokensOf } from './hop-by-hop.ts'
 import type { CheckedProxyOptions, ProxyRelayOptions } from './proxy-options.ts'
@@ -32,6 +33,8 @@ export function refuse(req: IncomingMessage, res: ServerResponse, statusCode: nu
   // A client that is still sending reads the answer only if nobody closes on it.
   req.resume()
   if (res.destroyed) return
+  // The upstream's may have been set, and may be what could not be written.
+  res.statusMessage = STATUS_CODES[statusCode] ?? 'Error'
   res.writeHead(statusCode, { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store' })
   res.end(`${statusCode} ${STATUS_CODES[statusCode] ?? 'Error'}\n`)
 }
@@ -51,6 +54,8 @@ export class Exchange {
   #sentAt = 0
   #clientGone = false
   readonly #onClose = () => this.#leave()
+  /** Ends listening to the client's connection. */
+  #release = () => {}
 
   constructor(rules: CheckedProxyOptions, req: IncomingMessage, res: ServerResponse, path: string) {
     this.#rules = rules
@@ -72,6 +77,7 @@ export class Exchange {
 
   start(): void {
     this.#res.once('close', this.#onClose)
+    this.#release = onDeparture(this.#req, this.#onClose)
     this.#send(true)
   }
 
@@ -86,13 +92,20 @@ export class Exchange {
       return
     }
     this.#request = request
+    let failed = false
     request.once('response', (response) => this.#onResponse(response))
     request.on('error', (error) => {
+      failed = true
       if (this.#response || this.#clientGone) return
       clearTimeout(this.#timer)
       // The upstream has closed a connection that was kept alive, just when we were about to use it.
       if (again && request.reusedSocket && !isTimeout(error) && this.#isRepeatable()) this.#send(false)
       else this.#onFailure(connectError(error))
+    })
+    request.on('close', () => {
+      if (failed || this.#response || this.#clientGone) return
+      clearTimeout(this.#timer)
+      this.#onFailure(connectError(noResponse()))
     })
     this.#watch(request)
     if (this.#hasBody) this.#sendBody(request)
@@ -164,6 +177,7 @@ export class Exchange {
     this.#response = response
     const fields = endToEndFields(response.rawHeaders)
     try {
+      if (response.statusCode === 101) throw new Error('the upstream changed protocols unasked')
       if (hasUnknownCoding(response)) throw new Error('the upstream used an unknown transfer coding')
       if (this.#isAdoptable(response)) this.#adopt(response, fields)
       else this.#pass(response, fields)
@@ -203,6 +217,7 @@ export class Exchange {
     for (const [name, lines] of fields) res.setHeader(name, lines)
     // From here on it is for the relay to say what a client's leaving means.
     res.off('close', this.#onClose)
+    this.#release()
     const once = this.#hasBody || this.#req.method !== 'GET'
     const factory: UpstreamFactory = once ? () => noMore() : (context) => this.#again(context)
     relaySse(this.#req, res, Object.assign(factory, { url: upstream.origin + this.#path }), {
@@ -226,25 +241,30 @@ export class Exchange {
     for (const name of [...conditionalFields, 'last-event-id']) fields.delete(name)
     if (lastEventId !== undefined) fields.set('last-event-id', [lastEventId])
     return new Promise((resolve, reject) => {
-      this.#open(fields, signal).on('response', resolve).on('error', reject).end()
+      this.#open(fields, signal)
+        .on('response', resolve)
+        .on('error', reject)
+        .on('close', () => reject(noResponse()))
+        .end()
     })
   }
 
   /** The client's connection is over, with its answer or without. */
   #leave(): void {
     clearTimeout(this.#timer)
+    this.#release()
     if (!this.#res.writableFinished && !this.#response?.errored) this.#clientGone = true
     this.#request?.destroy()
   }
 
   #onFailure(error: Error): void {
-    this.#report(error)
     if (this.#res.headersSent) this.#res.destroy()
     else refuse(this.#req, this.#res, isTimeout(error) ? 504 : 502)
+    this.#report(error)
   }
 
   #report(error: Error): void {
-    this.#rules.onError?.(error, this.#req)
+    callReport(() => this.#rules.onError?.(error, this.#req))
   }
 }
 
@@ -252,6 +272,9 @@ function connectError(cause: Error): SseError {
   if (cause instanceof SseError) return cause
   return new SseError('ERR_SSE_CONNECT', `the upstream could not be reached: ${cause.message}`, { cause })
 }
+
+/** Of an answer that is none, such as 101, nothing but the close is left. */
+const noResponse = () => new Error('the connection closed without a response')
 
 function isTimeout(error: Error): boolean {
   return error instanceof SseError && error.code === 'ERR_SSE_CONNECT_TIMEOUT'

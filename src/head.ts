@@ -34,7 +34,8 @@ export function refuse(res: DownstreamResponse, error: Error): void {
   const { statusCode, headers } = refusalOf(error)
   for (const name of refusalFields) {
     const value = headers && fieldOf(headers, name)
-    if (value !== undefined) res.setHeader(name, value)
+    // A lenient parser, or a factory that made it up, may have let in what cannot be written (RFC 9110, 5.5).
+    if (value !== undefined && /^[\t\x20-\x7e\x80-\xff]*$/.test(value)) res.setHeader(name, value)
   }
   res.statusCode = statusCode
   res.setHeader('content-type', 'text/plain; charset=utf-8')

@@ -18,6 +18,8 @@ export interface HttpUpstreamOptions extends Omit<https.RequestOptions, 'signal'
  * @throws `TypeError` for any other URL.
  */
 export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {}): UpstreamFactory {
+  // The platform's error would hold the URL, and a password in it.
+  if (!URL.canParse(String(url))) throw new TypeError('Invalid URL: url must be an http: or https: URL')
   const { href, protocol } = new URL(url)
   if (protocol !== 'http:' && protocol !== 'https:') {
     throw new TypeError(`url must be an http: or https: URL, got ${protocol}`)

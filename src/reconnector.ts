@@ -199,6 +199,7 @@ export class Reconnector {
     this.#user.onOpen(connection)
     const opens = this.#counts.opens++
     this.#user.announce('open', { ...this.about, attempt, opens, cursor: tracker.cursor })
+    if (this.#life.signal.aborted) return
     const sent = cursor ? tracker.cursor : encodeLastEventId(tracker.lastEventId)
     if (sent === undefined && (this.#user.passedOn || tracker.lastEventId !== '')) {
       this.#counts.gaps++

@@ -1,7 +1,8 @@
 import { EventEmitter } from 'node:events'
 import { PassThrough, Readable, type Writable } from 'node:stream'
 import { longestTimer } from './backoff.ts'
-import { asError, SseError } from './errors.ts'
+import { onDeparture } from './departure.ts'
+import { asError, callReport, SseError } from './errors.ts'
 import { type SseEvent, serializeComment, serializeEvent } from './event.ts'
 import { type DownstreamResponse, openHead, refuse, streamHeaders } from './head.ts'
 import { lastEventIdFrom, type RequestWithLastEventId } from './headers.ts'
@@ -80,7 +81,12 @@ export async function relaySse(
   if (req instanceof EventEmitter) req.on('error', () => {})
   if (eager || res.headersSent) openHead(res)
   else answerWithin(relay, res, headTimeout)
-  return relay.run()
+  const release = onDeparture(req, () => relay.leave())
+  try {
+    return await relay.run()
+  } finally {
+    release()
+  }
 }
 
 /**
@@ -103,10 +109,8 @@ export function relayResponse(
   request.signal.addEventListener('abort', leave, { once: true })
   body.once('close', () => request.signal.removeEventListener('abort', leave))
   if (request.signal.aborted) leave()
-  relay.run().then(
-    (summary) => onEnd(undefined, summary),
-    (error: unknown) => onEnd(error),
-  )
+  const report = (error: unknown, summary?: RelaySummary) => callReport(() => onEnd(error, summary))
+  relay.run().then((summary) => report(undefined, summary), report)
   return response
 }
 
@@ -199,9 +203,9 @@ class Relay {
       sink.on('error', () => {})
       sink.on('drain', () => source.resume())
       sink.once('finish', () => this.#settle())
-      sink.once('close', () => this.#onClose())
+      sink.once('close', () => this.leave())
       if (sink.destroyed || sink.writableEnded) {
-        this.#onClose()
+        this.leave()
         return
       }
       source.on('error', (error) => this.#onError(error))
@@ -217,6 +221,22 @@ class Relay {
     const { heartbeat, retry } = this.#rules
     if (heartbeat > 0) this.#heartbeat = setTimeout(() => this.#beat(), heartbeat).unref()
     if (retry !== undefined) this.#write(`retry: ${retry}\n\n`)
+  }
+
+  /** The client's end is closed, whether it had everything or not. */
+  leave(): void {
+    if (this.#outcome !== undefined) {
+      this.#settle()
+      return
+    }
+    this.#clientGone = true
+    clearTimeout(this.#heartbeat)
+    if (this.#rules.onClientGone === 'drain' && !this.source.readableEnded) {
+      this.source.resume()
+      return
+    }
+    this.source.destroy()
+    this.#settle()
   }
 
   #summary(): RelaySummary {
@@ -238,21 +258,6 @@ class Relay {
     // A client that does not read is not helped by more to read.
     if (this.source.isPaused()) this.#heartbeat?.refresh()
     else this.#write(serializeComment(''))
-  }
-
-  #onClose(): void {
-    if (this.#outcome !== undefined) {
-      this.#settle()
-      return
-    }
-    this.#clientGone = true
-    clearTimeout(this.#heartbeat)
-    if (this.#rules.onClientGone === 'drain' && !this.source.readableEnded) {
-      this.source.resume()
-      return
-    }
-    this.source.destroy()
-    this.#settle()
   }
 
   #onEnd(): void {

@@ -142,9 +142,13 @@ const decoders: Readonly<Record<string, () => Transform>> = {
   br: () => zlib.createBrotliDecompress(),
 }
 
+/** The most content codings that are taken off one body. */
+const mostEncodings = 4
+
 /** Whether all of the codings can be taken off. */
 export function isDecodable(encodings: readonly string[]): boolean {
-  return encodings.every((coding) => Object.hasOwn(decoders, coding))
+  // Each takes memory of its own, and makes more of what comes in.
+  return encodings.length <= mostEncodings && encodings.every((coding) => Object.hasOwn(decoders, coding))
 }
 
 /** Takes the codings off a body, the last one first; each chunk comes out as far as it can be decoded. */

@@ -2,6 +2,7 @@ import { getEventListeners, once } from 'node:events'
 import { expect } from 'chai'
 import {
   createResilientSseSource,
+  EventTracker,
   httpUpstream,
   type ResilientSseSource,
   type SourceOptions,
@@ -205,7 +206,7 @@ describe("faults in the caller's functions", () => {
     'a data listener': (source) => void source.on('data', fault),
     'an open listener': (source) => void source.on('open', fault),
     'a comment listener': (source) => void source.on('comment', fault),
-    'a logger': () => ({ logger: { debug: fault, info: fault, warn: fault, error: fault } }),
+    "a tracker's identity": () => ({ tracker: new EventTracker({ identity: fault }) }),
   }
   for (const [name, set] of Object.entries(cases)) {
     it(`${name} that throws fails the stream with that very error, and causes no reconnect`, async () => {
@@ -254,6 +255,49 @@ describe("faults in the caller's functions", () => {
       source.resume()
       const [error] = await once(source, 'error')
       expect(error).to.equal(own)
+    })
+  }
+
+  for (const level of ['debug', 'info', 'warn', 'error'] as const) {
+    it(`logger.${level} that throws fails the stream with that very error`, async () => {
+      const last = level === 'error' ? answers(404) : stays('data: x\n\n')
+      await using server = await serveInTurn(ends('data: x\n\n'), last)
+      const nothing = () => {}
+      const logger = { debug: nothing, info: nothing, warn: nothing, error: nothing, [level]: fault }
+      const source = createResilientSseSource(httpUpstream(server.url), { reconnect: fast, logger })
+      const { error } = await drain(source)
+      expect(error).to.equal(own)
+      expect(source.state).to.equal('ended')
+      expect(server.requests).to.have.length(level === 'warn' || level === 'error' ? 2 : 1)
+    })
+  }
+
+  it('shouldRetry that rejects fails the stream with that very error, and causes no reconnect', async () => {
+    await using server = await serve(answers(503))
+    const shouldRetry = () => Promise.reject(own)
+    const source = createResilientSseSource(httpUpstream(server.url), { reconnect: { ...fast, shouldRetry } })
+    const { error } = await drain(source)
+    expect(error).to.equal(own)
+    expect(server.requests).to.have.length(1)
+    await until(
+      () => server.sockets.size === 0,
+      () => 'the socket closes',
+    )
+  })
+
+  for (const thrown of ['text', 7, null, undefined]) {
+    it(`that throw ${JSON.stringify(thrown)}, which is no Error, fail the stream with one whose cause it is`, async () => {
+      await using server = await serve(stays(wire(1)))
+      const isTerminal = () => {
+        throw thrown
+      }
+      const { error } = await drain(createResilientSseSource(httpUpstream(server.url), { isTerminal }))
+      expect(error).to.be.instanceOf(Error).with.property('message', String(thrown))
+      expect(error).to.have.property('cause', thrown)
+      await until(
+        () => server.sockets.size === 0,
+        () => 'the socket closes',
+      )
     })
   }
 })
