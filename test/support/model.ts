@@ -115,6 +115,21 @@ export function boundariesOf(bytes: Uint8Array): Boundary[] {
   return boundaries
 }
 
+/**
+ * What a stream says to a reader that takes no block of more than `limit` bytes: everything in front of the first one
+ * that is over it, and whether there is one.
+ */
+export function itemsWithin(bytes: Uint8Array, limit: number): { items: Item[]; tooLarge: boolean } {
+  const markSize = bytes.length - withoutMark(bytes).length
+  const boundaries = boundariesOf(bytes)
+  const failing = boundaries.findIndex(({ size }) => size > limit)
+  const whole = boundaries.slice(0, failing === -1 ? undefined : failing).at(-1)?.at ?? 0
+  // What may still become a byte order mark belongs to no block.
+  const isMark = bytes.length < mark.length && bytes.every((byte, n) => byte === mark[n])
+  const tooLarge = failing !== -1 || (!isMark && bytes.length - markSize - whole > limit)
+  return { items: itemsOf(tooLarge ? bytes.subarray(0, markSize + whole) : bytes), tooLarge }
+}
+
 /** The bytes without the byte order mark that they may begin with. */
 export function withoutMark(bytes: Uint8Array): Uint8Array {
   return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes

@@ -1,0 +1,17 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { properties, shareOf } from './properties.ts'
+
+describe('for any input (a few cases; npm run fuzz has the rest)', () => {
+  it('the shares of all properties are all cases', () => {
+    const runs = properties.map((each) => each.runs)
+    expect(runs.reduce((a, b) => a + b)).to.equal(100)
+    expect(new Set(properties.map(({ name }) => name)).size).to.equal(properties.length)
+  })
+
+  for (const each of properties) {
+    it(each.name.replaceAll('-', ' '), async () => {
+      await fc.assert(each.property, { numRuns: shareOf(each, 600) })
+    }).timeout(60_000)
+  }
+})

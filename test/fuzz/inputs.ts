@@ -1,0 +1,221 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { delayOf, longestTimer } from '../../src/backoff.ts'
+import { ConfigError, readConfig } from '../../src/config.ts'
+import { encodeLastEventId, isEventStream, retryAfterOf } from '../../src/headers.ts'
+import { createSseProxy, lastEventIdFrom } from '../../src/index.ts'
+import { named, variableOf } from '../../src/settings.ts'
+
+const anyText = fc.oneof(
+  fc.string({ unit: 'binary', maxLength: 20 }),
+  fc.string({
+    unit: fc.integer({ min: 0, max: 0xffff }).map((unit) => String.fromCharCode(unit)),
+    maxLength: 20,
+  }),
+  fc.string({
+    unit: fc.constantFrom('%', '?', '#', '&', '=', '+', '/', ':', ' ', '\0', '\n', 'a', '%C3', '%00'),
+  }),
+)
+const anyValue = fc.oneof(anyText, fc.array(anyText, { maxLength: 2 }), fc.constant(undefined))
+const path = fc.oneof(
+  anyText,
+  fc
+    .tuple(fc.constantFrom('lastEventId', 'last_event_id', 'lasteventid'), anyText)
+    .map(([name, value]) => `/events?${name}=${value}`),
+)
+
+/** An id as it can have come from an event stream: UTF-8 has no halves of surrogate pairs. */
+const idOf = (text: string) =>
+  Buffer.from(text)
+    .toString()
+    .replace(/[\r\n\0]/g, '')
+
+export const lastEventIds = fc.property(anyValue, path, anyText, (value, url, text) => {
+  const found = lastEventIdFrom({ headers: { 'last-event-id': value }, url })
+  if (found !== undefined) expect(found).to.match(/^[^\r\n\0]+$/)
+  const id = idOf(text)
+  const sent = encodeLastEventId(id)
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: it is those that no header may hold
+  expect(sent === undefined).to.equal(id === '' || /[\x01-\x08\x0b-\x1f\x7f]/.test(id))
+  if (sent !== undefined) expect(lastEventIdFrom({ headers: { 'last-event-id': sent }, url })).to.equal(id)
+  const query = `/?${new URLSearchParams({ lastEventId: id })}`
+  expect(lastEventIdFrom({ headers: {}, url: query })).to.equal(id === '' ? undefined : id)
+})
+
+const time = fc.oneof(
+  anyText,
+  fc.integer().map(String),
+  fc.double().map(String),
+  fc.bigInt().map(String),
+  fc.date().map((date) => (Number.isNaN(date.getTime()) ? '' : date.toUTCString())),
+  fc
+    .tuple(
+      fc.stringMatching(/^[A-Z][a-z]{2}$/),
+      fc.stringMatching(/^\d\d$/),
+      fc.stringMatching(/^[A-Z][a-z]{2}$/),
+    )
+    .map(([day, date, month]) => `${day}, ${date} ${month} 1994 08:49:37 GMT`),
+)
+const delay = fc.oneof(fc.integer({ min: 1, max: longestTimer }), fc.integer({ min: 1, max: 1000 }))
+const rules = fc.record({
+  baseDelay: delay,
+  maxDelay: delay,
+  minDelay: delay,
+  jitter: fc.double({ min: 0, max: 1, noNaN: true }),
+  maxRetryAfter: fc.integer({ min: 0, max: longestTimer }),
+})
+const occasion = fc.record({
+  retry: fc.oneof(fc.nat(2000), fc.constant(Number.MAX_SAFE_INTEGER)),
+  reconnectionTime: fc.constantFrom(undefined, 0, 5, 1e9, Number.POSITIVE_INFINITY),
+  sinceOpen: fc.constantFrom(undefined, 0, 0.5, 1e12),
+})
+
+export const retryAfters = fc.property(
+  fc.record({
+    'retry-after': fc.option(time, { nil: undefined }),
+    'retry-after-ms': fc.option(time, { nil: undefined }),
+  }),
+  fc.oneof(fc.constant(Date.parse('1994-11-06T08:49:00Z')), fc.nat()),
+  rules,
+  occasion,
+  fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+  (headers, now, rules, occasion, random) => {
+    const retryAfter = retryAfterOf(headers, now)
+    if (retryAfter !== undefined) expect(retryAfter).to.be.at.least(0)
+    const { delay } = delayOf(rules, { ...occasion, retryAfter }, () => random)
+    const { maxDelay, maxRetryAfter, jitter } = rules
+    expect(delay).to.be.within(
+      0,
+      Math.min(longestTimer, Math.max(maxDelay, maxRetryAfter + jitter * maxDelay)),
+    )
+  },
+)
+
+const mediaType = fc.oneof(
+  anyText,
+  fc
+    .tuple(
+      fc.constantFrom('', ' ', '\t'),
+      fc.mixedCase(fc.constant('text/event-stream')),
+      fc.constantFrom('', ';', ' ;', ','),
+      anyText,
+    )
+    .map((parts) => parts.join('')),
+)
+
+export const contentTypes = fc.property(fc.option(mediaType, { nil: undefined }), (type) => {
+  const essence = type?.split(';', 1)[0]?.trim().toLowerCase()
+  expect(isEventStream(type)).to.equal(essence === 'text/event-stream')
+})
+
+const names = fc.constantFrom(...named.keys())
+const settingText = fc.oneof(
+  anyText,
+  fc.constantFrom(
+    'http://a.test/',
+    'https://u:p@a.test',
+    '127.0.0.1:80',
+    '[::1]:0',
+    'true',
+    'false',
+    'Infinity',
+    'bytes',
+  ),
+  fc.constantFrom('0', '1', '0.5', '60', '2147483648', '1e3', 'always', 'json', 'debug'),
+  { arbitrary: fc.oneof(fc.nat(100), fc.integer(), fc.nat(2 ** 40)).map(String), weight: 3 },
+)
+const flag = (name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+const argument = fc.oneof(
+  { arbitrary: fc.tuple(names, settingText).map(([name, text]) => [`${flag(name)}=${text}`]), weight: 6 },
+  { arbitrary: fc.tuple(names, settingText).map(([name, text]) => [flag(name), text]), weight: 2 },
+  { arbitrary: fc.constantFrom(['--help'], ['--version'], ['--help=x'], ['--'], ['-x']), weight: 1 },
+  { arbitrary: anyText.map((text) => [text]), weight: 1 },
+)
+const variables = fc.dictionary(
+  fc.oneof(
+    { arbitrary: names.map(variableOf), weight: 6 },
+    fc.constantFrom('PATH', 'RESILIENT_SSE_X', 'RESILIENT_SSE_PORT', '__proto__'),
+  ),
+  settingText,
+  { maxKeys: 3 },
+)
+const settingValue = fc.oneof(
+  settingText,
+  fc.nat(2 ** 40),
+  fc.double(),
+  fc.boolean(),
+  fc.jsonValue({ maxDepth: 1 }),
+)
+const values = fc.dictionary(fc.oneof({ arbitrary: names, weight: 8 }, anyText), settingValue, { maxKeys: 3 })
+const file = fc.oneof(
+  {
+    arbitrary: fc
+      .record(
+        {
+          defaults: values,
+          paths: fc.dictionary(fc.oneof(fc.constantFrom('/', '/v1/'), anyText), values, { maxKeys: 2 }),
+        },
+        { requiredKeys: [] },
+      )
+      .map((content) => JSON.stringify(content)),
+    weight: 6,
+  },
+  { arbitrary: fc.json(), weight: 1 },
+  { arbitrary: anyText, weight: 1 },
+)
+
+const usable = ['--upstream', 'http://upstream.test/']
+
+/** The first line of an argument up to its value: what parseArgs says of it, as far as a message shows it. */
+const startOf = (argument: string) => argument.split(/[=\n]/, 1)[0] ?? ''
+
+/** That a message starts with a flag, a variable or the file, or says which argument it cannot read. */
+function expectNamed(message: string, args: readonly string[], env: object, path: string): void {
+  const unread = /^(?:Unknown option|Unexpected argument|Option) '(.*)/s.exec(message)?.[1]
+  if (unread !== undefined) {
+    // Letters behind one dash are options of their own.
+    const isFrom = (argument: string) => unread.startsWith(startOf(argument)) || /^-[^-]/.test(argument)
+    expect(args.some(isFrom), message).to.equal(true)
+    return
+  }
+  const places = [...named.keys()].map(flag).concat(Object.keys(env), path)
+  expect(
+    places.some((place) => message.startsWith(place)),
+    message,
+  ).to.equal(true)
+}
+
+export const configurations = fc.property(
+  fc.boolean(),
+  fc.array(argument, { maxLength: 3 }),
+  variables,
+  fc.option(file, { nil: undefined }),
+  (complete, more, env, content) => {
+    const folder = mkdtempSync(join(tmpdir(), 'config-'))
+    const path = join(folder, 'conf.json')
+    try {
+      if (content !== undefined) writeFileSync(path, content)
+      const fixed = [...(complete ? usable : []), ...(content === undefined ? [] : ['--config', path])]
+      const args = [...fixed, ...more.flat()]
+      let config: ReturnType<typeof readConfig>
+      try {
+        config = readConfig(args, env)
+      } catch (error) {
+        expect(error).to.be.instanceOf(ConfigError)
+        if (error instanceof Error) expectNamed(error.message, args, env, path)
+        return
+      }
+      if (typeof config === 'string') return
+      expect(config.routes).not.to.have.lengthOf(0)
+      // What is taken here, the library takes as well.
+      for (const { upstream, relay, connectTimeout } of config.routes) {
+        createSseProxy({ upstream, relay, connectTimeout })
+      }
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  },
+)

@@ -1,0 +1,50 @@
+import type { EventIdentity, SseEvent } from '../../src/index.ts'
+
+/** What an EventTracker says, from a plain list of all that was ever passed on. */
+export class NaiveTracker {
+  readonly #windowSize: number
+  readonly #identity: EventIdentity
+  readonly #passedOn: string[] = []
+  /** Where the window starts; on a connection it stays there until it has turned over. */
+  #from = 0
+  /** How many were passed on when look-ups end; infinite for one that was never told of a connection. */
+  #until = Number.POSITIVE_INFINITY
+  lastEventId = ''
+
+  constructor(windowSize: number, identity: EventIdentity = 'id+data') {
+    this.#windowSize = windowSize
+    this.#identity = identity
+  }
+
+  opened(): void {
+    const first = this.#until === Number.POSITIVE_INFINITY
+    const { length } = this.#passedOn
+    this.#from = Math.max(0, length - this.#windowSize)
+    this.#until = first && length === 0 ? 0 : length + this.#windowSize
+  }
+
+  isDuplicate(event: SseEvent): boolean {
+    const { length } = this.#passedOn
+    if (this.#until === Number.POSITIVE_INFINITY) this.#from = Math.max(0, length - this.#windowSize)
+    const key = this.#keyOf(event)
+    return length < this.#until && key !== undefined && this.#passedOn.includes(key, this.#from)
+  }
+
+  accept(event: SseEvent): boolean {
+    if (this.isDuplicate(event)) return false
+    const key = this.#keyOf(event)
+    if (key !== undefined) this.#passedOn.push(key)
+    return true
+  }
+
+  #keyOf(event: SseEvent): string | undefined {
+    const { id, event: type, data } = event
+    if (typeof this.#identity === 'function' && data !== undefined) {
+      const key = this.#identity(event)
+      return key === undefined ? undefined : JSON.stringify(['key', key])
+    }
+    if (id === undefined || id === '') return undefined
+    if (data === undefined) return JSON.stringify(['alone', id])
+    return JSON.stringify(this.#identity === 'id' ? ['id', id] : ['event', id, type || 'message', data])
+  }
+}

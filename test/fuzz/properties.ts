@@ -1,0 +1,32 @@
+import type { IRawProperty } from 'fast-check'
+import { anyConnections } from './connections.ts'
+import { anyFaults } from './faults.ts'
+import { configurations, contentTypes, lastEventIds, retryAfters } from './inputs.ts'
+import { dedupes, trackers } from './repeats.ts'
+import { anyBytesAtAll, parseOfSerialize, refusedBySerialize, serializeThroughSource } from './wire.ts'
+
+interface Named {
+  readonly name: string
+  readonly property: IRawProperty<unknown>
+  /** How many of a hundred cases are its own. */
+  readonly runs: number
+}
+
+/** Everything that must hold for any input; the oracle is the model of the standard in `support/model.ts`. */
+export const properties: readonly Named[] = [
+  { name: 'parse-of-serialize-is-the-identity', property: parseOfSerialize, runs: 18 },
+  { name: 'serialize-refuses-just-what-no-wire-can-hold', property: refusedBySerialize, runs: 6 },
+  { name: 'serialized-events-come-out-of-a-source', property: serializeThroughSource, runs: 8 },
+  { name: 'any-bytes-are-read-as-the-standard-says', property: anyBytesAtAll, runs: 25 },
+  { name: 'any-connections-pass-each-event-once-in-order', property: anyConnections, runs: 6 },
+  { name: 'any-faults-end-in-one-close-and-nothing-after', property: anyFaults, runs: 4 },
+  { name: 'last-event-ids-survive-a-header-and-a-query', property: lastEventIds, runs: 7 },
+  { name: 'retry-after-is-a-delay-within-the-limits', property: retryAfters, runs: 7 },
+  { name: 'content-types-are-compared-by-their-essence', property: contentTypes, runs: 5 },
+  { name: 'configurations-are-usable-or-named-errors', property: configurations, runs: 4 },
+  { name: 'dedupe-agrees-with-a-list', property: dedupes, runs: 5 },
+  { name: 'tracker-agrees-with-a-list', property: trackers, runs: 5 },
+]
+
+/** How many of `cases` in all are this property's. */
+export const shareOf = ({ runs }: Named, cases: number): number => Math.ceil((cases * runs) / 100)
