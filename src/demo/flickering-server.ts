@@ -35,6 +35,7 @@ export class FlickeringServer {
   }
 
   #returnIn(delay: number): void {
+    clearTimeout(this.#return)
     this.#return = setTimeout(() => {
       // Somebody else may have taken the port meanwhile.
       listen(this.#server, this.#port).catch(() => this.#returnIn(delay))

@@ -1,0 +1,127 @@
+import http from 'node:http'
+import type { Readable } from 'node:stream'
+import { expect } from 'chai'
+import {
+  createResilientSseSource,
+  httpUpstream,
+  type ResilientSseSource,
+  type SourceOptions,
+  type SseEvent,
+} from '../../src/index.ts'
+import { ownWays, runBatch } from './batch.ts'
+import { failureOf, Report } from './report.ts'
+import { isWhole, type Result, run } from './run.ts'
+import { scenarioOf } from './scenario.ts'
+import { HostileUpstream } from './upstream.ts'
+import { reconnect, sourceWay, timeouts } from './ways.ts'
+
+/** A seed whose client is always there, and whose upstream starts too early now and then. */
+const seed = 13
+
+/** Runs the seed through a source that is not used as it should, or whose events somebody spoils. */
+async function runWrongly(
+  options: SourceOptions,
+  spoil: (source: ResilientSseSource<SseEvent>) => Readable = (source) => source,
+): Promise<Result> {
+  const upstream = await HostileUpstream.start(scenarioOf(seed))
+  const agent = new http.Agent({ keepAlive: true })
+  return run(upstream, async ({ url }) => ({
+    async open(_, lastEventId) {
+      return spoil(
+        createResilientSseSource(httpUpstream(url, { agent }), {
+          reconnect,
+          ...timeouts,
+          ...(lastEventId !== '' && { lastEventId }),
+          ...options,
+          objectMode: true,
+        }),
+      )
+    },
+    faults: [],
+    async [Symbol.asyncDispose]() {
+      agent.destroy()
+    },
+  }))
+}
+
+describe('chaos', () => {
+  it('loses, repeats and reorders nothing, and leaves nothing open, with 20 seeds through each way', async function () {
+    this.timeout(60_000)
+    const seeds = Array.from({ length: 20 }, (_, n) => n + 1)
+    const report = new Report()
+    const failures: string[] = []
+    const proxyFaults = await runBatch(seeds, {
+      ways: ownWays,
+      atOnce: 20,
+      onResult(way, result) {
+        report.note(way, result)
+        if (!isWhole(result)) failures.push(failureOf(way, result))
+      },
+    })
+    expect([...failures, ...proxyFaults].join('\n')).to.equal('')
+    expect(report.runs).to.equal(seeds.length * ownWays.length)
+  })
+
+  it('is always the same for a seed', () => {
+    const plan = (n: number) => {
+      const { connection, ...scenario } = scenarioOf(n)
+      return {
+        ...scenario,
+        connections: [0, 1, 7].map((each) => ({ ...connection(each), random: undefined })),
+      }
+    }
+    expect(plan(7)).to.deep.equal(plan(7))
+    expect(plan(7)).not.to.deep.equal(plan(8))
+  })
+
+  describe('can fail:', () => {
+    it('repeats that are passed on', async () => {
+      const result = await runWrongly({ dedupe: false })
+      expect(result.twice).to.be.above(0)
+      expect(isWhole(result)).to.equal(false)
+      expect(failureOf('source', result)).to.match(/twice [1-9][^]*--seed 13 --way source$/)
+    })
+
+    it('an event that is left out', async () => {
+      const result = await runWrongly({}, (source) => source.filter(({ id }) => id !== '20'))
+      expect(result).to.include({ lost: 1, twice: 0, outOfOrder: 0 })
+      expect(isWhole(result)).to.equal(false)
+    })
+
+    it('events in another order', async () => {
+      let held: SseEvent | undefined
+      const swap = (event: SseEvent) => {
+        const earlier = held
+        held = event.id === '20' ? event : undefined
+        if (held) return []
+        return earlier ? [event, earlier] : [event]
+      }
+      const result = await runWrongly({}, (source) => source.flatMap(swap))
+      expect(result).to.include({ lost: 0, twice: 0, outOfOrder: 1 })
+    })
+
+    it('an event that is not as it was', async () => {
+      const spoil = (event: SseEvent) => (event.id === '20' ? { ...event, data: `${event.data}!` } : event)
+      const result = await runWrongly({}, (source) => source.map(spoil))
+      expect(result).to.include({ lost: 1, damaged: 1 })
+    })
+
+    it('a stream that ends as if it were whole', async () => {
+      const result = await runWrongly({ resume: 'before-first-event' })
+      expect(result.endedEarly + result.broken).to.be.above(0)
+    })
+
+    it('a connection that is left open', async () => {
+      const left = new AbortController()
+      const agent = new http.Agent()
+      const upstream = await HostileUpstream.start(scenarioOf(seed))
+      const result = await run(upstream, async (given) => {
+        http.get(given.url, { agent, signal: left.signal }).on('error', () => {})
+        return sourceWay(given)
+      })
+      left.abort()
+      agent.destroy()
+      expect(result).to.include({ leftOpen: 1, lost: 0 })
+    })
+  })
+})

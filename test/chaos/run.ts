@@ -1,0 +1,67 @@
+import { until } from '../support/until.ts'
+import { HostileClient } from './client.ts'
+import type { Fault } from './scenario.ts'
+import type { HostileUpstream } from './upstream.ts'
+import type { StartWay } from './ways.ts'
+
+/** What came of a run. */
+export interface Result {
+  readonly seed: number
+  readonly delivered: number
+  readonly lost: number
+  readonly twice: number
+  readonly outOfOrder: number
+  readonly damaged: number
+  /** Responses that ended as if they were whole. */
+  readonly endedEarly: number
+  /** Responses that broke off. */
+  readonly broken: number
+  readonly hung: boolean
+  /** Upstream connections that were left open when the client had its end. */
+  readonly leftOpen: number
+  readonly attempts: number
+  readonly met: ReadonlyMap<Fault, number>
+  /** What happened that must not, in words. */
+  readonly faults: readonly string[]
+  readonly trace: readonly string[]
+}
+
+/** Whether nothing of it must not have happened. */
+export function isWhole(result: Result): boolean {
+  const { lost, twice, outOfOrder, damaged, endedEarly, broken, hung, leftOpen, faults } = result
+  return lost + twice + outOfOrder + damaged + endedEarly + broken + leftOpen + faults.length === 0 && !hung
+}
+
+/** Runs the scenario of an upstream through one way, and closes the upstream. */
+export async function run(upstream: HostileUpstream, startWay: StartWay): Promise<Result> {
+  const { scenario, trace } = upstream
+  try {
+    await using way = await startWay(upstream)
+    const client = new HostileClient(scenario, trace)
+    await client.read(way.open)
+    // Sockets close in their own time; what is still there after that is a leak.
+    await until(
+      () => upstream.open === 0,
+      () => '',
+    ).catch(() => {})
+    const { ledger, broken, endedEarly, hung } = client
+    return {
+      seed: scenario.seed,
+      delivered: ledger.delivered,
+      lost: ledger.missing.length,
+      twice: ledger.twice,
+      outOfOrder: ledger.outOfOrder,
+      damaged: ledger.damaged,
+      endedEarly,
+      broken,
+      hung,
+      leftOpen: upstream.open,
+      attempts: upstream.requests,
+      met: upstream.met,
+      faults: way.faults,
+      trace,
+    }
+  } finally {
+    await upstream.close()
+  }
+}
