@@ -44,6 +44,9 @@ export class SseError extends Error {
     if (details.retryAfter !== undefined) this.retryAfter = details.retryAfter
     // Not enumerable: loggers write what is, and there may be a `set-cookie` in it.
     if (details.headers !== undefined) Object.defineProperty(this, 'headers', { value: details.headers })
+    // Until it is asked for, it holds the frames that it will be made of, and everything in them: one attempt would keep
+    // the one before through its last error, and that the next, for as long as the stream lives.
+    void this.stack
   }
 }
 

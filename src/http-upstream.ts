@@ -10,6 +10,8 @@ export interface HttpUpstreamOptions extends Omit<https.RequestOptions, 'signal'
   readonly body?: string | Uint8Array
 }
 
+type Dialled = Pick<UpstreamContext, 'headers' | 'signal'>
+
 /**
  * A factory over node:http or node:https, which unlike fetch never end a body for being quiet. Connections are kept
  * alive and reused, by an agent that all attempts share.
@@ -24,13 +26,13 @@ export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {
   if (protocol !== 'http:' && protocol !== 'https:') {
     throw new TypeError(`url must be an http: or https: URL, got ${protocol}`)
   }
-  const { body, headers = {}, ...requestOptions } = options
+  const { body, headers: given = {}, ...requestOptions } = options
   const client = protocol === 'https:' ? https : http
   const agent = options.agent ?? new client.Agent({ keepAlive: true })
-  const own = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
-  const dial = (context: UpstreamContext, again: boolean): Promise<IncomingMessage> =>
+  const own = Object.fromEntries(Object.entries(given).map(([name, value]) => [name.toLowerCase(), value]))
+  const dial = ({ headers, signal }: Dialled, again: boolean): Promise<IncomingMessage> =>
     new Promise((resolve, reject) => {
-      const { 'last-event-id': lastEventId, ...defaults } = context.headers
+      const { 'last-event-id': lastEventId, ...defaults } = headers
       let answered = false
       const request = client.request(
         href,
@@ -42,7 +44,7 @@ export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {
             ...own,
             ...(lastEventId !== undefined && { 'last-event-id': lastEventId }),
           },
-          signal: context.signal,
+          signal,
         },
         (response) => {
           answered = true
@@ -60,13 +62,14 @@ export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {
           body === undefined &&
           !again
         ) {
-          resolve(dial(context, true))
+          resolve(dial({ headers, signal }, true))
         } else reject(error)
       })
       // An answer that is none, such as 101, leaves nothing but this.
       request.on('close', () => reject(new Error('the connection closed without a response')))
       request.end(body)
     })
-  const factory: UpstreamFactory = (context) => dial(context, false)
+  // No more of the context: the request's listeners would keep its last error, which keeps the request before, and so on.
+  const factory: UpstreamFactory = ({ headers, signal }) => dial({ headers, signal }, false)
   return Object.assign(factory, { url: href })
 }
