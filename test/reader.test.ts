@@ -1,10 +1,8 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { SseError } from '../src/errors.ts'
 import { EventReader } from '../src/reader.ts'
+import { usedMemory } from './support/memory.ts'
 import {
   boundariesOf,
   chunksOf,
@@ -55,22 +53,6 @@ function readEach(...chunks: (string | Buffer)[]): Item[][] {
 const x: Item = { block: { data: 'x' } }
 const y: Item = { block: { data: 'y' } }
 const mark = Buffer.from([0xef, 0xbb, 0xbf])
-
-/** What is in use after all that could be collected is gone, which may take several turns. */
-async function usedMemory(): Promise<number> {
-  setFlagsFromString('--expose-gc')
-  const collect: unknown = runInNewContext('gc')
-  if (typeof collect !== 'function') throw new TypeError('no gc')
-  let used = Number.POSITIVE_INFINITY
-  // What other code frees is freed in several rounds, and it allocates too: the least counts.
-  for (let round = 0; round < 5; round++) {
-    collect()
-    await nextTurn()
-    const { heapUsed, external } = process.memoryUsage()
-    used = Math.min(used, heapUsed + external)
-  }
-  return used
-}
 
 describe('EventReader', () => {
   describe('against a model of the standard', () => {

@@ -1,0 +1,166 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { memoryAfterCollection } from '../support/memory.ts'
+import { until } from '../support/until.ts'
+import type { SoakOptions } from './options.ts'
+import { Relays } from './relays.ts'
+import { isReport, type WorldReport } from './report.ts'
+import { closedSourcesOf, type Sample, type Trend, trendsOf } from './samples.ts'
+
+/** What a run has come to. */
+export interface Outcome {
+  readonly trends: readonly Trend[]
+  /** Sources in memory whose relays are closed, while it went on. */
+  readonly closedSources: number
+  readonly report: WorldReport | undefined
+  readonly relays: Relays
+  /** Open things that were not there at the start, by type. */
+  readonly leftOpen: ReadonlyMap<string, number>
+  /** Warnings and uncaught errors. */
+  readonly complaints: readonly string[]
+  /** Memory when everything is closed. */
+  readonly after: NodeJS.MemoryUsage
+}
+
+/** The state of a run that goes on. */
+export interface Progress {
+  readonly seconds: number
+  readonly sample: Sample
+  readonly report: WorldReport | undefined
+  readonly relays: Relays
+  readonly handles: ReadonlyMap<string, number>
+}
+
+/** Runs the whole soak in this process and another one. */
+export async function soak(options: SoakOptions, show: (progress: Progress) => void): Promise<Outcome> {
+  const complaints = collectComplaints()
+  const atStart = openHandles()
+  const relays = new Relays(options.faults)
+  const world = new World(await relays.start(), options)
+  const duration = options.minutes * 60_000
+  const interval = Math.min(10_000, Math.max(100, duration / 20))
+  const start = performance.now()
+  const samples: Sample[] = []
+  const count = Math.round(duration / interval)
+  for (let n = 1; n <= count && world.runs; n++) {
+    await work(interval, relays, options)
+    const sample = await sampleWhileHeld(world, relays, options.relays, n / count)
+    if (sample === undefined) continue
+    samples.push(sample)
+    const seconds = (performance.now() - start) / 1000
+    show({ seconds, sample, report: world.report, relays, handles: openHandles() })
+  }
+  const report = await world.finish()
+  await relays.close()
+  const leftOpen = () => more(openHandles(), atStart)
+  await until(
+    () => leftOpen().size === 0 && relays.open === 0,
+    () => 'everything closed',
+    10_000,
+  ).catch(() => {})
+  const after = await memoryAfterCollection(10)
+  return {
+    trends: trendsOf(samples),
+    closedSources: closedSourcesOf(samples),
+    report,
+    relays,
+    leftOpen: leftOpen(),
+    complaints,
+    after,
+  }
+}
+
+/** Lets everything go on for a time; on a busy machine for longer, until a fair part of the drops has come about. */
+async function work(time: number, relays: Relays, options: SoakOptions): Promise<void> {
+  const start = performance.now()
+  // A third of a second to get over it is usual.
+  const usual = (options.relays * time) / (1000 * options.life + 300)
+  const enough = relays.drops + usual / 4
+  await sleep(time)
+  while (relays.drops < enough && performance.now() < start + time + 60_000) await sleep(50)
+}
+
+/**
+ * The memory at a moment when nothing is dropped and every relay is there and connected: otherwise it would say how many
+ * of them are, which on a busy machine is chance. Gives up after a while, for what comes next is to happen all the same.
+ */
+async function sampleWhileHeld(
+  world: World,
+  relays: Relays,
+  count: number,
+  at: number,
+): Promise<Sample | undefined> {
+  world.send('hold')
+  const limit = performance.now() + 60_000
+  const isWhole = () => relays.open === count && relays.connections === count
+  while (!isWhole() && world.runs && performance.now() < limit) await sleep(10)
+  const held = isWhole()
+  const memory = await memoryAfterCollection(3)
+  const sample = { at, closedSources: relays.sources - relays.open, ...memory }
+  world.send('go')
+  return held ? sample : undefined
+}
+
+/** The other process: upstreams and clients. */
+class World {
+  report: WorldReport | undefined
+  runs = true
+  readonly #child: ChildProcess
+  readonly #ended: Promise<unknown>
+
+  constructor(relay: string, { relays, rate, life, seed, faults }: SoakOptions) {
+    const args = [
+      '--relay',
+      relay,
+      '--streams',
+      String(relays),
+      '--rate',
+      String(rate),
+      '--life',
+      String(life),
+      '--seed',
+      String(seed),
+    ]
+    if (faults.includes('event')) args.push('--lose-one')
+    this.#child = fork(new URL('world.ts', import.meta.url), args, { execArgv: ['--import', 'tsx'] })
+    this.#child.on('message', (message) => {
+      if (isReport(message)) this.report = message
+    })
+    this.#ended = once(this.#child, 'exit').then(() => {
+      this.runs = false
+    })
+  }
+
+  /** Has every stream read to its end. */
+  async finish(): Promise<WorldReport | undefined> {
+    this.send('finish')
+    await this.#ended
+    return this.report?.final ? this.report : undefined
+  }
+
+  send(command: 'hold' | 'go' | 'finish'): void {
+    if (this.#child.connected) this.#child.send(command)
+  }
+}
+
+/** Whatever keeps this process alive, by type; what a turn of the event loop leaves behind is none of it. */
+function openHandles(): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const type of process.getActiveResourcesInfo()) {
+    if (type !== 'Immediate' && type !== 'TickObject') counts.set(type, (counts.get(type) ?? 0) + 1)
+  }
+  return counts
+}
+
+function more(now: ReadonlyMap<string, number>, before: ReadonlyMap<string, number>): Map<string, number> {
+  const left = [...now].map(([type, count]) => [type, count - (before.get(type) ?? 0)] as const)
+  return new Map(left.filter(([, count]) => count > 0))
+}
+
+function collectComplaints(): string[] {
+  const complaints: string[] = []
+  process.on('warning', ({ name, message }) => complaints.push(`${name}: ${message}`))
+  process.on('uncaughtException', (error, origin) => complaints.push(`${origin}: ${error.stack}`))
+  return complaints
+}

@@ -1,0 +1,72 @@
+// Everything around the relaying process, so that its memory is its own: the upstreams behind it, and its clients.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { createRandom } from '../../src/demo/random.ts'
+import { SoakClient } from './client.ts'
+import type { WorldReport } from './report.ts'
+import { DroppingUpstream } from './upstream.ts'
+
+const { values } = parseArgs({
+  options: {
+    relay: { type: 'string', default: '' },
+    streams: { type: 'string', default: '1' },
+    rate: { type: 'string', default: '1' },
+    life: { type: 'string', default: '1' },
+    seed: { type: 'string', default: '0' },
+    'lose-one': { type: 'boolean', default: false },
+  },
+})
+const random = createRandom(Number(values.seed))
+const upstream = new DroppingUpstream({
+  streams: Number(values.streams),
+  rate: Number(values.rate),
+  life: Number(values.life),
+  random,
+  loseOne: values['lose-one'],
+})
+await upstream.open()
+const clients = Array.from(
+  { length: Number(values.streams) },
+  (_, number) =>
+    new SoakClient({ url: `${values.relay}${upstream.addressOf(number)}`, random, meanEvents: 1000 }),
+)
+for (const client of clients) client.connect()
+const reporting = setInterval(() => process.send?.(report(false)), 500)
+// The relaying process says when nothing may happen for a moment, and when it is enough, or it is no more.
+await new Promise<void>((resolve) => {
+  process.once('disconnect', resolve)
+  process.on('message', (command) => {
+    if (command === 'hold') upstream.hold()
+    else upstream.go()
+    for (const client of clients) client.staying = command === 'hold'
+    if (command === 'finish') resolve()
+  })
+})
+clearInterval(reporting)
+const last = upstream.finish()
+for (const client of clients) client.finishing = true
+const unfinished = () => clients.filter(({ done }) => !done).length
+const deadline = performance.now() + 120_000
+// By a timer, and not by turning round: the relaying process needs the time.
+while (unfinished() > 0 && process.connected && performance.now() < deadline) await sleep(50)
+process.send?.(report(true))
+for (const client of clients) client.close()
+await upstream.close()
+if (process.connected) process.disconnect()
+
+function report(final: boolean): WorldReport {
+  const sum = (count: (client: SoakClient) => number) =>
+    clients.reduce((total, client) => total + count(client), 0)
+  return {
+    final,
+    delivered: sum(({ ledger }) => ledger.delivered),
+    lost: sum(({ ledger }) => (final ? ledger.lost(last) : ledger.lost())),
+    twice: sum(({ ledger }) => ledger.twice),
+    outOfOrder: sum(({ ledger }) => ledger.outOfOrder),
+    damaged: sum(({ ledger }) => ledger.damaged),
+    vanished: sum(({ vanished }) => vanished),
+    broken: sum(({ broken }) => broken),
+    unfinished: final ? unfinished() : 0,
+    ...upstream.drops,
+  }
+}

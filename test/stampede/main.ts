@@ -1,0 +1,49 @@
+import { histogramOf } from './histogram.ts'
+import { help, readArguments, type StampedeOptions } from './options.ts'
+import { type OutageResult, stampede } from './stampede.ts'
+
+process.exitCode = await main(process.argv.slice(2))
+
+async function main(args: readonly string[]): Promise<number> {
+  let options: StampedeOptions | undefined
+  try {
+    options = readArguments(args)
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : error}\nSee --help.\n`)
+    return 2
+  }
+  if (options === undefined) {
+    process.stdout.write(help)
+    return 0
+  }
+  const { streams, base, jitter } = options
+  say(`${streams} streams, baseDelay ${base} ms, jitter ${jitter}, node ${process.version}`)
+  const flaws = await stampede(options, (result) => say(textOf(result))).catch((error: unknown) => [
+    error instanceof Error ? error.message : String(error),
+  ])
+  say(
+    flaws.length === 0
+      ? 'verdict: passed, every stream went on with nothing lost or twice'
+      : `verdict: failed\n  ${flaws.join('\n  ')}`,
+  )
+  return flaws.length === 0 ? 0 : 1
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`)
+}
+
+function textOf({ name, connects, spreads }: OutageResult): string {
+  return [
+    '',
+    `${name}:`,
+    'delays asked for',
+    ...spreads.map(
+      ({ kind, count, least, most, outside, tenths }) =>
+        `  ${kind}: ${count} from ${least.toFixed(1)} to ${most.toFixed(1)} ms, ${outside} not allowed; tenths of the jitter: ${tenths.join(' ')}`,
+    ),
+    'connects that the upstream met, since it had lost everybody',
+    ...histogramOf(connects),
+    '',
+  ].join('\n')
+}

@@ -1,0 +1,78 @@
+import type http from 'node:http'
+import { createParser } from 'eventsource-parser'
+import {
+  createResilientSseSource,
+  httpUpstream,
+  type ReconnectOptions,
+  type ResilientSseSource,
+} from '../../src/index.ts'
+import { StreamLedger } from '../soak/ledger.ts'
+import type { AskedDelay } from './delays.ts'
+
+/** One stream in byte mode, read and checked event by event. */
+export class CheckedStream {
+  readonly ledger = new StreamLedger()
+  /** The delays that it asked for since {@link forget}. */
+  delays: AskedDelay[] = []
+  error: Error | undefined
+  /** An event has come over the connection that is open. */
+  isFresh = false
+  readonly #source: ResilientSseSource<Buffer>
+  /** When the upstream answered, which is just before the connection counts as open. */
+  #answeredAt = 0
+
+  constructor(url: string, agent: http.Agent, reconnect: ReconnectOptions) {
+    const open = httpUpstream(url, { agent })
+    this.#source = createResilientSseSource(
+      async (context) => {
+        const response = await open(context)
+        this.#answeredAt = performance.now()
+        return response
+      },
+      { reconnect },
+    )
+    this.#observe()
+    const parser = createParser({
+      onEvent: ({ id, data }) => {
+        this.isFresh = true
+        this.ledger.note(id, data)
+      },
+    })
+    const decoder = new TextDecoder()
+    this.#source.on('data', (chunk) => parser.feed(decoder.decode(chunk, { stream: true })))
+  }
+
+  /** How long its connection has been open, in milliseconds. */
+  get openFor(): number {
+    return performance.now() - this.#answeredAt
+  }
+
+  forget(): void {
+    this.delays = []
+    this.isFresh = false
+  }
+
+  close(): void {
+    this.#source.destroy()
+  }
+
+  #observe(): void {
+    let duration = 0
+    this.#source.on('error', (error) => {
+      this.error = error
+    })
+    this.#source.on('drop', (drop) => {
+      this.isFresh = false
+      duration = drop.duration
+    })
+    this.#source.on('retry', ({ attempt, delay, source, error }) => {
+      this.delays.push({
+        attempt,
+        delay,
+        source,
+        retryAfter: error.retryAfter,
+        openFor: [duration, this.openFor],
+      })
+    })
+  }
+}
