@@ -1,8 +1,11 @@
+import { Pieces } from './pieces.ts'
+
 const LF = 10
 const CR = 13
 const COLON = 58
 const blankLine = Buffer.from('\n\n')
-const nothing = Buffer.alloc(0)
+/** Less is not worth a run of its own. */
+const leastLeft = 4096
 const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
 
 /**
@@ -15,9 +18,8 @@ const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
  */
 export class BlockCutter {
   readonly #maxBlockSize: number
-  /** The block that is not whole yet, in the first {@link #heldSize} bytes: one buffer, however small the chunks. */
-  #held: Buffer = nothing
-  #heldSize = 0
+  /** The block that is not whole yet. */
+  readonly #held = new Pieces()
   /** How many bytes of a byte order mark the stream began with; undefined once that is settled. */
   #markSize: number | undefined = 0
   /** The next byte starts a line. */
@@ -38,29 +40,31 @@ export class BlockCutter {
   }
 
   /**
-   * Takes a chunk; returns the bytes of all blocks that are whole by now, or undefined when none is.
-   * The bytes may be a view of the chunk. With a block over the limit they end in front of it.
+   * Takes a chunk; returns the bytes of all blocks that are whole by now, in one or two runs of whole blocks, or in none.
+   * They may be views of chunks. With a block over the limit they end in front of it.
    */
-  cut(chunk: Buffer): Buffer | undefined {
+  cut(chunk: Buffer): Buffer[] {
     const bytes = this.#markSize === undefined ? chunk : this.#skipMark(chunk, this.#markSize)
-    if (bytes.length === 0) return undefined
-    const end = this.#afterCr || bytes.includes(CR) ? this.#scan(bytes) : this.#scanLf(bytes)
+    if (bytes.length === 0) return []
+    const plain = !this.#afterCr && !bytes.includes(CR)
+    const endsHeld = plain ? this.#endOfHeld(bytes) : bytes.length
+    const end = plain ? this.#scanLf(bytes) : this.#scan(bytes)
     if (end === 0) {
       this.#hold(bytes)
-      return undefined
+      return []
     }
-    const whole = this.#release(bytes.subarray(0, end))
-    // Several blocks may be over the limit together, none alone.
-    if (whole.length > this.#maxBlockSize) {
+    const runs = this.#release(bytes.subarray(0, end), endsHeld)
+    for (const [n, run] of runs.entries()) {
+      // Several blocks may be over the limit together, none alone.
+      if (run.length <= this.#maxBlockSize) continue
       const cutter = new BlockCutter(this.#maxBlockSize)
-      cutter.#scan(whole)
-      if (cutter.#tooLargeAt !== undefined) {
-        this.#tooLarge = true
-        return whole.subarray(0, cutter.#tooLargeAt)
-      }
+      cutter.#scan(run)
+      if (cutter.#tooLargeAt === undefined) continue
+      this.#tooLarge = true
+      return [...runs.slice(0, n), run.subarray(0, cutter.#tooLargeAt)]
     }
     this.#hold(bytes.subarray(end))
-    return whole
+    return runs
   }
 
   /** Whether a block was over the limit; the cutter is of no use then. */
@@ -70,7 +74,7 @@ export class BlockCutter {
 
   /** The bytes of the block that is not whole yet. */
   rest(): Buffer {
-    return this.#release(nothing)
+    return Buffer.concat(this.#held.take())
   }
 
   /** Where the last whole block ends in bytes that hold no CR; looks at few bytes itself. */
@@ -149,27 +153,23 @@ export class BlockCutter {
   }
 
   #hold(bytes: Buffer): void {
-    if (this.#heldSize + bytes.length > this.#maxBlockSize) this.#tooLarge = true
-    else if (bytes.length > 0) this.#append(bytes)
+    if (this.#held.size + bytes.length > this.#maxBlockSize) this.#tooLarge = true
+    else this.#held.add(bytes)
   }
 
-  #release(bytes: Buffer): Buffer {
-    if (this.#heldSize === 0) return bytes
-    this.#append(bytes)
-    const whole = this.#held.subarray(0, this.#heldSize)
-    this.#held = nothing
-    this.#heldSize = 0
-    return whole
+  /** Where the block that is held ends in bytes that hold no CR, as far as a blank line says so. */
+  #endOfHeld(bytes: Buffer): number {
+    if (this.#held.size === 0) return 0
+    if (this.#atLineStart && bytes[0] === LF) return 1
+    const blank = bytes.indexOf(blankLine)
+    return blank === -1 ? bytes.length : blank + 2
   }
 
-  #append(bytes: Buffer): void {
-    const size = this.#heldSize + bytes.length
-    if (size > this.#held.length) {
-      const grown = Buffer.allocUnsafe(Math.max(size, this.#heldSize * 2))
-      this.#held.copy(grown, 0, 0, this.#heldSize)
-      this.#held = grown
-    }
-    bytes.copy(this.#held, this.#heldSize)
-    this.#heldSize = size
+  /** Whole blocks, with what was held in front. A lot behind the held block is left where it is. */
+  #release(bytes: Buffer, endOfHeld: number): Buffer[] {
+    if (this.#held.size === 0) return [bytes]
+    const held = this.#held.take()
+    if (bytes.length - endOfHeld < leastLeft) return [Buffer.concat([...held, bytes])]
+    return [Buffer.concat([...held, bytes.subarray(0, endOfHeld)]), bytes.subarray(endOfHeld)]
   }
 }

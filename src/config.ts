@@ -244,6 +244,7 @@ function relayOptions(layers: Layers): ProxyRelayOptions {
     idleTimeout: find(settings.idleTimeout),
     idleResetOn: find(settings.idleResetOn),
     maxEventSize: find(settings.maxEventSize),
+    windowBytes: find(settings.windowBytes),
     heartbeat: find(settings.heartbeat),
     retry: find(settings.retry),
     resume: find(settings.resume),

@@ -5,26 +5,47 @@
  * front of that, and would take our own delay for the other side's silence.
  */
 export class Deadline {
-  readonly #timer: NodeJS.Timeout | undefined
+  readonly #time: number
+  readonly #onTime: () => void
+  /** When it started, on the clock of `performance.now()`. */
+  #start = performance.now()
+  #isUp = false
+  #timer: NodeJS.Timeout | undefined
   #up: NodeJS.Immediate | undefined
 
   /** @param time - In milliseconds. */
   constructor(time: number, onTime: () => void) {
-    if (time === 0) return
-    this.#timer = setTimeout(() => {
-      // Node reads sockets between timers and immediates.
-      this.#up = setImmediate(onTime)
-    }, time)
+    this.#time = time
+    this.#onTime = onTime
+    if (time > 0) this.#wait(time)
   }
 
-  /** Starts it anew. */
+  /** Starts it anew. Cheap, as it happens for each chunk: the timer looks at the clock when it fires. */
   refresh(): void {
-    clearImmediate(this.#up)
-    this.#timer?.refresh()
+    this.#start = performance.now()
+    if (this.#isUp) this.#wait(this.#time)
   }
 
   clear(): void {
-    clearImmediate(this.#up)
     clearTimeout(this.#timer)
+    clearImmediate(this.#up)
+  }
+
+  #wait(time: number): void {
+    this.#isUp = false
+    this.#timer = setTimeout(() => {
+      // Node reads sockets between timers and immediates.
+      this.#up = setImmediate(() => this.#look())
+    }, time)
+  }
+
+  #look(): void {
+    const left = this.#start + this.#time - performance.now()
+    if (left > 0) {
+      this.#wait(left)
+    } else {
+      this.#isUp = true
+      this.#onTime()
+    }
   }
 }

@@ -81,6 +81,15 @@ export interface SourceOptions {
    * Default: Node's.
    */
   readonly highWaterMark?: number | undefined
+  /**
+   * In byte mode, as long as nothing asks what the events are, blocks are passed on unread; this many bytes of the latest
+   * are kept, and read when the connection drops, to know repeats by (the last chunk is kept, however large). It
+   * limits the tracker's window then. 0 reads every event. Default 65536.
+   *
+   * What asks is `isTerminal`, `cursor`, `tracker`, a `comment` listener, `comments: false`, `idleResetOn: 'events'`;
+   * and after a reconnect the look-out for repeats.
+   */
+  readonly windowBytes?: number | undefined
   /** Whether to drop repeated events. Default true. */
   readonly dedupe?: boolean | undefined
   /** Whether comments of the upstream are passed on in byte mode. Default true. */
@@ -120,6 +129,8 @@ export interface CheckedOptions {
   readonly initialResponse: Upstream | undefined
   readonly objectMode: boolean
   readonly highWaterMark: number | undefined
+  /** 0 also where something asks what each event is. */
+  readonly windowBytes: number
   readonly dedupe: boolean
   readonly comments: boolean
   readonly connectTimeout: number
@@ -136,6 +147,7 @@ export function checkSourceOptions(options: SourceOptions): CheckedOptions {
   expect(isObject(options), 'options', 'an object', options)
   checkObjects(options)
   const { highWaterMark, maxEventSize } = options
+  const windowBytes = count(options.windowBytes, 'windowBytes', 65_536, 0)
   return {
     reconnect: checkReconnect(options.reconnect),
     tracker: options.tracker ?? new EventTracker({ lastEventId: options.lastEventId }),
@@ -145,6 +157,7 @@ export function checkSourceOptions(options: SourceOptions): CheckedOptions {
     initialResponse: options.initialResponse,
     objectMode: flag(options.objectMode, 'objectMode', false),
     highWaterMark: highWaterMark === undefined ? undefined : count(highWaterMark, 'highWaterMark', 0, 0),
+    windowBytes: asksForEvents(options) ? 0 : windowBytes,
     dedupe: flag(options.dedupe, 'dedupe', true),
     comments: flag(options.comments, 'comments', true),
     connectTimeout: number(options.connectTimeout, 'connectTimeout', 30_000, 0, longestTimer),
@@ -155,6 +168,24 @@ export function checkSourceOptions(options: SourceOptions): CheckedOptions {
     logger: options.logger,
     signal: options.signal,
   }
+}
+
+function asksForEvents({
+  objectMode,
+  isTerminal,
+  cursor,
+  tracker,
+  comments,
+  idleResetOn,
+}: SourceOptions): boolean {
+  return (
+    objectMode === true ||
+    isTerminal !== undefined ||
+    cursor !== undefined ||
+    tracker !== undefined ||
+    comments === false ||
+    idleResetOn === 'events'
+  )
 }
 
 function checkReconnect(options: ReconnectOptions = {}): CheckedReconnectOptions {

@@ -53,14 +53,13 @@ export class EventReader {
   }
 
   /**
+   * @param take - Called with runs of blocks that are whole by now; with true they are not read.
    * @throws {@link SseError} `ERR_SSE_EVENT_TOO_LARGE`, after the events in front of the large one; and whatever a
    * callback throws. The reader is of no use then.
    */
-  read(chunk: Buffer): void {
-    const blocks = this.#cutter.cut(chunk)
-    if (blocks !== undefined) {
-      this.#feed(blocks.toString('utf8'))
-      this.#flushId()
+  read(chunk: Buffer, take?: (blocks: Buffer) => boolean): void {
+    for (const blocks of this.#cutter.cut(chunk)) {
+      if (!take?.(blocks)) this.readBlocks(blocks)
     }
     if (this.#cutter.tooLarge) {
       throw new SseError(
@@ -68,6 +67,12 @@ export class EventReader {
         `the upstream sent an event of more than ${this.#maxEventSize} bytes`,
       )
     }
+  }
+
+  /** Reads whole blocks, which were cut before. */
+  readBlocks(blocks: Buffer): void {
+    this.#feed(blocks.toString('utf8'))
+    this.#flushId()
   }
 
   /**

@@ -127,6 +127,11 @@ export const settings = {
     16 * 2 ** 20,
     'of one event',
   ),
+  windowBytes: relay(
+    numberFrom(0, Number.MAX_SAFE_INTEGER, 'BYTES', true),
+    65_536,
+    'kept of the latest events to know repeats by; 0: events are read one by one',
+  ),
   heartbeat: relay(time, 15_000, 'silence after which a client gets a comment; 0: none'),
   retry: relay(time, undefined, 'the reconnection time that clients are told'),
   resume: relay(

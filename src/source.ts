@@ -15,6 +15,7 @@ import { type SseEvent, serializeComment, serializeEvent } from './event.ts'
 import { type CheckedOptions, checkSourceOptions, type SourceOptions } from './options.ts'
 import { EventReader } from './reader.ts'
 import { type ConnectionUser, Reconnector, type SourceState } from './reconnector.ts'
+import { UnreadBlocks } from './unread.ts'
 import type { UpstreamFactory } from './upstream.ts'
 
 /** A snapshot of what a source has been through. */
@@ -125,6 +126,8 @@ class Source extends Readable implements ConnectionUser {
   readonly #reconnector: Reconnector
   #running = false
   #reader: EventReader | undefined
+  /** There where blocks may be passed on unread. */
+  readonly #unread: UnreadBlocks | undefined
   /** Bytes of the chunk that is being read, in byte mode. */
   #out = ''
   /** The last event has been passed on. */
@@ -136,9 +139,10 @@ class Source extends Readable implements ConnectionUser {
   readonly #stats = { events: 0, duplicates: 0, bytes: 0 }
 
   constructor(factory: UpstreamFactory, options: CheckedOptions) {
-    const { objectMode, highWaterMark, signal } = options
+    const { objectMode, highWaterMark, signal, windowBytes } = options
     super({ objectMode, ...(highWaterMark !== undefined && { highWaterMark }) })
     this.#options = options
+    if (windowBytes > 0) this.#unread = new UnreadBlocks(windowBytes)
     this.#reconnector = new Reconnector(factory, options, this)
     if (signal) addAbortSignal(signal, this)
   }
@@ -148,18 +152,22 @@ class Source extends Readable implements ConnectionUser {
   }
 
   get lastEventId(): string {
+    this.#readUnread()
     return this.#options.tracker.lastEventId
   }
 
   get stats(): SourceStats {
+    this.#readUnread()
     return { ...this.#reconnector.stats, ...this.#stats }
   }
 
   get passedOn(): boolean {
+    this.#readUnread()
     return this.#passedOn
   }
 
   get fresh(): boolean {
+    this.#readUnread()
     return this.#fresh
   }
 
@@ -185,6 +193,9 @@ class Source extends Readable implements ConnectionUser {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    // Nobody looks for repeats any more, nor waits for the rest of an event.
+    this.#unread?.clear()
+    this.#reader = undefined
     const { about, openFor } = this.#reconnector
     this.#reconnector.stop(error ?? undefined)
     announce('end', { ...about, error: error ?? undefined, duration: openFor }, this.#options.logger)
@@ -214,10 +225,9 @@ class Source extends Readable implements ConnectionUser {
     this.#stats.bytes += bytes.length
     if (this.#options.idleResetOn === 'bytes') connection.touch()
     try {
-      this.#reader?.read(bytes)
+      this.#reader?.read(bytes, (blocks) => this.#passUnread(blocks))
     } finally {
-      if (this.#out !== '' && !this.destroyed) this.#guard(() => this.#pass(Buffer.from(this.#out)))
-      this.#out = ''
+      this.#flush()
     }
     if (this.#terminated) connection.close()
   }
@@ -225,6 +235,7 @@ class Source extends Readable implements ConnectionUser {
   onEnd(): void {
     this.#reader?.end()
     this.#reader = undefined
+    this.#readUnread()
   }
 
   announce<K extends Exclude<keyof Messages, 'end'>>(name: K, message: Messages[K]): void {
@@ -235,26 +246,72 @@ class Source extends Readable implements ConnectionUser {
   }
 
   #onEvent(event: SseEvent, connection: Connection): void {
-    const { tracker, dedupe, isTerminal, idleResetOn, cursor, objectMode } = this.#options
+    const { tracker, dedupe, isTerminal, idleResetOn, objectMode } = this.#options
     if (idleResetOn === 'events') connection.touch()
     // A block with an id alone is no event: nobody's function is asked about it, and it is no progress.
     const dispatched = event.data !== undefined
     if (dispatched && isTerminal?.(event)) this.#terminated = true
-    const fresh = dedupe ? tracker.accept(event) : !tracker.isDuplicate(event)
-    if (fresh) {
-      tracker.advance(event, dispatched ? cursor?.(event) : undefined)
-      if (dispatched) this.#fresh = true
-    } else if (dedupe) {
+    if (!this.#track(event) && dedupe) {
       this.#stats.duplicates++
       this.announce('duplicate', { ...this.#reconnector.about, event })
       return
     }
-    if (dispatched) {
-      this.#stats.events++
-      this.#passedOn = true
-    }
     if (objectMode) this.#pass({ ...event, lastEventId: tracker.lastEventId })
     else this.#out += serializeEvent(event)
+  }
+
+  /** Notes an event that is, or was, passed on, unless it is a repeat that is dropped; whether it is fresh. */
+  #track(event: SseEvent): boolean {
+    const { tracker, dedupe, cursor } = this.#options
+    const dispatched = event.data !== undefined
+    const fresh = dedupe ? tracker.accept(event) : !tracker.isDuplicate(event)
+    if (fresh) tracker.advance(event, dispatched ? cursor?.(event) : undefined)
+    if (fresh && dispatched) this.#fresh = true
+    if (dispatched && (fresh || !dedupe)) this.#countEvents(1)
+    return fresh
+  }
+
+  #countEvents(events: number): void {
+    this.#stats.events += events
+    if (events > 0) this.#passedOn = true
+  }
+
+  /** Passes whole blocks on as they are, where nobody has to know what they say. */
+  #passUnread(blocks: Buffer): boolean {
+    const { tracker } = this.#options
+    if (this.#unread && !tracker.looksUp && this.listenerCount('comment') === 0 && isPlain(blocks)) {
+      this.#flush()
+      this.#unread.add(blocks)
+      this.#guard(() => this.#pass(blocks))
+      return true
+    }
+    this.#readUnread()
+    return false
+  }
+
+  /** Somebody has to know after all. */
+  #readUnread(): void {
+    const unread = this.#unread
+    if (unread === undefined || unread.isEmpty) return
+    const { tracker, maxEventSize } = this.#options
+    const pieces = unread.take()
+    const { events, id } = unread.skimmed()
+    if (events > 0) this.#fresh = true
+    this.#countEvents(events)
+    tracker.advance({ id })
+    const reader = new EventReader(maxEventSize, {
+      onEvent: (event) => this.#track(event),
+      onComment: () => {},
+      onRetry: () => {},
+    })
+    for (const piece of pieces) reader.readBlocks(piece)
+  }
+
+  /** Passes on what was written of the events that were read. */
+  #flush(): void {
+    const out = this.#out
+    this.#out = ''
+    if (out !== '' && !this.destroyed) this.#guard(() => this.#pass(Buffer.from(out)))
   }
 
   #pass(chunk: Buffer | SseEvent): void {
@@ -290,6 +347,24 @@ class Source extends Readable implements ConnectionUser {
     // Whoever waits for more than is left would wait for ever.
     this.emit('readable')
   }
+}
+
+const NUL = 0
+const CR = 13
+const retryLine = Buffer.from('\nretry')
+
+/**
+ * Whether blocks mean the same to our clients as to us, and can be skimmed: lines end with LF, no id is to be ignored, and no
+ * reconnection time is meant for us. A byte order mark that is left is the second one, and would be our clients' first.
+ */
+function isPlain(blocks: Buffer): boolean {
+  return (
+    !blocks.includes(CR) &&
+    !blocks.includes(NUL) &&
+    !blocks.includes(retryLine) &&
+    !(blocks[0] === 0x72 && blocks.toString('latin1', 0, 5) === 'retry') &&
+    !(blocks[0] === 0xef && blocks[1] === 0xbb && blocks[2] === 0xbf)
+  )
 }
 
 function bytesOf(chunk: unknown): Buffer {

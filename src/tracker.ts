@@ -10,7 +10,7 @@ export type EventIdentity = 'id+data' | 'id' | ((event: SseEvent) => string | un
 
 /** Options of an {@link EventTracker}. */
 export interface EventTrackerOptions {
-  /** How many of the latest events a repeat is looked for in; a whole number from 1. Default 1000. */
+  /** How many of the latest events a repeat is looked for in; a whole number from 1 to 8388608. Default 1000. */
   readonly windowSize?: number | undefined
   /** Where the stream is to start: the last event ID that its reader has. Default: none. */
   readonly lastEventId?: string | undefined
@@ -19,6 +19,8 @@ export interface EventTrackerOptions {
 }
 
 const initialCapacity = 32
+/** After a reconnect a Map holds up to two windows, and 2²⁴ is the most that one can hold. */
+const largestWindow = 2 ** 23
 
 /**
  * Remembers what was passed on: the last event ID, the cursor, and a fingerprint of each of the latest events.
@@ -45,8 +47,10 @@ export class EventTracker {
   /** @throws `TypeError` or `RangeError` that names a wrong option. */
   constructor(options: EventTrackerOptions = {}) {
     const { windowSize = 1000, lastEventId = '', identity = 'id+data' } = options
-    if (!Number.isInteger(windowSize) || windowSize < 1) {
-      throw new RangeError(`windowSize must be a whole number from 1, got ${shown(windowSize)}`)
+    if (!Number.isInteger(windowSize) || windowSize < 1 || windowSize > largestWindow) {
+      throw new RangeError(
+        `windowSize must be a whole number from 1 to ${largestWindow}, got ${shown(windowSize)}`,
+      )
     }
     if (typeof lastEventId !== 'string') {
       throw new TypeError(`lastEventId must be a string, got ${shown(lastEventId)}`)
@@ -92,9 +96,18 @@ export class EventTracker {
     }
   }
 
+  /**
+   * Whether repeats are looked for now.
+   *
+   * @internal
+   */
+  get looksUp(): boolean {
+    return this.#remembered < this.#turnedOverAt
+  }
+
   /** Whether an event was passed on before, within the window. Remembers nothing. */
   isDuplicate(event: SseEvent): boolean {
-    if (!this.#looksUp()) return false
+    if (!this.looksUp) return false
     const key = this.#keyOf(event)
     return key !== undefined && this.#has(key)
   }
@@ -107,7 +120,7 @@ export class EventTracker {
   accept(event: SseEvent): boolean {
     const key = this.#keyOf(event)
     if (key === undefined) return true
-    if (this.#looksUp()) {
+    if (this.looksUp) {
       if (this.#has(key)) {
         this.#duplicates++
         return false
@@ -132,10 +145,6 @@ export class EventTracker {
     if (typeof cursor !== 'string')
       throw new TypeError(`cursor must be a string or undefined, got ${shown(cursor)}`)
     this.#cursor = detached(cursor)
-  }
-
-  #looksUp(): boolean {
-    return this.#remembered < this.#turnedOverAt
   }
 
   #has(key: number): boolean {

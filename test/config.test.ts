@@ -129,6 +129,7 @@ const rows: readonly Row[] = [
   relay('idleTimeout', 'idle-timeout', 0, 700, noTime),
   relay('idleResetOn', 'idle-reset-on', 'events', 'bytes', ['comments', 'EVENTS', '']),
   relay('maxEventSize', 'max-event-size', 1024, 2048, ['0', '1.5', '99999999999', 'big', '']),
+  relay('windowBytes', 'window-bytes', 0, 2048, ['-1', '1.5', 'big', '']),
   relay('heartbeat', 'heartbeat', 0, 700, noTime),
   relay('retry', 'retry', 0, 700, noTime),
   relay('resume', 'resume', 'with-cursor', 'before-first-event', ['never', 'Always', '']),
@@ -239,7 +240,7 @@ describe('readConfig', () => {
     const { reconnect, ...options } = checkSourceOptions({})
     const all: Readonly<Record<string, unknown>> = { ...reconnect, ...options }
     const relays = rows.filter(({ name, serverOnly }) => !serverOnly && all[name] !== undefined)
-    expect(relays).to.have.length(13)
+    expect(relays).to.have.length(14)
     for (const { name, flag } of relays)
       expect(helpText()).to.match(new RegExp(`${flag} [^(]*\\(default ${all[name]}\\)`))
   })

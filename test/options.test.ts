@@ -242,6 +242,7 @@ describe('checkSourceOptions', () => {
     objectMode: false,
     highWaterMark: undefined,
     dedupe: true,
+    windowBytes: 65_536,
     comments: true,
     connectTimeout: 30_000,
     idleTimeout: 300_000,
@@ -270,6 +271,7 @@ describe('checkSourceOptions', () => {
       initialResponse: undefined,
       objectMode: undefined,
       highWaterMark: undefined,
+      windowBytes: undefined,
       dedupe: undefined,
       comments: undefined,
       connectTimeout: undefined,
@@ -302,6 +304,7 @@ describe('checkSourceOptions', () => {
       initialResponse: new Response(''),
       objectMode: true,
       highWaterMark: 0,
+      windowBytes: 0,
       dedupe: false,
       comments: false,
       connectTimeout: 0,
@@ -315,6 +318,19 @@ describe('checkSourceOptions', () => {
     expect(checkSourceOptions(given)).to.deep.equal(given)
     expect(checkSourceOptions(given).tracker).to.equal(given.tracker)
   })
+
+  for (const asking of [
+    { objectMode: true },
+    { isTerminal: () => false },
+    { cursor: () => '7' },
+    { tracker: new EventTracker() },
+    { comments: false },
+    { idleResetOn: 'events' },
+  ] as const) {
+    it(`has every event read for ${Object.keys(asking)}`, () => {
+      expect(checkSourceOptions({ ...asking, windowBytes: 7 }).windowBytes).to.equal(0)
+    })
+  }
 
   it('gives each source a tracker of its own', () => {
     expect(checkSourceOptions({}).tracker).not.to.equal(checkSourceOptions({}).tracker)

@@ -52,7 +52,7 @@ describe('bytes out', () => {
     await using server = await serve(stays(': alive\n'))
     const source = createResilientSseSource(httpUpstream(server.url))
     const [chunk] = await once(source, 'data')
-    expect(String(chunk)).to.equal(': alive\n\n')
+    expect(String(chunk)).to.equal(': alive\n')
     source.destroy()
   })
 

@@ -23,7 +23,7 @@ describe('EventTracker', () => {
   describe('options', () => {
     const make = (options: unknown) => () => Reflect.construct(EventTracker, [options])
 
-    for (const windowSize of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY]) {
+    for (const windowSize of [0, -1, 1.5, 2 ** 23 + 1, Number.NaN, Number.POSITIVE_INFINITY]) {
       it(`refuse windowSize ${windowSize}`, () => {
         expect(make({ windowSize }))
           .to.throw(RangeError, `got ${windowSize}`)

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startNode } from '../support/child.ts'
 import type { HostileUpstream } from './upstream.ts'
-import { openAt, reconnect, type StartWay, timeouts } from './ways.ts'
+import { openAt, reconnect, type StartWay, timeouts, windowBytes } from './ways.ts'
 
 /** The command in a process of its own, in front of several upstreams. */
 export interface ProxyProcess extends AsyncDisposable {
@@ -21,7 +21,7 @@ export async function startProxy(upstreams: readonly HostileUpstream[]): Promise
   const paths = Object.fromEntries(
     upstreams.map((upstream) => [pathOf(upstream), { upstream: upstream.url }]),
   )
-  const defaults = { ...reconnect, ...timeouts, maxRetries: 'Infinity', heartbeat: 30 }
+  const defaults = { ...reconnect, ...timeouts, windowBytes, maxRetries: 'Infinity', heartbeat: 30 }
   await writeFile(file, JSON.stringify({ defaults, paths }))
   const program = startNode(['src/cli.ts', '--bind', '127.0.0.1:0', '--log-format', 'json', '--config', file])
   const kill = async () => {

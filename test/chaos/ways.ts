@@ -36,7 +36,10 @@ export const reconnect = {
 /** So short that a half-open connection costs a run little, so long that a busy machine is no fault. */
 export const timeouts = { connectTimeout: 250, idleTimeout: 250 } as const
 
-const options = { reconnect, ...timeouts } satisfies SourceOptions
+/** As much as any log of ours: what comes again may be all of it. */
+export const windowBytes = 16 * 2 ** 20
+
+const options = { reconnect, ...timeouts, windowBytes } satisfies SourceOptions
 
 /** The source alone, read where it is made. */
 export async function sourceWay({ scenario, url }: HostileUpstream): Promise<Way> {
