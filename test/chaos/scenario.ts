@@ -2,7 +2,7 @@ import { createRandom, oneOf, type Random, wholeBetween } from '../../src/demo/r
 import { type Block, logOf } from './log.ts'
 
 /** What an upstream does with the request for a connection, or with the connection once it is open. */
-export const faults = [
+const faults = [
   'end',
   'reset',
   'reset and lose',
@@ -22,9 +22,9 @@ export const faults = [
 export type Fault = (typeof faults)[number]
 
 /** How an upstream hands its bytes over. */
-export const deliveries = ['whole', 'pieces', 'single bytes', 'paced'] as const
+const deliveries = ['whole', 'pieces', 'single bytes', 'paced'] as const
 
-export type Delivery = (typeof deliveries)[number]
+type Delivery = (typeof deliveries)[number]
 
 /** How a connection goes; which one it is decides, and nothing that depends on the machine. */
 export interface ConnectionPlan {
@@ -42,9 +42,9 @@ export interface ConnectionPlan {
 }
 
 /** What a client does that is not simply there until the end. */
-export const clients = ['steady', 'slow', 'stalling', 'returning'] as const
+const clients = ['steady', 'slow', 'stalling', 'returning'] as const
 
-export interface ClientPlan {
+interface ClientPlan {
   readonly kind: (typeof clients)[number]
   /** After how many events, counted over all connections, it stalls or vanishes. */
   readonly after: readonly number[]

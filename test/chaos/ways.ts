@@ -112,6 +112,8 @@ async function serverWay({ url }: HostileUpstream, listen: Listen): Promise<Way>
   }
 }
 
+const isSendable = (id: string) => id !== '' && [...id].every((unit) => unit >= ' ' && unit !== '\x7f')
+
 /** Opens a stream over a connection of its own. */
 export function openAt(url: string): Open {
   return async (stream, lastEventId) => {
@@ -119,7 +121,7 @@ export function openAt(url: string): Open {
       accept: 'text/event-stream',
       'x-stream': String(stream),
       // As a browser does: the bytes of UTF-8. What cannot be sent is left out.
-      ...(/^[^\0-\x1f\x7f]+$/.test(lastEventId) && {
+      ...(isSendable(lastEventId) && {
         'last-event-id': Buffer.from(lastEventId).toString('latin1'),
       }),
     }

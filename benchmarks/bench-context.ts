@@ -1,0 +1,78 @@
+import { ClientProcess, RelayProcess, UpstreamProcess } from './processes.ts'
+import type { KindName } from './relays/kinds.ts'
+
+/** How much is measured. */
+export interface Extent {
+  /** Numbers that are too small for figures to mean anything: to see that everything works. */
+  readonly quick: boolean
+  readonly rounds: number
+  /** Seconds of each measurement. */
+  readonly seconds: number
+  /** Only these kinds, where given. */
+  readonly only: readonly KindName[] | undefined
+}
+
+/** The processes that a workload needs: an upstream, a client, and relays in between. */
+export class Bench implements AsyncDisposable {
+  readonly upstream: UpstreamProcess
+  readonly client: ClientProcess
+  readonly extent: Extent
+  readonly #relays = new Map<KindName, RelayProcess>()
+
+  private constructor(upstream: UpstreamProcess, client: ClientProcess, extent: Extent) {
+    this.upstream = upstream
+    this.client = client
+    this.extent = extent
+  }
+
+  static async start(extent: Extent): Promise<Bench> {
+    const [upstream, client] = await Promise.all([UpstreamProcess.start(), ClientProcess.start()])
+    return new Bench(upstream, client, extent)
+  }
+
+  /** Those of the kinds that were asked for. */
+  chosen(kinds: readonly KindName[]): KindName[] {
+    const { only } = this.extent
+    return kinds.filter((kind) => only === undefined || only.includes(kind))
+  }
+
+  /** Starts several relay processes at once. */
+  async prepare(kinds: readonly KindName[]): Promise<void> {
+    await Promise.all(kinds.map((kind) => this.relay(kind)))
+  }
+
+  /** The one relay process of a kind, started when it is first asked for. */
+  async relay(kind: KindName): Promise<RelayProcess> {
+    const relay = this.#relays.get(kind) ?? (await this.start(kind, ['--expose-gc']))
+    this.#relays.set(kind, relay)
+    return relay
+  }
+
+  /** A relay process of its own, which `release` ends; a smoke run has no time for that. */
+  freshRelay(kind: KindName): Promise<RelayProcess> {
+    return this.extent.quick ? this.relay(kind) : this.start(kind, ['--expose-gc'])
+  }
+
+  async release(relay: RelayProcess): Promise<void> {
+    if (this.#relays.get(relay.kind) !== relay) await relay.stop()
+  }
+
+  start(kind: KindName, execArgv: readonly string[]): Promise<RelayProcess> {
+    return RelayProcess.start(kind, this.upstream.url, execArgv)
+  }
+
+  /** Closes the client's streams; nothing of them is left at the upstream then. */
+  async close(): Promise<void> {
+    await this.client.close()
+    const end = performance.now() + 20_000
+    while ((await this.upstream.streams()) > 0) {
+      if (performance.now() > end) throw new Error('the relay holds on to upstreams whose clients have left')
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const programs = [...this.#relays.values(), this.client, this.upstream]
+    await Promise.all(programs.map((program) => program.stop()))
+  }
+}

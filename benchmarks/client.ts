@@ -1,0 +1,135 @@
+// The client process: many clients of one server, each of whose events must arrive exactly once.
+import http, { type ClientRequest, type IncomingMessage } from 'node:http'
+import { answerWith, now } from './answering.ts'
+import { EventChecker } from './wire.ts'
+
+export interface OpenOptions {
+  readonly url: string
+  readonly streams: number
+  readonly eventSize: number
+}
+
+/** What has arrived on all streams since they were opened. */
+export interface Arrived {
+  readonly events: number
+  readonly chunks: number
+}
+
+export type ClientQuestion =
+  | ({ readonly ask: 'open' } & OpenOptions)
+  | { readonly ask: 'arrived' | 'close' | 'mark' }
+  | { readonly ask: 'settle'; readonly sent: readonly number[]; readonly within: number }
+  | { readonly ask: 'nextArrivals'; readonly within: number }
+
+interface Stream {
+  readonly request: ClientRequest
+  readonly checker: EventChecker
+  /** When the first event since the last mark arrived. */
+  nextAt: number | undefined
+}
+
+/** How many connections are being opened at a time. */
+const opening = 200
+const agent = new http.Agent()
+let streams: Stream[] = []
+let events = 0
+let chunks = 0
+let fault: Error | undefined
+
+function openOne({ url, eventSize }: OpenOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const request = http.get(url, { agent })
+    const stream: Stream = { request, checker: new EventChecker(eventSize), nextAt: undefined }
+    const fail = (error: Error) => {
+      // Closed by ourselves.
+      if (!streams.includes(stream)) return
+      fault ??= error
+      reject(error)
+    }
+    streams.push(stream)
+    request.on('error', fail)
+    request.on('response', (response: IncomingMessage) => {
+      response.on('error', fail)
+      response.on('end', () => fail(new Error('a stream ended')))
+      if (response.statusCode !== 200) fail(new Error(`a stream was answered with ${response.statusCode}`))
+      response.on('data', (chunk: Buffer) => {
+        try {
+          const count = stream.checker.read(chunk)
+          chunks++
+          if (count === 0) return
+          events += count
+          stream.nextAt ??= now()
+          resolve()
+        } catch (error) {
+          fail(error instanceof Error ? error : new Error(String(error)))
+          request.destroy()
+        }
+      })
+    })
+  })
+}
+
+/** Opens them all; each has got its first event then. */
+async function open(options: OpenOptions): Promise<void> {
+  let left = options.streams
+  const openInTurn = async () => {
+    while (left-- > 0) await openOne(options)
+  }
+  await Promise.all(Array.from({ length: opening }, openInTurn))
+}
+
+function close(): void {
+  const old = streams
+  streams = []
+  events = 0
+  chunks = 0
+  for (const { request } of old) request.destroy()
+}
+
+/** Waits until a condition holds, or for so many milliseconds. */
+async function wait(holds: () => boolean, within: number): Promise<void> {
+  const end = now() + within
+  while (!holds()) {
+    if (fault) throw fault
+    if (now() > end) return
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+/**
+ * Waits until each stream of the upstream has arrived up to its last id. Which of them is whose is not known: a relay may
+ * open its connections in any order.
+ */
+async function settle(sent: readonly number[], within: number): Promise<void> {
+  const total = sent.reduce((sum, last) => sum + last, 0)
+  await wait(() => events >= total, within)
+  const goals = [...sent].sort((a, b) => a - b)
+  const arrived = streams.map(({ checker }) => checker.last).sort((a, b) => a - b)
+  const wrong = goals.findIndex((goal, index) => goal !== arrived[index])
+  if (wrong === -1 && goals.length === arrived.length) return
+  throw new Error(
+    `${total} events were sent on ${goals.length} streams, ${events} arrived on ${arrived.length}; ` +
+      `one stream was sent up to ${goals[wrong]} and arrived up to ${arrived[wrong]}`,
+  )
+}
+
+answerWith<ClientQuestion>(async (question) => {
+  if (fault) throw fault
+  switch (question.ask) {
+    case 'open':
+      return open(question)
+    case 'arrived':
+      return { events, chunks } satisfies Arrived
+    case 'settle':
+      return settle(question.sent, question.within)
+    case 'mark':
+      for (const stream of streams) stream.nextAt = undefined
+      return
+    case 'nextArrivals':
+      await wait(() => streams.every(({ nextAt }) => nextAt !== undefined), question.within)
+      return streams.map(({ nextAt }) => nextAt ?? null)
+    case 'close':
+      return close()
+  }
+})
+process.send?.({ ready: true })

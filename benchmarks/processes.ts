@@ -1,0 +1,199 @@
+import { type ChildProcess, fork, type Serializable } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import type { Arrived, ClientQuestion, OpenOptions } from './client.ts'
+import type { KindName } from './relays/kinds.ts'
+import type { UpstreamQuestion } from './upstream.ts'
+import type { Plan } from './wire.ts'
+
+/** A process of the benchmarks; it ends when it is disposed of. */
+class Program {
+  readonly #name: string
+  readonly #child: ChildProcess
+
+  constructor(file: string, args: readonly string[] = [], execArgv: readonly string[] = []) {
+    this.#name = [file, ...args].join(' ')
+    this.#child = fork(fileURLToPath(new URL(file, import.meta.url)), args, {
+      execArgv: ['--import', 'tsx', ...execArgv],
+      env: { ...process.env, NODE_V8_COVERAGE: '' },
+    })
+    this.#child.setMaxListeners(0)
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid
+  }
+
+  /** The next thing that it says. */
+  async heard<T>(): Promise<T> {
+    const controller = new AbortController()
+    const { signal } = controller
+    try {
+      const heard = once(this.#child, 'message', { signal })
+      const ended = once(this.#child, 'exit', { signal }).then(([code]) => {
+        throw new Error(`${this.#name} ended with code ${code}`)
+      })
+      const message: T = (await Promise.race([heard, ended]))[0]
+      return message
+    } finally {
+      controller.abort()
+    }
+  }
+
+  send(message: Serializable): void {
+    if (!this.#child.connected) throw new Error(`${this.#name} has ended`)
+    this.#child.send(message)
+  }
+
+  async ask<T>(question: (UpstreamQuestion | ClientQuestion) & Serializable): Promise<T> {
+    this.send(question)
+    const { answer, error } = await this.heard<{ answer: T; error?: string }>()
+    if (error !== undefined) throw new Error(`${this.#name}: ${error}`)
+    return answer
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    const exited = once(this.#child, 'exit')
+    if (this.#child.connected) this.#child.disconnect()
+    await exited
+  }
+}
+
+/** What a relay process has used so far. */
+export interface Usage {
+  /** When, in milliseconds of a clock that all processes share. */
+  readonly at: number
+  readonly cpu: NodeJS.CpuUsage
+  readonly memory: NodeJS.MemoryUsage
+}
+
+export class RelayProcess {
+  readonly kind: KindName
+  readonly #program: Program
+  readonly #upstream: URL
+  #port = 0
+
+  private constructor(kind: KindName, upstream: URL, execArgv: readonly string[]) {
+    this.kind = kind
+    this.#upstream = upstream
+    this.#program = new Program('./relay.ts', [kind, upstream.href], execArgv)
+  }
+
+  static async start(kind: KindName, upstream: URL, execArgv: readonly string[] = []): Promise<RelayProcess> {
+    const relay = new RelayProcess(kind, upstream, execArgv)
+    relay.#port = (await relay.#program.heard<{ port: number }>()).port
+    return relay
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}${this.#upstream.pathname}`
+  }
+
+  get pid(): number | undefined {
+    return this.#program.pid
+  }
+
+  /** @param collected - Whether garbage is collected first; the process must have been started with `--expose-gc`. */
+  async usage(collected = false): Promise<Usage> {
+    this.#program.send({ usage: true, ...(collected && { gc: true }) })
+    return (await this.#program.heard<{ usage: Usage }>()).usage
+  }
+
+  stop(): Promise<void> {
+    return this.#program.stop()
+  }
+}
+
+export class UpstreamProcess {
+  readonly url: URL
+  readonly #program: Program
+
+  private constructor(program: Program, port: number) {
+    this.#program = program
+    this.url = new URL(`http://127.0.0.1:${port}/events`)
+  }
+
+  static async start(): Promise<UpstreamProcess> {
+    const program = new Program('./upstream.ts')
+    return new UpstreamProcess(program, (await program.heard<{ port: number }>()).port)
+  }
+
+  plan(plan: Plan): Promise<void> {
+    return this.#program.ask({ ask: 'plan', plan })
+  }
+
+  /** Sends as the plan says: so many events on each stream, or, where the plan has a pace of its own, until `halt`. */
+  go(count = 1): Promise<void> {
+    return this.#program.ask({ ask: 'go', count })
+  }
+
+  /** Sends no more; gives the last id on each stream. */
+  halt(): Promise<number[]> {
+    return this.#program.ask({ ask: 'halt' })
+  }
+
+  streams(): Promise<number> {
+    return this.#program.ask({ ask: 'streams' })
+  }
+
+  /** Ends all streams cleanly (`end`), resets them, stops listening as well (`leave`), listens again (`return`); gives the time. */
+  does(what: 'end' | 'reset' | 'leave' | 'return'): Promise<number> {
+    return this.#program.ask({ ask: what })
+  }
+
+  /** When it began to answer the latest request. */
+  answeredAt(): Promise<number> {
+    return this.#program.ask({ ask: 'answeredAt' })
+  }
+
+  stop(): Promise<void> {
+    return this.#program.stop()
+  }
+}
+
+export class ClientProcess {
+  readonly #program: Program
+
+  private constructor(program: Program) {
+    this.#program = program
+  }
+
+  static async start(): Promise<ClientProcess> {
+    const program = new Program('./client.ts')
+    await program.heard()
+    return new ClientProcess(program)
+  }
+
+  /** Opens streams; each has its first event when this resolves. */
+  open(options: OpenOptions): Promise<void> {
+    return this.#program.ask({ ask: 'open', ...options })
+  }
+
+  arrived(): Promise<Arrived> {
+    return this.#program.ask({ ask: 'arrived' })
+  }
+
+  /** Waits for all that was sent; fails when it does not arrive, or something else does. */
+  settle(sent: readonly number[], within = 60_000): Promise<void> {
+    return this.#program.ask({ ask: 'settle', sent, within })
+  }
+
+  /** From here on each stream's next event is waited for. */
+  mark(): Promise<void> {
+    return this.#program.ask({ ask: 'mark' })
+  }
+
+  /** When each stream got its next event, null where it got none. */
+  nextArrivals(within: number): Promise<(number | null)[]> {
+    return this.#program.ask({ ask: 'nextArrivals', within })
+  }
+
+  close(): Promise<void> {
+    return this.#program.ask({ ask: 'close' })
+  }
+
+  stop(): Promise<void> {
+    return this.#program.stop()
+  }
+}

@@ -1,0 +1,41 @@
+import type { RequestListener } from 'node:http'
+
+/** Makes a request listener that relays the event stream at a URL, as a user of one package would write it. */
+export type MakeRelay = (upstream: URL) => RequestListener | Promise<RequestListener>
+
+interface Kind {
+  /** Whether it passes bytes on, or takes events apart and writes them anew; `resilient` is the library itself. */
+  readonly family: 'bytes' | 'client library' | 'resilient'
+  /** A relay process loads the packages of its own kind only. */
+  load(): Promise<{ default: MakeRelay }>
+}
+
+/** Every kind of relay; the first one is what the others are compared with. */
+export const kinds = {
+  pipeline: { family: 'bytes', load: () => import('./pipeline.ts') },
+  'http-proxy': { family: 'bytes', load: () => import('./http-proxy.ts') },
+  'http-proxy-3': { family: 'bytes', load: () => import('./http-proxy-3.ts') },
+  'reply-from': { family: 'bytes', load: () => import('./reply-from.ts') },
+  'undici-stream': { family: 'bytes', load: () => import('./undici-stream.ts') },
+  fetch: { family: 'bytes', load: () => import('./fetch.ts') },
+  eventsource: { family: 'client library', load: () => import('./eventsource.ts') },
+  'eventsource-client': { family: 'client library', load: () => import('./eventsource-client.ts') },
+  'launchdarkly-eventsource': {
+    family: 'client library',
+    load: () => import('./launchdarkly-eventsource.ts'),
+  },
+  'resilient-sse': { family: 'resilient', load: () => import('./resilient-sse.ts') },
+  'resilient-sse-source': { family: 'resilient', load: () => import('./resilient-sse-source.ts') },
+  'resilient-sse-composed': { family: 'resilient', load: () => import('./resilient-sse-composed.ts') },
+  'resilient-sse-proxy': { family: 'resilient', load: () => import('./resilient-sse-proxy.ts') },
+} as const satisfies Record<string, Kind>
+
+export type KindName = keyof typeof kinds
+
+export const bare: KindName = 'pipeline'
+
+export function isKind(name: string): name is KindName {
+  return Object.hasOwn(kinds, name)
+}
+
+export const kindNames: readonly KindName[] = Object.keys(kinds).filter(isKind)
