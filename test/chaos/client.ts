@@ -17,7 +17,7 @@ export type Open = (stream: number, lastEventId: string) => Promise<Readable | u
 type End = 'end' | 'broken' | 'refused' | 'left' | 'hung' | 'no more'
 
 /** How many milliseconds without an event a client puts up with. */
-const patience = 15_000
+export const patience = 15_000
 
 /** Reads a stream to its end as the scenario has it, and comes back whenever it has left or was dropped. */
 export class HostileClient {

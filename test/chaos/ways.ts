@@ -12,7 +12,7 @@ import {
   type SseEvent,
 } from '../../src/index.ts'
 import { serve } from '../support/server.ts'
-import type { Open } from './client.ts'
+import { type Open, patience } from './client.ts'
 import type { HostileUpstream } from './upstream.ts'
 
 /** A way from the upstream to the client. */
@@ -126,7 +126,9 @@ export function openAt(url: string): Open {
       }),
     }
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
-      http.get(url, { agent: false, headers }, resolve).on('error', reject)
+      const request = http.get(url, { agent: false, headers }, resolve).on('error', reject)
+      const timer = setTimeout(() => request.destroy(new Error('no answer')), patience)
+      request.on('response', () => clearTimeout(timer)).on('close', () => clearTimeout(timer))
     })
     if (response.statusCode === 200) return response
     // Some never finish saying no.
