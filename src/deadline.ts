@@ -27,6 +27,7 @@ export class Deadline {
   }
 
   clear(): void {
+    this.#isUp = false
     clearTimeout(this.#timer)
     clearImmediate(this.#up)
   }

@@ -82,9 +82,9 @@ export interface SourceOptions {
    */
   readonly highWaterMark?: number | undefined
   /**
-   * In byte mode, as long as nothing asks what the events are, blocks are passed on unread; this many bytes of the latest
-   * are kept, and read when the connection drops, to know repeats by (the last chunk is kept, however large). It
-   * limits the tracker's window then. 0 reads every event. Default 65536.
+   * In byte mode, as long as nothing asks what the events are, blocks are passed on unread; of the latest at most this many
+   * bytes, and at least half as many, are kept, and read when the connection drops, to know repeats by (the last chunk is
+   * kept, however large). It limits the tracker's window then. 0 reads every event. Default 65536.
    *
    * What asks is `isTerminal`, `cursor`, `tracker`, a `comment` listener, `comments: false`, `idleResetOn: 'events'`;
    * and after a reconnect the look-out for repeats.
@@ -147,7 +147,7 @@ export function checkSourceOptions(options: SourceOptions): CheckedOptions {
   expect(isObject(options), 'options', 'an object', options)
   checkObjects(options)
   const { highWaterMark, maxEventSize } = options
-  const windowBytes = count(options.windowBytes, 'windowBytes', 65_536, 0)
+  const windowBytes = count(options.windowBytes, 'windowBytes', 65_536, 0, constants.MAX_STRING_LENGTH)
   return {
     reconnect: checkReconnect(options.reconnect),
     tracker: options.tracker ?? new EventTracker({ lastEventId: options.lastEventId }),

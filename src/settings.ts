@@ -128,7 +128,7 @@ export const settings = {
     'of one event',
   ),
   windowBytes: relay(
-    numberFrom(0, Number.MAX_SAFE_INTEGER, 'BYTES', true),
+    numberFrom(0, constants.MAX_STRING_LENGTH, 'BYTES', true),
     65_536,
     'kept of the latest events to know repeats by; 0: events are read one by one',
   ),

@@ -128,6 +128,8 @@ class Source extends Readable implements ConnectionUser {
   #reader: EventReader | undefined
   /** There where blocks may be passed on unread. */
   readonly #unread: UnreadBlocks | undefined
+  /** The chunk that is being read, and those that came meanwhile. */
+  readonly #chunks: unknown[] = []
   /** Bytes of the chunk that is being read, in byte mode. */
   #out = ''
   /** The last event has been passed on. */
@@ -221,6 +223,17 @@ class Source extends Readable implements ConnectionUser {
   }
 
   onChunk(chunk: unknown, connection: Connection): void {
+    // A listener may make the upstream say more while a chunk is being passed on.
+    this.#chunks.push(chunk)
+    if (this.#chunks.length > 1) return
+    try {
+      for (const each of this.#chunks) this.#readChunk(each, connection)
+    } finally {
+      this.#chunks.length = 0
+    }
+  }
+
+  #readChunk(chunk: unknown, connection: Connection): void {
     const bytes = bytesOf(chunk)
     this.#stats.bytes += bytes.length
     if (this.#options.idleResetOn === 'bytes') connection.touch()
@@ -278,9 +291,12 @@ class Source extends Readable implements ConnectionUser {
 
   /** Passes whole blocks on as they are, where nobody has to know what they say. */
   #passUnread(blocks: Buffer): boolean {
-    const { tracker } = this.#options
-    if (this.#unread && !tracker.looksUp && this.listenerCount('comment') === 0 && isPlain(blocks)) {
+    const { tracker, dedupe } = this.#options
+    if (this.destroyed) return true
+    const looksUp = dedupe && tracker.looksUp
+    if (this.#unread && !looksUp && this.listenerCount('comment') === 0 && isPlain(blocks)) {
       this.#flush()
+      if (this.destroyed) return true
       this.#unread.add(blocks)
       this.#guard(() => this.#pass(blocks))
       return true
@@ -296,7 +312,10 @@ class Source extends Readable implements ConnectionUser {
     const { tracker, maxEventSize } = this.#options
     const pieces = unread.take()
     const { events, id } = unread.skimmed()
-    if (events > 0) this.#fresh = true
+    if (events > 0) {
+      this.#fresh = true
+      tracker.skipped()
+    }
     this.#countEvents(events)
     tracker.advance({ id })
     const reader = new EventReader(maxEventSize, {

@@ -43,6 +43,8 @@ export class EventTracker {
   #index: Map<number, number> | undefined = new Map()
   /** From this number on the window holds only what the live connection brought. */
   #turnedOverAt = Number.POSITIVE_INFINITY
+  /** Events before this one are too old, although the ring still has them: others that it never had came after. */
+  #oldest = 0
 
   /** @throws `TypeError` or `RangeError` that names a wrong option. */
   constructor(options: EventTrackerOptions = {}) {
@@ -103,6 +105,16 @@ export class EventTracker {
    */
   get looksUp(): boolean {
     return this.#remembered < this.#turnedOverAt
+  }
+
+  /**
+   * Says that events were passed on that nobody will ever accept: what is remembered by now is no part of the window any
+   * more.
+   *
+   * @internal
+   */
+  skipped(): void {
+    this.#oldest = this.#remembered
   }
 
   /** Whether an event was passed on before, within the window. Remembers nothing. */
@@ -202,7 +214,7 @@ export class EventTracker {
 
   #indexWindow(): Map<number, number> {
     const index = new Map<number, number>()
-    for (let n = Math.max(0, this.#remembered - this.#windowSize); n < this.#remembered; n++) {
+    for (let n = Math.max(this.#oldest, this.#remembered - this.#windowSize); n < this.#remembered; n++) {
       const key = this.#ring[n % this.#ring.length]
       if (key !== undefined) index.set(key, n)
     }

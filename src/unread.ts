@@ -21,14 +21,16 @@ export interface Skimmed {
  * young generation, which costs much more.
  */
 export class UnreadBlocks {
+  readonly #limit: number
   readonly #mostPageSize: number
   #older = new Page()
   #newer = new Page()
   #events = 0
   #id: string | undefined
 
-  /** @param limit - The most bytes that are kept; the latest piece is, however large. */
+  /** @param limit - The most bytes that are kept, and twice the least; the latest piece is, however large. */
   constructor(limit: number) {
+    this.#limit = limit
     this.#mostPageSize = Math.ceil(limit / 2)
   }
 
@@ -43,16 +45,14 @@ export class UnreadBlocks {
       const empty = this.#older
       this.#older = this.#newer
       this.#newer = empty
+      if (this.#older.size + blocks.length > this.#limit) this.#skim(this.#older)
     }
     this.#newer.add(blocks, this.#mostPageSize)
   }
 
   /** What is kept, in order; whole blocks in each piece, which holds until more is added. */
   take(): Buffer[] {
-    const pieces = [this.#older.bytes, this.#newer.bytes]
-    this.#older.size = 0
-    this.#newer.size = 0
-    return pieces
+    return [this.#older.take(this.#mostPageSize), this.#newer.take(this.#mostPageSize)]
   }
 
   /** What is known of all that is not kept any more; asked for once. */
@@ -73,10 +73,9 @@ export class UnreadBlocks {
 
   #skim(page: Page): void {
     if (page.size === 0) return
-    const { events, id } = skim(page.bytes)
+    const { events, id } = skim(page.take(this.#mostPageSize))
     this.#events += events
     this.#id = id ?? this.#id
-    page.size = 0
   }
 }
 
@@ -85,15 +84,19 @@ class Page {
   size = 0
   #buffer = nothing
 
-  get bytes(): Buffer {
-    return this.#buffer.subarray(0, this.size)
+  /** @param most - A larger buffer is not kept. */
+  take(most: number): Buffer {
+    const bytes = this.#buffer.subarray(0, this.size)
+    this.size = 0
+    if (this.#buffer.length > most) this.#buffer = nothing
+    return bytes
   }
 
-  /** @param most - The most that it grows to; for more it is replaced by a larger one, once. */
+  /** @param most - The most that it grows to, if no piece is larger. */
   add(bytes: Buffer, most: number): void {
     const size = this.size + bytes.length
-    // Who says little costs little, and one large event is not kept room for.
-    if (size > this.#buffer.length || (this.#buffer.length > most && size <= most)) {
+    // Who says little costs little.
+    if (size > this.#buffer.length) {
       const grown = Buffer.allocUnsafeSlow(Math.max(size, Math.min(most, Math.max(1024, 2 * size))))
       this.#buffer.copy(grown, 0, 0, this.size)
       this.#buffer = grown

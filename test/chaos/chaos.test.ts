@@ -8,6 +8,7 @@ import {
   type SourceOptions,
   type SseEvent,
 } from '../../src/index.ts'
+import { until } from '../support/until.ts'
 import { ownWays, runBatch } from './batch.ts'
 import { failureOf, Report } from './report.ts'
 import { isWhole, type Result, run } from './run.ts'
@@ -114,9 +115,17 @@ describe('chaos', () => {
     it('a connection that is left open', async () => {
       const left = new AbortController()
       const agent = new http.Agent()
-      const upstream = await HostileUpstream.start(scenarioOf(seed))
+      const { connection, ...scenario } = scenarioOf(seed)
+      const upstream = await HostileUpstream.start({
+        ...scenario,
+        connection: (n) => ({ ...connection(n), fault: n === 0 ? 'blackhole' : undefined }),
+      })
       const result = await run(upstream, async (given) => {
         http.get(given.url, { agent, signal: left.signal }).on('error', () => {})
+        await until(
+          () => given.requests === 1,
+          () => 'the request arrives',
+        )
         return sourceWay(given)
       })
       left.abort()

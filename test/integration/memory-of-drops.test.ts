@@ -18,11 +18,11 @@ describe('memory of a source over node:http', () => {
         for (let n = 0; n < count; n++) await next(source, 'drop')
         return usedMemory()
       }
-      const early = await drops(100)
-      const late = await drops(500)
+      const early = await drops(50)
+      const late = await drops(250)
       source.destroy()
       // An attempt that is kept, with its request and its response, is 10 KB.
-      expect(late - early).to.be.below(500 * 2048)
+      expect(late - early).to.be.below(250 * 2048)
     }).timeout(60_000)
   }
 })

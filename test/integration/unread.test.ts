@@ -6,6 +6,7 @@ import { createResilientSseSource, httpUpstream, type SourceOptions } from '../.
 import { drain, fast, next, wire } from '../support/events.ts'
 import { itemsOf } from '../support/model.ts'
 import { ends, serve, serveInTurn, stays } from '../support/server.ts'
+import { until } from '../support/until.ts'
 
 /** Connections that serve what they are given, chunk by chunk, each to its clean end; then there is no more. */
 async function outcomeOf(
@@ -162,5 +163,60 @@ describe('blocks that are passed on unread', () => {
       .to.include('data: event 500\n')
       .and.to.match(/data:\s?event 1002\n/)
     expect(text.match(/event 1\n/g)).to.have.length(1)
+  })
+
+  it('that nobody kept leave no old fingerprints behind: what counts from 1 again is not taken for a repeat', async () => {
+    const events = (from: number, count: number) =>
+      Array.from({ length: count }, (_, n) => wire(from + n))
+        .join('')
+        .match(/[\s\S]{1,10000}/g)
+        ?.map((text) => Buffer.from(text)) ?? []
+    const connections = [events(1, 500), events(501, 4000), events(1, 600)]
+    const { stats } = await outcomeOf(connections, { windowBytes: 2000 })
+    expect(stats).to.include({ events: 5100, duplicates: 0 })
+  })
+
+  it('are not taken for passed on when a listener destroys the source in front of them', async () => {
+    const long = wire(2, 'x'.repeat(10_000))
+    const text = wire(1) + long
+    const source = createResilientSseSource(() =>
+      Readable.from([Buffer.from(text.slice(0, 10)), Buffer.from(text.slice(10))]),
+    )
+    source.once('data', () => source.destroy())
+    await once(source, 'close')
+    expect(source.lastEventId).to.equal('1')
+    expect(source.stats).to.include({ events: 1 })
+  })
+
+  it('stay in order when a listener makes the upstream say more', async () => {
+    const upstream = new Readable({ read() {} })
+    const source = createResilientSseSource(() => upstream)
+    const text = wire(1) + wire(2, 'x'.repeat(10_000))
+    let received = ''
+    source.on('data', (chunk) => {
+      if (received === '') upstream.push(wire(3))
+      received += chunk
+    })
+    upstream.push(text.slice(0, 10))
+    upstream.push(text.slice(10))
+    await until(
+      () => received.length >= text.length + wire(3).length,
+      () => received.slice(0, 100),
+    )
+    expect(received).to.equal(text + wire(3))
+    expect(source.lastEventId).to.equal('3')
+    source.destroy()
+  })
+
+  it('are passed on unread after a reconnect as well, where repeats are not dropped anyway', async () => {
+    const event = 'id:1\ndata:x\n\n'
+    await using server = await serveInTurn(ends(event), stays(event))
+    const source = createResilientSseSource(httpUpstream(server.url), { reconnect: fast, dedupe: false })
+    let text = ''
+    for await (const chunk of source) {
+      text += chunk
+      if (text.length === 2 * event.length) break
+    }
+    expect(text).to.equal(event + event)
   })
 })

@@ -56,10 +56,10 @@ describe('a hostile upstream', () => {
     }
   })
 
-  for (const [name, block, first] of [
-    ['tiny events', 'data\n\n', 'data: \n\n'],
-    ['comments', ':\n', ': \n\n'],
-    ['ids', 'id:1\n\n', 'id: 1\n\n'],
+  for (const [name, block] of [
+    ['tiny events', 'data\n\n'],
+    ['comments', ':\n'],
+    ['ids', 'id:1\n\n'],
   ] as const) {
     it(`that floods with ${name} is stopped while its client does not read`, async () => {
       const chunk = block.repeat(5000)
@@ -76,7 +76,7 @@ describe('a hostile upstream', () => {
       await using gateway = await relayTo(httpUpstream(upstream.url))
       gateway.server.server.on('request', (_, response) => responses.push(response))
       using client = ask(gateway.url)
-      await has(client, first)
+      await has(client, block)
       client.reads(false)
       expect(await settledBytes(upstream.requests[0]?.socket)).to.be.below(bound)
       expect(responses[0]?.writableLength).to.be.below(mebibyte)
