@@ -24,7 +24,7 @@ describe('memory', () => {
 
   for (const kind of keysOf(many)) {
     it(`does not grow with the number of ${kind}`, async () => {
-      const count = 20_000
+      const count = 10_000
       const { early, late, bytes, opens } = await readMany(kind, count)
       expect(opens).to.equal(2)
       expect(bytes).to.be.above(count * many[kind](0).length)

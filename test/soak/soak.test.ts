@@ -20,9 +20,19 @@ function samplesOf(heap: readonly number[]): Sample[] {
 }
 
 describe('the soak', () => {
+  const short = ['--minutes', '0.333', '--relays', '40', '--rate', '100', '--life', '0.4']
+  const shorter = ['--minutes', '0.05', '--relays', '20', '--rate', '100', '--life', '0.2']
+  const faults = ['heap', 'timer', 'listener', 'event'].flatMap((fault) => ['--break', fault])
+  let sound: ReturnType<typeof soak>
+  let faulty: ReturnType<typeof soak>
+  before(() => {
+    // Both wait most of the time.
+    sound = soak(...short)
+    faulty = soak(...shorter, ...faults)
+  })
+
   it('of 20 seconds passes: nothing lost, the heap flat, nothing left open', async () => {
-    const short = ['--minutes', '0.333', '--relays', '40', '--rate', '100', '--life', '0.4']
-    const { code, out, err } = await soak(...short)
+    const { code, out, err } = await sound
     expect(code, out + err).to.equal(0)
     expect(out).to.include('verdict: passed')
     // It was about something.
@@ -33,18 +43,7 @@ describe('the soak', () => {
   }).timeout(400_000)
 
   it('fails for a heap that grows, a timer that stays, listeners that heap up, an event that never comes', async () => {
-    const faults = ['heap', 'timer', 'listener', 'event'].flatMap((fault) => ['--break', fault])
-    const { code, out } = await soak(
-      '--minutes',
-      '0.05',
-      '--relays',
-      '20',
-      '--rate',
-      '100',
-      '--life',
-      '0.2',
-      ...faults,
-    )
+    const { code, out } = await faulty
     expect(code, out).to.equal(1)
     const [, verdict] = out.split('verdict: failed')
     expect(verdict).to.include('memory is not flat: heap grew')

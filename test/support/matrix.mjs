@@ -1,8 +1,7 @@
 // What `npm run test:matrix` does: the same tests on each supported line of Node, from npm's builds of it.
-import { spawnSync } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { withCounts } from './counts.mjs'
+import { runWithCounts } from './counts.mjs'
 
 const manifest = createRequire(import.meta.url).resolve('mocha/package.json')
 const mocha = join(dirname(manifest), 'bin', 'mocha.js')
@@ -11,13 +10,7 @@ const lines = process.argv.length > 2 ? process.argv.slice(2) : ['22', '24', '26
 for (const line of lines) {
   const build = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}@${line}`
   console.log(`\n# Node ${line} (${build})`)
-  const passed = withCounts(
-    (env) =>
-      spawnSync('npm', ['exec', '--yes', `--package=${build}`, '--', 'node', mocha, 'test/**/*.test.ts'], {
-        stdio: 'inherit',
-        env,
-        shell: process.platform === 'win32',
-      }).status ?? 1,
-  )
+  const onLine = ['npm', 'exec', '--yes', `--package=${build}`, '--', 'node', mocha, 'test/**/*.test.ts']
+  const passed = await runWithCounts(onLine)
   if (!passed) process.exit(1)
 }

@@ -1,18 +1,20 @@
-// What `npm test` does: build, check, run the tests with coverage, and close with mocha's counts.
+// What `npm test` does: build, check, run the tests with coverage, beside them those that take their time, and close with
+// mocha's counts.
 import { spawnSync } from 'node:child_process'
-import { withCounts } from './counts.mjs'
+import { runWithCounts } from './counts.mjs'
 
-const npm = (args, env) =>
-  spawnSync('npm', args, { stdio: 'inherit', env, shell: process.platform === 'win32' }).status ?? 1
+const silently = ['run', '--silent']
 
 for (const step of ['build', 'lint']) {
-  const status = npm(['run', '--silent', step], process.env)
+  const options = { stdio: 'inherit', shell: process.platform === 'win32' }
+  const status = spawnSync('npm', [...silently, step], options).status ?? 1
   if (status !== 0) {
     console.error(`\nnpm run ${step} failed`)
     process.exit(status)
   }
 }
-const passed = withCounts((env) =>
-  npm(['run', '--silent', 'test:coverage', '--', ...process.argv.slice(2)], env),
+const passed = await runWithCounts(
+  ['npm', ...silently, 'test:coverage', '--', ...process.argv.slice(2)],
+  ['npm', ...silently, 'test:long', '--', ...process.argv.slice(2)],
 )
 process.exit(passed ? 0 : 1)
