@@ -20,7 +20,7 @@ function samplesOf(heap: readonly number[]): Sample[] {
 }
 
 describe('the soak', () => {
-  const short = ['--minutes', '0.333', '--relays', '40', '--rate', '100', '--life', '0.4']
+  const short = ['--minutes', '0.333', '--relays', '40', '--rate', '60', '--life', '0.4']
   const shorter = ['--minutes', '0.05', '--relays', '20', '--rate', '100', '--life', '0.2']
   const faults = ['heap', 'timer', 'listener', 'event'].flatMap((fault) => ['--break', fault])
   let sound: ReturnType<typeof soak>
