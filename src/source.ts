@@ -13,9 +13,9 @@ import {
 import { asError, shown } from './errors.ts'
 import { type SseEvent, serializeComment, serializeEvent } from './event.ts'
 import { type CheckedOptions, checkSourceOptions, type SourceOptions } from './options.ts'
+import { PassedOn } from './passed-on.ts'
 import { EventReader } from './reader.ts'
 import { type ConnectionUser, Reconnector, type SourceState } from './reconnector.ts'
-import { UnreadBlocks } from './unread.ts'
 import type { UpstreamFactory } from './upstream.ts'
 
 /** A snapshot of what a source has been through. */
@@ -126,8 +126,7 @@ class Source extends Readable implements ConnectionUser {
   readonly #reconnector: Reconnector
   #running = false
   #reader: EventReader | undefined
-  /** There where blocks may be passed on unread. */
-  readonly #unread: UnreadBlocks | undefined
+  readonly #passed: PassedOn
   /** The chunk that is being read, and those that came meanwhile. */
   readonly #chunks: unknown[] = []
   /** Bytes of the chunk that is being read, in byte mode. */
@@ -136,15 +135,13 @@ class Source extends Readable implements ConnectionUser {
   #terminated = false
   /** What the source fails with as soon as everything passed on before has been read. */
   #failure: Error | undefined
-  #passedOn = false
-  #fresh = false
-  readonly #stats = { events: 0, duplicates: 0, bytes: 0 }
+  readonly #counts = { duplicates: 0, bytes: 0 }
 
   constructor(factory: UpstreamFactory, options: CheckedOptions) {
-    const { objectMode, highWaterMark, signal, windowBytes } = options
+    const { objectMode, highWaterMark, signal } = options
     super({ objectMode, ...(highWaterMark !== undefined && { highWaterMark }) })
     this.#options = options
-    if (windowBytes > 0) this.#unread = new UnreadBlocks(windowBytes)
+    this.#passed = new PassedOn(options)
     this.#reconnector = new Reconnector(factory, options, this)
     if (signal) addAbortSignal(signal, this)
   }
@@ -154,23 +151,19 @@ class Source extends Readable implements ConnectionUser {
   }
 
   get lastEventId(): string {
-    this.#readUnread()
-    return this.#options.tracker.lastEventId
+    return this.#passed.lastEventId
   }
 
   get stats(): SourceStats {
-    this.#readUnread()
-    return { ...this.#reconnector.stats, ...this.#stats }
+    return { ...this.#reconnector.stats, ...this.#counts, events: this.#passed.events }
   }
 
   get passedOn(): boolean {
-    this.#readUnread()
-    return this.#passedOn
+    return this.#passed.any
   }
 
   get fresh(): boolean {
-    this.#readUnread()
-    return this.#fresh
+    return this.#passed.fresh
   }
 
   override _read(): void {
@@ -195,8 +188,8 @@ class Source extends Readable implements ConnectionUser {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    // Nobody looks for repeats any more, nor waits for the rest of an event.
-    this.#unread?.clear()
+    this.#passed.destroyed()
+    // Nobody waits for the rest of an event any more.
     this.#reader = undefined
     const { about, openFor } = this.#reconnector
     this.#reconnector.stop(error ?? undefined)
@@ -206,7 +199,7 @@ class Source extends Readable implements ConnectionUser {
 
   onOpen(connection: Connection): void {
     const { comments, maxEventSize, objectMode } = this.#options
-    this.#fresh = false
+    this.#passed.opened()
     this.#reader = new EventReader(maxEventSize, {
       onEvent: (event) => {
         if (!this.#stopped()) this.#guard(() => this.#onEvent(event, connection))
@@ -235,7 +228,7 @@ class Source extends Readable implements ConnectionUser {
 
   #readChunk(chunk: unknown, connection: Connection): void {
     const bytes = bytesOf(chunk)
-    this.#stats.bytes += bytes.length
+    this.#counts.bytes += bytes.length
     if (this.#options.idleResetOn === 'bytes') connection.touch()
     try {
       this.#reader?.read(bytes, (blocks) => this.#passUnread(blocks))
@@ -248,7 +241,7 @@ class Source extends Readable implements ConnectionUser {
   onEnd(): void {
     this.#reader?.end()
     this.#reader = undefined
-    this.#readUnread()
+    this.#passed.ended()
   }
 
   announce<K extends Exclude<keyof Messages, 'end'>>(name: K, message: Messages[K]): void {
@@ -264,8 +257,8 @@ class Source extends Readable implements ConnectionUser {
     // A block with an id alone is no event: nobody's function is asked about it, and it is no progress.
     const dispatched = event.data !== undefined
     if (dispatched && isTerminal?.(event)) this.#terminated = true
-    if (!this.#track(event) && dedupe) {
-      this.#stats.duplicates++
+    if (!this.#passed.note(event) && dedupe) {
+      this.#counts.duplicates++
       this.announce('duplicate', { ...this.#reconnector.about, event })
       return
     }
@@ -273,57 +266,15 @@ class Source extends Readable implements ConnectionUser {
     else this.#out += serializeEvent(event)
   }
 
-  /** Notes an event that is, or was, passed on, unless it is a repeat that is dropped; whether it is fresh. */
-  #track(event: SseEvent): boolean {
-    const { tracker, dedupe, cursor } = this.#options
-    const dispatched = event.data !== undefined
-    const fresh = dedupe ? tracker.accept(event) : !tracker.isDuplicate(event)
-    if (fresh) tracker.advance(event, dispatched ? cursor?.(event) : undefined)
-    if (fresh && dispatched) this.#fresh = true
-    if (dispatched && (fresh || !dedupe)) this.#countEvents(1)
-    return fresh
-  }
-
-  #countEvents(events: number): void {
-    this.#stats.events += events
-    if (events > 0) this.#passedOn = true
-  }
-
   /** Passes whole blocks on as they are, where nobody has to know what they say. */
   #passUnread(blocks: Buffer): boolean {
-    const { tracker, dedupe } = this.#options
     if (this.destroyed) return true
-    const looksUp = dedupe && tracker.looksUp
-    if (this.#unread && !looksUp && this.listenerCount('comment') === 0 && isPlain(blocks)) {
-      this.#flush()
-      if (this.destroyed) return true
-      this.#unread.add(blocks)
-      this.#guard(() => this.#pass(blocks))
-      return true
-    }
-    this.#readUnread()
-    return false
-  }
-
-  /** Somebody has to know after all. */
-  #readUnread(): void {
-    const unread = this.#unread
-    if (unread === undefined || unread.isEmpty) return
-    const { tracker, maxEventSize } = this.#options
-    const pieces = unread.take()
-    const { events, id } = unread.skimmed()
-    if (events > 0) {
-      this.#fresh = true
-      tracker.skipped()
-    }
-    this.#countEvents(events)
-    tracker.advance({ id })
-    const reader = new EventReader(maxEventSize, {
-      onEvent: (event) => this.#track(event),
-      onComment: () => {},
-      onRetry: () => {},
-    })
-    for (const piece of pieces) reader.readBlocks(piece)
+    if (this.listenerCount('comment') > 0 || !this.#passed.mayPass(blocks)) return false
+    this.#flush()
+    if (this.destroyed) return true
+    this.#passed.noteUnread(blocks)
+    this.#guard(() => this.#pass(blocks))
+    return true
   }
 
   /** Passes on what was written of the events that were read. */
@@ -366,24 +317,6 @@ class Source extends Readable implements ConnectionUser {
     // Whoever waits for more than is left would wait for ever.
     this.emit('readable')
   }
-}
-
-const NUL = 0
-const CR = 13
-const retryLine = Buffer.from('\nretry')
-
-/**
- * Whether blocks mean the same to our clients as to us, and can be skimmed: lines end with LF, no id is to be ignored, and no
- * reconnection time is meant for us. A byte order mark that is left is the second one, and would be our clients' first.
- */
-function isPlain(blocks: Buffer): boolean {
-  return (
-    !blocks.includes(CR) &&
-    !blocks.includes(NUL) &&
-    !blocks.includes(retryLine) &&
-    !(blocks[0] === 0x72 && blocks.toString('latin1', 0, 5) === 'retry') &&
-    !(blocks[0] === 0xef && blocks[1] === 0xbb && blocks[2] === 0xbf)
-  )
 }
 
 function bytesOf(chunk: unknown): Buffer {
