@@ -11,6 +11,8 @@ const waiting = new WeakMap<EventEmitter, Set<() => void>>()
 export function onDeparture(request: object, callback: () => void): () => void {
   const socket = 'socket' in request && request.socket
   if (!(socket instanceof EventEmitter)) return () => {}
+  // It has closed already, while somebody else dealt with the request.
+  if ('destroyed' in socket && socket.destroyed) callback()
   const callbacks = waiting.get(socket) ?? new Set()
   if (!waiting.has(socket)) {
     waiting.set(socket, callbacks)

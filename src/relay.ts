@@ -204,12 +204,12 @@ class Relay {
       sink.on('drain', () => source.resume())
       sink.once('finish', () => this.#settle())
       sink.once('close', () => this.leave())
-      if (sink.destroyed || sink.writableEnded) {
+      source.on('error', (error) => this.#onError(error))
+      source.once('end', () => this.#onEnd())
+      if (this.#clientGone || sink.destroyed || sink.writableEnded) {
         this.leave()
         return
       }
-      source.on('error', (error) => this.#onError(error))
-      source.once('end', () => this.#onEnd())
       source.on('data', (chunk) => this.#write(chunk))
       if (this.#rules.statusEvents) this.#tellStatus()
       if (!this.beforeHead) this.start()

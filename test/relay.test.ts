@@ -457,6 +457,26 @@ describe('relaySse', () => {
       expect(calls).to.equal(0)
     })
 
+    for (const onClientGone of ['abort', 'drain'] as const) {
+      it(`with onClientGone: '${onClientGone}' a client that left before the relay began is no fault`, async () => {
+        const ended: Promise<unknown>[] = []
+        await using server = await serve((req, res) => {
+          req.socket.once('close', () => {
+            const factory = () => Promise.reject(new Error('away'))
+            const reconnect = { ...fast, maxRetries: 1 }
+            ended.push(relaySse(req, res, factory, { onClientGone, reconnect }))
+          })
+          req.socket.destroy()
+        })
+        http.get(server.url, { agent: false }).on('error', () => {})
+        await until(
+          () => ended.length === 1,
+          () => 'a relay',
+        )
+        expect(await ended[0]).to.include({ outcome: 'client-gone' })
+      })
+    }
+
     it("with onClientGone: 'drain' the upstream is read to its end", async () => {
       let finish = () => {}
       await using upstream = await serve((_, response) => {
