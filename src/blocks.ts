@@ -1,12 +1,13 @@
-import { Pieces } from './pieces.ts'
-
 const LF = 10
 const CR = 13
 const COLON = 58
 const blankLine = Buffer.from('\n\n')
 /** Less is not worth a run of its own. */
 const leastLeft = 4096
+/** The most room that is made for a block because the one before was as large. */
+const mostGuessed = 131_072
 const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
+const nothing = Buffer.alloc(0)
 
 /**
  * Cuts the bytes of one connection where blocks end, so that everything behind it deals with whole events only: no
@@ -18,8 +19,11 @@ const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
  */
 export class BlockCutter {
   readonly #maxBlockSize: number
-  /** The block that is not whole yet. */
-  readonly #held = new Pieces()
+  /** The block that is not whole yet: so many bytes of this. They are copied as they come, while they are at hand. */
+  #held = nothing
+  #heldSize = 0
+  /** How large the last one was: the next one may be the same. */
+  #lastSize = 0
   /** How many bytes of a byte order mark the stream began with; undefined once that is settled. */
   #markSize: number | undefined = 0
   /** The next byte starts a line. */
@@ -46,6 +50,7 @@ export class BlockCutter {
   cut(chunk: Buffer): Buffer[] {
     const bytes = this.#markSize === undefined ? chunk : this.#skipMark(chunk, this.#markSize)
     if (bytes.length === 0) return []
+    if (this.#isWhole(bytes)) return [bytes]
     const plain = !this.#afterCr && !bytes.includes(CR)
     const endsHeld = plain ? this.#endOfHeld(bytes) : bytes.length
     const end = plain ? this.#scanLf(bytes) : this.#scan(bytes)
@@ -74,7 +79,20 @@ export class BlockCutter {
 
   /** The bytes of the block that is not whole yet. */
   rest(): Buffer {
-    return Buffer.concat(this.#held.take())
+    return this.#takeHeld()
+  }
+
+  /** Whether bytes start and end with a block, which most small chunks do; looks at few bytes. */
+  #isWhole(bytes: Buffer): boolean {
+    return (
+      this.#heldSize === 0 &&
+      this.#atLineStart &&
+      this.#blockEmpty &&
+      !this.#afterCr &&
+      bytes[bytes.length - 1] === LF &&
+      bytes[bytes.length - 2] === LF &&
+      bytes.length <= this.#maxBlockSize
+    )
   }
 
   /** Where the last whole block ends in bytes that hold no CR; looks at few bytes itself. */
@@ -153,13 +171,33 @@ export class BlockCutter {
   }
 
   #hold(bytes: Buffer): void {
-    if (this.#held.size + bytes.length > this.#maxBlockSize) this.#tooLarge = true
-    else this.#held.add(bytes)
+    if (this.#heldSize + bytes.length > this.#maxBlockSize) this.#tooLarge = true
+    else if (bytes.length > 0) this.#append(bytes)
+  }
+
+  #append(bytes: Buffer): void {
+    const size = this.#heldSize + bytes.length
+    if (size > this.#held.length) {
+      const guess = this.#heldSize === 0 ? Math.min(this.#lastSize, mostGuessed) : 2 * this.#held.length
+      const grown = Buffer.allocUnsafe(Math.max(size, guess))
+      this.#held.copy(grown, 0, 0, this.#heldSize)
+      this.#held = grown
+    }
+    this.#held.set(bytes, this.#heldSize)
+    this.#heldSize = size
+  }
+
+  #takeHeld(): Buffer {
+    const held = this.#held.subarray(0, this.#heldSize)
+    this.#lastSize = this.#heldSize
+    this.#held = nothing
+    this.#heldSize = 0
+    return held
   }
 
   /** Where the block that is held ends in bytes that hold no CR, as far as a blank line says so. */
   #endOfHeld(bytes: Buffer): number {
-    if (this.#held.size === 0) return 0
+    if (this.#heldSize === 0) return 0
     if (this.#atLineStart && bytes[0] === LF) return 1
     const blank = bytes.indexOf(blankLine)
     return blank === -1 ? bytes.length : blank + 2
@@ -167,9 +205,9 @@ export class BlockCutter {
 
   /** Whole blocks, with what was held in front. A lot behind the held block is left where it is. */
   #release(bytes: Buffer, endOfHeld: number): Buffer[] {
-    if (this.#held.size === 0) return [bytes]
-    const held = this.#held.take()
-    if (bytes.length - endOfHeld < leastLeft) return [Buffer.concat([...held, bytes])]
-    return [Buffer.concat([...held, bytes.subarray(0, endOfHeld)]), bytes.subarray(endOfHeld)]
+    if (this.#heldSize === 0) return [bytes]
+    const isLot = bytes.length - endOfHeld >= leastLeft
+    this.#append(isLot ? bytes.subarray(0, endOfHeld) : bytes)
+    return isLot ? [this.#takeHeld(), bytes.subarray(endOfHeld)] : [this.#takeHeld()]
   }
 }

@@ -7,16 +7,21 @@
 export class Deadline {
   readonly #time: number
   readonly #onTime: () => void
+  readonly #keepsAlive: boolean
   /** When it started, on the clock of `performance.now()`. */
   #start = performance.now()
   #isUp = false
   #timer: NodeJS.Timeout | undefined
   #up: NodeJS.Immediate | undefined
 
-  /** @param time - In milliseconds. */
-  constructor(time: number, onTime: () => void) {
+  /**
+   * @param time - In milliseconds.
+   * @param keepsAlive - Whether the process stays for it.
+   */
+  constructor(time: number, onTime: () => void, keepsAlive = true) {
     this.#time = time
     this.#onTime = onTime
+    this.#keepsAlive = keepsAlive
     if (time > 0) this.#wait(time)
   }
 
@@ -38,6 +43,7 @@ export class Deadline {
       // Node reads sockets between timers and immediates.
       this.#up = setImmediate(() => this.#look())
     }, time)
+    if (!this.#keepsAlive) this.#timer.unref()
   }
 
   #look(): void {

@@ -1,4 +1,4 @@
-import { createParser } from 'eventsource-parser'
+import { createParser, type EventSourceParser } from 'eventsource-parser'
 import { BlockCutter } from './blocks.ts'
 import { SseError } from './errors.ts'
 import type { SseEvent } from './event.ts'
@@ -16,7 +16,8 @@ export interface ReaderCallbacks {
 export class EventReader {
   readonly #maxEventSize: number
   readonly #cutter: BlockCutter
-  readonly #feed: (text: string) => void
+  /** There once there is something to read: most streams pass on most blocks unread. */
+  #parser: EventSourceParser | undefined
   readonly #callbacks: ReaderCallbacks
   /** The id of a block that has ended, until it is known whether the block had data. */
   #pendingId: string | undefined
@@ -27,6 +28,48 @@ export class EventReader {
     this.#maxEventSize = maxEventSize
     this.#cutter = new BlockCutter(maxEventSize)
     this.#callbacks = callbacks
+  }
+
+  /**
+   * @param take - Called with runs of blocks that are whole by now; with true they are not read.
+   * @throws {@link SseError} `ERR_SSE_EVENT_TOO_LARGE`, after the events in front of the large one; and whatever a
+   * callback throws. The reader is of no use then.
+   */
+  read(chunk: Buffer, take?: (blocks: Buffer) => boolean): void {
+    for (const blocks of this.#cutter.cut(chunk)) {
+      if (!take?.(blocks)) this.readBlocks(blocks)
+    }
+    if (this.#cutter.tooLarge) {
+      throw new SseError(
+        'ERR_SSE_EVENT_TOO_LARGE',
+        `the upstream sent an event of more than ${this.#maxEventSize} bytes`,
+      )
+    }
+  }
+
+  /** Reads whole blocks, which were cut before. */
+  readBlocks(blocks: Buffer): void {
+    this.#feed(blocks)
+    this.#flushId()
+  }
+
+  /**
+   * Says that no byte follows. The block that is not whole is forgotten, but for the `retry:` lines in it, which the
+   * standard obeys as soon as they are read.
+   */
+  end(): void {
+    this.#ended = true
+    const rest = this.#cutter.rest()
+    if (rest.length > 0) this.#feed(rest)
+  }
+
+  #feed(bytes: Buffer): void {
+    this.#parser ??= this.#createParser()
+    this.#parser.feed(bytes.toString('utf8'))
+  }
+
+  #createParser(): EventSourceParser {
+    const callbacks = this.#callbacks
     const parser = createParser({
       onId: (id) => {
         this.#flushId()
@@ -49,40 +92,7 @@ export class EventReader {
     })
     // The cutter has taken the byte order mark off; behind a blank line the parser does not look for another.
     parser.feed('\n')
-    this.#feed = (text) => parser.feed(text)
-  }
-
-  /**
-   * @param take - Called with runs of blocks that are whole by now; with true they are not read.
-   * @throws {@link SseError} `ERR_SSE_EVENT_TOO_LARGE`, after the events in front of the large one; and whatever a
-   * callback throws. The reader is of no use then.
-   */
-  read(chunk: Buffer, take?: (blocks: Buffer) => boolean): void {
-    for (const blocks of this.#cutter.cut(chunk)) {
-      if (!take?.(blocks)) this.readBlocks(blocks)
-    }
-    if (this.#cutter.tooLarge) {
-      throw new SseError(
-        'ERR_SSE_EVENT_TOO_LARGE',
-        `the upstream sent an event of more than ${this.#maxEventSize} bytes`,
-      )
-    }
-  }
-
-  /** Reads whole blocks, which were cut before. */
-  readBlocks(blocks: Buffer): void {
-    this.#feed(blocks.toString('utf8'))
-    this.#flushId()
-  }
-
-  /**
-   * Says that no byte follows. The block that is not whole is forgotten, but for the `retry:` lines in it, which the
-   * standard obeys as soon as they are read.
-   */
-  end(): void {
-    this.#ended = true
-    const rest = this.#cutter.rest()
-    if (rest.length > 0) this.#feed(rest.toString('utf8'))
+    return parser
   }
 
   #flushId(): void {

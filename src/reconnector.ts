@@ -29,6 +29,12 @@ export interface ConnectionUser {
   announce<K extends Exclude<keyof Messages, 'end'>>(name: K, message: Messages[K]): void
 }
 
+/** A connection that has made progress, or is over. */
+interface Live {
+  /** Resolves once it is lost: with why, or with undefined at the stream's end. */
+  readonly lost: Promise<SseError | undefined>
+}
+
 /** Opens connections one after another: attempts, drops, delays, and the decision whether there is a next one. */
 export class Reconnector {
   /** The upstream's latest `retry:` field, in milliseconds; it is clamped where it is used. */
@@ -121,11 +127,7 @@ export class Reconnector {
    */
   async run(): Promise<void> {
     try {
-      const initialResponse = this.#initialResponse
-      let lost: unknown =
-        initialResponse === undefined
-          ? await this.#outage()
-          : await this.#attempt(-1, initialResponse).catch((error: unknown) => error)
+      let lost: unknown = await (this.#initialResponse ? this.#adopt(this.#initialResponse) : this.#outage())
       this.#initialResponse = undefined
       while (lost !== undefined) {
         await this.#beforeNext(lost, 0)
@@ -138,11 +140,21 @@ export class Reconnector {
   }
 
   /** Attempts until one is lost after progress (resolves with that error), or the stream is at its end. */
-  #outage(): Promise<SseError | undefined> {
-    return retryLoop((n) => this.#attempt(n, (signal) => this.#call(n, signal)), {
+  async #outage(): Promise<SseError | undefined> {
+    const live = await retryLoop((n) => this.#attempt(n, (signal) => this.#call(n, signal)), {
       attempts: this.#options.reconnect.maxRetries,
       beforeNext: (error, next) => this.#beforeNext(error, next),
     })
+    return live.lost
+  }
+
+  /** The same with a response that is open already; resolves also when that is lost without progress. */
+  async #adopt(response: OpenedUpstream): Promise<unknown> {
+    try {
+      return await (await this.#attempt(-1, response)).lost
+    } catch (error) {
+      return error
+    }
   }
 
   #call(attempt: number, signal: AbortSignal): Upstream | Promise<Upstream> {
@@ -163,23 +175,34 @@ export class Reconnector {
     })
   }
 
-  /** One attempt. Resolves with undefined at the stream's end, with the error when it is lost after progress. */
-  async #attempt(n: number, upstream: Parameters<typeof dial>[0]): Promise<SseError | undefined> {
+  /** One attempt. Resolves as soon as there is progress, so that nothing of the attempt is kept while all is well. */
+  async #attempt(n: number, upstream: Parameters<typeof dial>[0]): Promise<Live> {
     const { signal } = this.#life
     signal.throwIfAborted()
     this.#state = 'connecting'
     this.#endedCleanlyFrom = undefined
     const { connectTimeout, idleTimeout } = this.#options
     const connection = await dial(upstream, { connectTimeout, idleTimeout, signal })
-    if (connection === undefined) return undefined
+    if (connection === undefined) return { lost: Promise.resolve(undefined) }
     if (signal.aborted) connection.close()
     signal.throwIfAborted()
     this.#onOpen(connection, n)
-    const drop = await connection.read((chunk) => {
-      this.#heard = true
-      this.#user.onChunk(chunk, connection)
+    return new Promise((resolve, reject) => {
+      let progressed = false
+      const onChunk = (chunk: unknown) => {
+        this.#heard = true
+        this.#user.onChunk(chunk, connection)
+        if (progressed || !this.#user.fresh) return
+        progressed = true
+        resolve({ lost })
+      }
+      const lost = connection.read(onChunk).then((drop) => this.#onOver(connection, drop))
+      lost.then(() => resolve({ lost }), reject)
     })
-    signal.throwIfAborted()
+  }
+
+  #onOver(connection: Connection, drop: Drop | undefined): SseError | undefined {
+    this.#life.signal.throwIfAborted()
     // Closed from here: after the terminal event.
     if (drop === undefined) return undefined
     this.#connection = undefined

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { PassThrough, Readable, type Writable } from 'node:stream'
 import { longestTimer } from './backoff.ts'
+import { Deadline } from './deadline.ts'
 import { onDeparture } from './departure.ts'
 import { asError, callReport, SseError } from './errors.ts'
 import { type SseEvent, serializeComment, serializeEvent } from './event.ts'
@@ -9,6 +10,12 @@ import { lastEventIdFrom, type RequestWithLastEventId } from './headers.ts'
 import { expectOptional, flag, number, oneOf, type SourceOptions } from './options.ts'
 import { createResilientSseSource, type ResilientSseSource, type SourceStats } from './source.ts'
 import type { UpstreamFactory } from './upstream.ts'
+
+/**
+ * A sink that is full gets this many bytes more before the upstream is stopped: as a rule it is empty again within the
+ * same turn, and stopping and starting for each chunk costs more than all else.
+ */
+const mostBehind = 65_536
 
 /** Options of {@link relayResponse}: those of a source, and what its client gets besides the events. */
 export interface RelayResponseOptions extends Omit<SourceOptions, 'objectMode' | 'tracker'> {
@@ -150,12 +157,14 @@ class Relay {
   beforeHead: ((error?: Error) => void) | undefined
   readonly #sink: Writable
   readonly #rules: RelayRules
-  #heartbeat: NodeJS.Timeout | undefined
+  #heartbeat: Deadline | undefined
   /** How it ends, once that is known. */
   #outcome: RelaySummary['outcome'] | undefined
   #error: Error | undefined
   #settle: (fault?: Error) => void = () => {}
   #clientGone = false
+  /** What was written since the sink had room. */
+  #behind = 0
 
   constructor(
     sink: Writable,
@@ -193,7 +202,7 @@ class Relay {
     const { source } = this
     return new Promise((resolve, reject) => {
       this.#settle = (fault) => {
-        clearTimeout(this.#heartbeat)
+        this.#heartbeat?.clear()
         this.#settle = () => {}
         if (fault) reject(fault)
         else resolve(this.#summary())
@@ -201,7 +210,10 @@ class Relay {
       const sink = this.#sink
       // An EPIPE is followed by a close, which is what counts.
       sink.on('error', () => {})
-      sink.on('drain', () => source.resume())
+      sink.on('drain', () => {
+        this.#behind = 0
+        source.resume()
+      })
       sink.once('finish', () => this.#settle())
       sink.once('close', () => this.leave())
       source.on('error', (error) => this.#onError(error))
@@ -219,7 +231,7 @@ class Relay {
   /** The head is out: from here on the client is told of life, and of failure, within the stream. */
   start(): void {
     const { heartbeat, retry } = this.#rules
-    if (heartbeat > 0) this.#heartbeat = setTimeout(() => this.#beat(), heartbeat).unref()
+    this.#heartbeat = new Deadline(heartbeat, () => this.#beat(), false)
     if (retry !== undefined) this.#write(`retry: ${retry}\n\n`)
   }
 
@@ -230,7 +242,7 @@ class Relay {
       return
     }
     this.#clientGone = true
-    clearTimeout(this.#heartbeat)
+    this.#heartbeat?.clear()
     if (this.#rules.onClientGone === 'drain' && !this.source.readableEnded) {
       this.source.resume()
       return
@@ -248,7 +260,11 @@ class Relay {
   #write(chunk: Buffer | string): void {
     if (this.#clientGone || this.#outcome !== undefined) return
     const sink = this.#sink
-    if (!sink.write(chunk)) this.source.pause()
+    if (sink.write(chunk)) this.#behind = 0
+    else {
+      this.#behind += chunk.length
+      if (this.#behind >= mostBehind) this.source.pause()
+    }
     // What compression middleware adds.
     if ('flush' in sink && typeof sink.flush === 'function') sink.flush()
     this.#heartbeat?.refresh()
@@ -256,7 +272,7 @@ class Relay {
 
   #beat(): void {
     // A client that does not read is not helped by more to read.
-    if (this.source.isPaused()) this.#heartbeat?.refresh()
+    if (this.#behind > 0) this.#heartbeat?.refresh()
     else this.#write(serializeComment(''))
   }
 

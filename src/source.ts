@@ -127,8 +127,10 @@ class Source extends Readable implements ConnectionUser {
   #running = false
   #reader: EventReader | undefined
   readonly #passed: PassedOn
-  /** The chunk that is being read, and those that came meanwhile. */
-  readonly #chunks: unknown[] = []
+  /** A chunk is being read; those that come meanwhile wait. */
+  #reading = false
+  readonly #waiting: unknown[] = []
+  readonly #take = (blocks: Buffer) => this.#passUnread(blocks)
   /** Bytes of the chunk that is being read, in byte mode. */
   #out = ''
   /** The last event has been passed on. */
@@ -159,7 +161,7 @@ class Source extends Readable implements ConnectionUser {
   }
 
   get passedOn(): boolean {
-    return this.#passed.any
+    return this.#passed.events > 0
   }
 
   get fresh(): boolean {
@@ -217,12 +219,17 @@ class Source extends Readable implements ConnectionUser {
 
   onChunk(chunk: unknown, connection: Connection): void {
     // A listener may make the upstream say more while a chunk is being passed on.
-    this.#chunks.push(chunk)
-    if (this.#chunks.length > 1) return
+    if (this.#reading) {
+      this.#waiting.push(chunk)
+      return
+    }
+    this.#reading = true
     try {
-      for (const each of this.#chunks) this.#readChunk(each, connection)
+      this.#readChunk(chunk, connection)
+      while (this.#waiting.length > 0) this.#readChunk(this.#waiting.shift(), connection)
     } finally {
-      this.#chunks.length = 0
+      this.#reading = false
+      this.#waiting.splice(0)
     }
   }
 
@@ -231,7 +238,7 @@ class Source extends Readable implements ConnectionUser {
     this.#counts.bytes += bytes.length
     if (this.#options.idleResetOn === 'bytes') connection.touch()
     try {
-      this.#reader?.read(bytes, (blocks) => this.#passUnread(blocks))
+      this.#reader?.read(bytes, this.#take)
     } finally {
       this.#flush()
     }
@@ -269,10 +276,12 @@ class Source extends Readable implements ConnectionUser {
   /** Passes whole blocks on as they are, where nobody has to know what they say. */
   #passUnread(blocks: Buffer): boolean {
     if (this.destroyed) return true
-    if (this.listenerCount('comment') > 0 || !this.#passed.mayPass(blocks)) return false
+    if (this.listenerCount('comment') > 0) return false
+    const skimmed = this.#passed.skim(blocks)
+    if (skimmed === undefined) return false
     this.#flush()
     if (this.destroyed) return true
-    this.#passed.noteUnread(blocks)
+    this.#passed.noteUnread(blocks, skimmed)
     this.#guard(() => this.#pass(blocks))
     return true
   }

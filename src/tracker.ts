@@ -19,6 +19,7 @@ export interface EventTrackerOptions {
 }
 
 const initialCapacity = 32
+const noFingerprints = new Float64Array(0)
 /** After a reconnect a Map holds up to two windows, and 2²⁴ is the most that one can hold. */
 const largestWindow = 2 ** 23
 
@@ -37,7 +38,7 @@ export class EventTracker {
   /** Whether a source says when connections open. */
   #driven = false
   /** A ring: the fingerprint of the n-th remembered event stands at n modulo the capacity. */
-  #ring = new Float64Array(initialCapacity)
+  #ring = noFingerprints
   #remembered = 0
   /** Fingerprint → number of its latest event in the window; there only while look-ups are needed. */
   #index: Map<number, number> | undefined = new Map()
@@ -92,6 +93,7 @@ export class EventTracker {
     this.#driven = true
     if (first && this.#remembered === 0) {
       this.#turnedOverAt = 0
+      this.#index = undefined
     } else {
       this.#turnedOverAt = this.#remembered + this.#windowSize
       this.#index = this.#indexWindow()
@@ -207,7 +209,8 @@ export class EventTracker {
 
   /** Nothing was overwritten before the ring is at its full size, so its order is that of the numbers. */
   #grow(): void {
-    const grown = new Float64Array(Math.min(this.#windowSize, this.#ring.length * 2))
+    const capacity = Math.max(initialCapacity, this.#ring.length * 2)
+    const grown = new Float64Array(Math.min(this.#windowSize, capacity))
     grown.set(this.#ring)
     this.#ring = grown
   }

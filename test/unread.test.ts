@@ -1,114 +1,68 @@
 import { expect } from 'chai'
-import fc from 'fast-check'
-import { skim, UnreadBlocks } from '../src/unread.ts'
-import { boundariesOf, itemsOf, streamBytes } from './support/model.ts'
-
-/** Whole blocks as they may be passed on unread. */
-const plainBlocks = streamBytes.map((bytes) => {
-  const plain = Buffer.from(
-    bytes
-      .toString('latin1')
-      .replace(/\r\n|\r/g, '\n')
-      .replaceAll('\0', '')
-      .replaceAll('\xef\xbb\xbf', ''),
-    'latin1',
-  )
-  return plain.subarray(0, boundariesOf(plain).at(-1)?.at ?? 0)
-})
-
-/** What the model knows of blocks. */
-function known(bytes: Buffer) {
-  const blocks = itemsOf(bytes).flatMap((item) => ('block' in item ? [item.block] : []))
-  return {
-    events: blocks.filter(({ data }) => data !== undefined).length,
-    id: blocks.findLast(({ id }) => id !== undefined)?.id,
-  }
-}
-
-describe('skim', () => {
-  it('knows the events and the last id of any blocks', () => {
-    fc.assert(
-      fc.property(plainBlocks, fc.integer({ min: 0, max: 3 }), (blocks, times) => {
-        // One block among many, and many of them, are counted in different ways.
-        const bytes = Buffer.concat([blocks, ...Array(times).fill(blocks)])
-        expect(skim(bytes)).to.deep.equal(known(bytes))
-      }),
-      { numRuns: 3000 },
-    )
-  })
-
-  for (const [text, events, id] of [
-    ['data\n\n', 1, undefined],
-    ['data:\n\n', 1, undefined],
-    ['database: x\n\n', 0, undefined],
-    ['\ndatabase: x\n\n', 0, undefined],
-    ['\ndata: x\n\n', 1, undefined],
-    ['data: x\ndata: y\n\n', 1, undefined],
-    [': data\n\ndata: x\n\n', 1, undefined],
-    ['id\n\n', 0, ''],
-    ['id: 5\n\nid\n\n', 0, ''],
-    ['id:  5 \n\nidea: 6\n\n', 0, ' 5 '],
-    ['data: id\nid:日本\n\n', 1, '日本'],
-    [`id: 5\ndata: ${'x'.repeat(20_000)}\n\n`, 1, '5'],
-    [`data: ${'x'.repeat(20_000)}\n\n`, 1, undefined],
-    [`id: 1\ndata: x\n\n`.repeat(100), 100, '1'],
-  ] as const) {
-    it(`finds ${events} events and the id ${id} in ${JSON.stringify(text).slice(0, 40)}`, () => {
-      expect(skim(Buffer.from(text))).to.deep.equal({ events, id })
-    })
-  }
-})
+import { UnreadBlocks } from '../src/unread.ts'
 
 describe('UnreadBlocks', () => {
   const event = (n: number, size = 20) => `id: ${n}\ndata: ${'x'.repeat(size)}\n\n`
   const textOf = (pieces: readonly Buffer[]) => Buffer.concat(pieces).toString()
 
-  it('keeps the latest, in order, and of the others their number and last id', () => {
-    const unread = new UnreadBlocks(1000)
-    for (let n = 1; n <= 200; n++) unread.add(Buffer.from(event(n)))
-    const kept = textOf(unread.take())
-    const { events, id } = unread.skimmed()
-    expect(kept.length).to.be.within(500, 1000)
-    expect(kept).to.equal(Array.from({ length: 200 - events }, (_, n) => event(events + 1 + n)).join(''))
-    expect(id).to.equal(String(events))
-    expect(unread.isEmpty).to.equal(true)
-  })
+  for (const size of [20, 200, 5000]) {
+    it(`keeps the latest, in order, each whole in one piece: events of ${size} bytes`, () => {
+      const unread = new UnreadBlocks(20_000)
+      const all = Array.from({ length: 1000 }, (_, n) => event(n, size))
+      for (const each of all) unread.add(Buffer.from(each))
+      expect(unread.haveGone()).to.equal(true)
+      expect(unread.haveGone()).to.equal(false)
+      const pieces = unread.take()
+      for (const piece of pieces) expect(piece.toString()).to.match(/^id: \d+\n.*\n\n$/s)
+      const kept = textOf(pieces)
+      expect(kept.length).to.be.within(10_000, 20_000)
+      expect(all.join('').endsWith(kept)).to.equal(true)
+      expect(unread.isEmpty).to.equal(true)
+    })
+  }
 
   it('keeps the latest piece, however large, and lets go of it', () => {
     const unread = new UnreadBlocks(1000)
     unread.add(Buffer.from(event(1)))
     unread.add(Buffer.from(event(2, 5000)))
     expect(textOf(unread.take())).to.equal(event(2, 5000))
-    expect(unread.skimmed()).to.deep.equal({ events: 1, id: '1' })
+    expect(unread.haveGone()).to.equal(true)
     unread.add(Buffer.from(event(3, 5000)))
     unread.add(Buffer.from(event(4)))
     unread.add(Buffer.from(event(5, 2000)))
     expect(textOf(unread.take())).to.equal(event(5, 2000))
-    expect(unread.skimmed()).to.deep.equal({ events: 2, id: '4' })
   })
 
-  it('keeps copies', () => {
+  it('keeps at least half of the limit, where events are no larger than that', () => {
+    const unread = new UnreadBlocks(20_000)
+    const large = Array.from({ length: 400 }, (_, n) => event(n)).join('')
+    unread.add(Buffer.from(large))
+    unread.add(Buffer.from(event(400)))
+    const kept = textOf(unread.take())
+    expect(kept.length).to.be.within(10_000, 20_000)
+    expect(kept).to.match(/^id: /)
+    expect(`${large}${event(400)}`.endsWith(kept)).to.equal(true)
+  })
+
+  it('keeps no more than it has to of a large buffer alive', () => {
     const unread = new UnreadBlocks(100_000)
-    for (const size of [10, 10_000]) {
-      const bytes = Buffer.from(event(1, size))
-      unread.add(bytes)
-      bytes.fill('!')
-    }
-    expect(textOf(unread.take())).to.equal(event(1, 10) + event(1, 10_000))
+    const large = Buffer.alloc(50_000)
+    large.set(Buffer.from(event(1, 5000)))
+    unread.add(large.subarray(0, event(1, 5000).length))
+    unread.add(large.subarray(0, event(1, 5000).length))
+    for (const piece of unread.take()) expect(piece.buffer.byteLength).to.be.below(20_000)
   })
 
-  it('knows of blocks without ids that the last id was that of one before', () => {
-    const unread = new UnreadBlocks(100)
-    unread.add(Buffer.from(event(7)))
-    for (let n = 0; n < 20; n++) unread.add(Buffer.from(`data: ${n} ${'x'.repeat(60)}\n\n`))
-    expect(unread.skimmed()).to.include({ id: '7' })
+  it('takes little room for little', () => {
+    const unread = new UnreadBlocks(65_536)
+    unread.add(Buffer.from(event(1)))
+    expect(unread.take()[0]?.buffer.byteLength).to.be.at.most(256)
   })
 
-  it('keeps nothing once it is cleared', () => {
+  it('has nothing to let go of as long as there is room', () => {
     const unread = new UnreadBlocks(1000)
-    for (let n = 1; n <= 50; n++) unread.add(Buffer.from(event(n)))
-    unread.clear()
-    expect(textOf(unread.take())).to.equal('')
-    expect(unread.skimmed()).to.deep.equal({ events: 50, id: '50' })
+    for (let n = 1; n <= 10; n++) unread.add(Buffer.from(event(n)))
+    expect(unread.haveGone()).to.equal(false)
+    expect(textOf(unread.take())).to.equal(Array.from({ length: 10 }, (_, n) => event(n + 1)).join(''))
   })
 })
