@@ -8,6 +8,8 @@ export interface Extent {
   readonly rounds: number
   /** Seconds of each measurement. */
   readonly seconds: number
+  /** Mebibytes that each relay process holds on its heap besides. */
+  readonly heap: number
   /** Only these kinds, where given. */
   readonly only: readonly KindName[] | undefined
 }
@@ -58,7 +60,7 @@ export class Bench implements AsyncDisposable {
   }
 
   start(kind: KindName, execArgv: readonly string[]): Promise<RelayProcess> {
-    return RelayProcess.start(kind, this.upstream.url, execArgv)
+    return RelayProcess.start(kind, this.upstream.url, this.extent.heap, execArgv)
   }
 
   /** Closes the client's streams; nothing of them is left at the upstream then. */

@@ -21,6 +21,7 @@ ${Object.entries(workloads)
   --kinds A,B    only these relays: ${kindNames.join(', ')}
   --rounds N     rounds in which all kinds take their turn (default 5)
   --seconds N    length of each measurement (default 1)
+  --heap N       mebibytes on the heap of each relay besides (default 16)
   --quick        everything once with tiny numbers, to see that it works
   --write        put the results into results.json, RESULTS.md and results.svg
   --help`
@@ -42,6 +43,7 @@ async function main(): Promise<void> {
       kinds: { type: 'string' },
       rounds: { type: 'string', default: '5' },
       seconds: { type: 'string', default: '1' },
+      heap: { type: 'string', default: '16' },
       quick: { type: 'boolean', default: false },
       write: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -57,6 +59,7 @@ async function main(): Promise<void> {
     quick,
     rounds: quick ? 1 : positive('rounds', values.rounds),
     seconds: quick ? 0.1 : positive('seconds', values.seconds),
+    heap: notNegative('heap', values.heap),
     only,
   }
   const [command, subject = ''] = positionals
@@ -97,6 +100,13 @@ function workloadOf(name: string): Workload {
 function kindOf(name: string): KindName {
   if (!isKind(name)) throw new UsageError(`no relay "${name}"`)
   return name
+}
+
+function notNegative(name: string, text: string): number {
+  const value = Number(text)
+  if (text === '' || !(value >= 0))
+    throw new UsageError(`--${name} must be a number from 0 on, got "${text}"`)
+  return value
 }
 
 function positive(name: string, text: string): number {

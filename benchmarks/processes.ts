@@ -74,14 +74,20 @@ export class RelayProcess {
   readonly #upstream: URL
   #port = 0
 
-  private constructor(kind: KindName, upstream: URL, execArgv: readonly string[]) {
+  private constructor(kind: KindName, upstream: URL, heap: number, execArgv: readonly string[]) {
     this.kind = kind
     this.#upstream = upstream
-    this.#program = new Program('./relay.ts', [kind, upstream.href], execArgv)
+    this.#program = new Program('./relay.ts', [kind, upstream.href, String(heap)], execArgv)
   }
 
-  static async start(kind: KindName, upstream: URL, execArgv: readonly string[] = []): Promise<RelayProcess> {
-    const relay = new RelayProcess(kind, upstream, execArgv)
+  /** @param heap - Mebibytes that the process holds on its heap besides. */
+  static async start(
+    kind: KindName,
+    upstream: URL,
+    heap: number,
+    execArgv: readonly string[] = [],
+  ): Promise<RelayProcess> {
+    const relay = new RelayProcess(kind, upstream, heap, execArgv)
     relay.#port = (await relay.#program.heard<{ port: number }>()).port
     return relay
   }
