@@ -12,6 +12,7 @@ export interface Skimmed {
   readonly events: number
   /** Where the value of the last id in them starts; 0 when there is none. */
   readonly idStart: number
+  /** Where it ends; 0 when there is none. */
   readonly idEnd: number
 }
 
