@@ -92,16 +92,26 @@ export interface RetryLoopOptions {
 }
 
 /** Calls `attempt` with 0, 1, 2 … until it resolves. */
-export function retryLoop<T>(attempt: (n: number) => Promise<T>, options: RetryLoopOptions): Promise<T> {
-  let n = 0
-  return backOff(() => attempt(n++), {
-    numOfAttempts: options.attempts,
+export async function retryLoop<T>(
+  attempt: (n: number) => Promise<T>,
+  { attempts, beforeNext }: RetryLoopOptions,
+): Promise<T> {
+  // As a rule the first one does, and there is nothing to repeat.
+  try {
+    return await attempt(0)
+  } catch (error) {
+    await beforeNext(error, 1)
+    if (attempts <= 1) throw error
+  }
+  let n = 1
+  return backOff(() => attempt(n), {
+    numOfAttempts: attempts - 1,
     // The package's own timer cannot be cleared: it gets nothing to wait for, and the wait is beforeNext's.
     startingDelay: 0,
     // Doubling nothing a thousand times is not a number.
     timeMultiple: 1,
-    retry: async (error, failed) => {
-      await options.beforeNext(error, failed)
+    retry: async (error) => {
+      await beforeNext(error, ++n)
       return true
     },
   })

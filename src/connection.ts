@@ -25,8 +25,8 @@ export interface DialOptions {
   readonly connectTimeout: number
   /** Most milliseconds without a sign of life once it is open; 0 means no limit. */
   readonly idleTimeout: number
-  /** Ends the attempt, and its connection later on. */
-  readonly signal: AbortSignal
+  /** Ends the attempt; aborted also when its connection ends otherwise than cleanly. */
+  readonly controller: AbortController
 }
 
 /**
@@ -40,27 +40,21 @@ export async function dial(
   upstream: OpenedUpstream | ((signal: AbortSignal) => Upstream | Promise<Upstream>),
   options: DialOptions,
 ): Promise<Connection | undefined> {
-  const controller = new AbortController()
-  const stop = () => controller.abort(options.signal.reason)
-  options.signal.addEventListener('abort', stop, { once: true })
-  const release = () => options.signal.removeEventListener('abort', stop)
+  const { controller } = options
   try {
     const opened =
       typeof upstream === 'function'
         ? openUpstream(await answerOf(upstream, options.connectTimeout, controller))
         : upstream
     if (!isOpen(opened)) {
-      release()
       discardBody(opened.body)
       return undefined
     }
     return new Connection(opened, options.idleTimeout, (error, cleanEnd) => {
-      release()
       // After a clean end there is nothing to abort, and the socket may serve another request.
       if (!cleanEnd) controller.abort(error)
     })
   } catch (error) {
-    release()
     controller.abort(error)
     throw error
   }
@@ -86,13 +80,11 @@ function answerOf(
       )
     })
     signal.addEventListener('abort', onAbort, { once: true })
-    // In a promise's callback, so that what the factory throws is caught as well.
-    Promise.resolve(signal)
-      .then(open)
-      .then(
-        (upstream) => (signal.aborted ? discardUpstream(upstream) : settle(() => resolve(upstream))),
-        (cause: unknown) => settle(() => reject(connectError(cause))),
-      )
+    // In a promise, so that what the factory throws is caught as well.
+    new Promise<Upstream>((answer) => answer(open(signal))).then(
+      (upstream) => (signal.aborted ? discardUpstream(upstream) : settle(() => resolve(upstream))),
+      (cause: unknown) => settle(() => reject(connectError(cause))),
+    )
   })
 }
 

@@ -25,7 +25,11 @@ export interface SseErrorDetails {
   headers?: HeaderFields
 }
 
-/** A failure of an upstream, or of the stream that spans its connections. */
+/**
+ * A failure of an upstream, or of the stream that spans its connections.
+ *
+ * Its stack has no frames: it is made where a socket or a timer speaks, and they would name nothing of its user's.
+ */
 export class SseError extends Error {
   override readonly name = 'SseError'
   /** What happened; stable across versions. */
@@ -38,15 +42,18 @@ export class SseError extends Error {
   declare readonly headers?: HeaderFields
 
   constructor(code: SseErrorCode, message: string, details: SseErrorDetails = {}) {
+    // When an upstream goes, all of its streams fail at once: to collect the frames costs more than to retry. And they would
+    // hold on to what they were made of: one attempt would keep the one before through its last error, and that the next.
+    // Reflect does not throw where the limit is frozen.
+    const { stackTraceLimit } = Error
+    Reflect.set(Error, 'stackTraceLimit', 0)
     super(message, 'cause' in details ? { cause: details.cause } : undefined)
+    Reflect.set(Error, 'stackTraceLimit', stackTraceLimit)
     this.code = code
     if (details.statusCode !== undefined) this.statusCode = details.statusCode
     if (details.retryAfter !== undefined) this.retryAfter = details.retryAfter
     // Not enumerable: loggers write what is, and there may be a `set-cookie` in it.
     if (details.headers !== undefined) Object.defineProperty(this, 'headers', { value: details.headers })
-    // Until it is asked for, it holds the frames that it will be made of, and everything in them: one attempt would keep
-    // the one before through its last error, and that the next, for as long as the stream lives.
-    void this.stack
   }
 }
 

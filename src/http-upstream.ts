@@ -1,5 +1,6 @@
 import http, { type IncomingMessage } from 'node:http'
 import https from 'node:https'
+import { urlToHttpOptions } from 'node:url'
 import type { UpstreamContext, UpstreamFactory } from './upstream.ts'
 
 /** Options of {@link httpUpstream}: those of node:http and node:https requests, and a body. */
@@ -22,7 +23,8 @@ type Dialled = Pick<UpstreamContext, 'headers' | 'signal'>
 export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {}): UpstreamFactory {
   // The platform's error would hold the URL, and a password in it.
   if (!URL.canParse(String(url))) throw new TypeError('Invalid URL: url must be an http: or https: URL')
-  const { href, protocol } = new URL(url)
+  const target = new URL(url)
+  const { href, protocol } = target
   if (protocol !== 'http:' && protocol !== 'https:') {
     throw new TypeError(`url must be an http: or https: URL, got ${protocol}`)
   }
@@ -30,13 +32,14 @@ export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {
   const client = protocol === 'https:' ? https : http
   const agent = options.agent ?? new client.Agent({ keepAlive: true })
   const own = Object.fromEntries(Object.entries(given).map(([name, value]) => [name.toLowerCase(), value]))
+  const where = urlToHttpOptions(target)
   const dial = ({ headers, signal }: Dialled, again: boolean): Promise<IncomingMessage> =>
     new Promise((resolve, reject) => {
       const { 'last-event-id': lastEventId, ...defaults } = headers
       let answered = false
       const request = client.request(
-        href,
         {
+          ...where,
           ...requestOptions,
           agent,
           headers: {
@@ -44,13 +47,15 @@ export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {
             ...own,
             ...(lastEventId !== undefined && { 'last-event-id': lastEventId }),
           },
-          signal,
         },
         (response) => {
           answered = true
           resolve(response)
         },
       )
+      const onAbort = () => request.destroy(signal.reason)
+      if (signal.aborted) onAbort()
+      else signal.addEventListener('abort', onAbort, { once: true })
       request.on('error', (error) => {
         // A connection that was kept alive may have been closed meanwhile: that says nothing of the upstream. One that
         // is reset behind the response's head is lost, and nobody waits here any more.
@@ -66,7 +71,10 @@ export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {
         } else reject(error)
       })
       // An answer that is none, such as 101, leaves nothing but this.
-      request.on('close', () => reject(new Error('the connection closed without a response')))
+      request.on('close', () => {
+        signal.removeEventListener('abort', onAbort)
+        if (!answered) reject(new Error('the connection closed without a response'))
+      })
       request.end(body)
     })
   // No more of the context: the request's listeners would keep its last error, which keeps the request before, and so on.

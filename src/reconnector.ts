@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { delayOf, isRetryable, retryLoop } from './backoff.ts'
 import { type Connection, type Drop, dial } from './connection.ts'
 import { type DropReason, type Messages, redactUrl, type StreamMessage } from './diagnostics.ts'
@@ -44,9 +43,10 @@ export class Reconnector {
   readonly #user: ConnectionUser
   /** Until it is dropped, when the factory takes over. */
   #initialResponse: OpenedUpstream | undefined
-  /** Aborted by {@link stop}: ends the attempt or the wait that is under way. */
-  readonly #life = new AbortController()
-  #url: string | undefined
+  /** Ends the attempt that is under way. */
+  #attempted: AbortController | undefined
+  /** What messages call the stream; once it is known. */
+  #name: string | undefined
   #state: SourceState = 'connecting'
   #connection: Connection | undefined
   #paused = false
@@ -55,6 +55,8 @@ export class Reconnector {
   /** A connection was lost before its reader had room for anything of it. */
   #unheard = false
   #onResume: () => void = () => {}
+  /** Ends the delay that is under way. */
+  #endDelay: () => void = () => {}
   /** Retries since the last progress. */
   #retries = 0
   /** When the connection opened that has just ended cleanly after progress. */
@@ -68,7 +70,7 @@ export class Reconnector {
     this.#factory = factory
     this.#options = options
     this.#user = user
-    this.#url = factory.url
+    this.#name = options.name ?? nameOf(factory.url)
     if (options.initialResponse === undefined) return
     this.#initialResponse = openUpstream(options.initialResponse, 'initialResponse must be')
     const { body } = this.#initialResponse
@@ -89,7 +91,7 @@ export class Reconnector {
 
   /** Which stream a message is about. */
   get about(): StreamMessage {
-    return { stream: this.#user, name: this.#options.name ?? (this.#url && redactUrl(this.#url)) }
+    return { stream: this.#user, name: this.#name }
   }
 
   /** How long the live connection has been open, in milliseconds. */
@@ -113,7 +115,8 @@ export class Reconnector {
   stop(error: Error | undefined): void {
     this.#state = 'ended'
     this.#settleDowntime()
-    this.#life.abort(error)
+    this.#attempted?.abort(error)
+    this.#endDelay()
     this.#onResume()
     this.#connection?.close(error)
     this.#connection = undefined
@@ -177,15 +180,16 @@ export class Reconnector {
 
   /** One attempt. Resolves as soon as there is progress, so that nothing of the attempt is kept while all is well. */
   async #attempt(n: number, upstream: Parameters<typeof dial>[0]): Promise<Live> {
-    const { signal } = this.#life
-    signal.throwIfAborted()
+    this.#throwIfStopped()
     this.#state = 'connecting'
     this.#endedCleanlyFrom = undefined
     const { connectTimeout, idleTimeout } = this.#options
-    const connection = await dial(upstream, { connectTimeout, idleTimeout, signal })
+    const controller = new AbortController()
+    this.#attempted = controller
+    const connection = await dial(upstream, { connectTimeout, idleTimeout, controller })
     if (connection === undefined) return { lost: Promise.resolve(undefined) }
-    if (signal.aborted) connection.close()
-    signal.throwIfAborted()
+    if (this.#isStopped()) connection.close()
+    this.#throwIfStopped()
     this.#onOpen(connection, n)
     return new Promise((resolve, reject) => {
       let progressed = false
@@ -202,10 +206,11 @@ export class Reconnector {
   }
 
   #onOver(connection: Connection, drop: Drop | undefined): SseError | undefined {
-    this.#life.signal.throwIfAborted()
+    this.#throwIfStopped()
     // Closed from here: after the terminal event.
     if (drop === undefined) return undefined
     this.#connection = undefined
+    this.#attempted = undefined
     this.#user.onEnd()
     return this.#onDrop(connection, drop)
   }
@@ -215,14 +220,14 @@ export class Reconnector {
     this.#connection = connection
     this.#state = 'open'
     this.#heard = false
-    this.#url ??= connection.url
+    this.#name ??= nameOf(connection.url)
     this.#settleDowntime()
     if (this.#paused) connection.pause()
     tracker.opened()
     this.#user.onOpen(connection)
     const opens = this.#counts.opens++
     this.#user.announce('open', { ...this.about, attempt, opens, cursor: tracker.cursor })
-    if (this.#life.signal.aborted) return
+    if (this.#isStopped()) return
     const sent = cursor ? tracker.cursor : encodeLastEventId(tracker.lastEventId)
     if (sent === undefined && (this.#user.passedOn || tracker.lastEventId !== '')) {
       this.#counts.gaps++
@@ -259,15 +264,15 @@ export class Reconnector {
 
   /** Waits until attempt `next` is due; throws when there shall be none. */
   async #beforeNext(error: unknown, next: number): Promise<void> {
-    const { signal } = this.#life
     // What is not ours is a fault in the caller's code, which another attempt does not mend.
-    if (signal.aborted || !(error instanceof SseError) || error.code === 'ERR_SSE_NOT_RESUMABLE') throw error
+    if (this.#isStopped() || !(error instanceof SseError) || error.code === 'ERR_SSE_NOT_RESUMABLE')
+      throw error
     const { reconnect } = this.#options
     this.#lastError = error
     this.#state = 'waiting'
     this.#downSince ??= performance.now()
     if (!(await this.#shallRetry(error, next))) throw error
-    signal.throwIfAborted()
+    this.#throwIfStopped()
     if (next >= reconnect.maxRetries) {
       const message = `gave up after ${next} attempts without progress: ${error.message}`
       throw new SseError('ERR_SSE_RETRIES_EXHAUSTED', message, { cause: error })
@@ -281,20 +286,38 @@ export class Reconnector {
     }
     const { delay, source } = delayOf(reconnect, occasion, Math.random)
     this.#user.announce('retry', { ...this.about, attempt: next, delay, source, error })
-    await sleep(delay, undefined, { signal })
+    this.#throwIfStopped()
+    await this.#sleep(delay)
     if (this.#unheard) await this.#roomForMore()
+  }
+
+  #sleep(delay: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, delay)
+      this.#endDelay = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
   }
 
   /** Waits until the reader has room: to open connections that nobody reads is of no use to anybody. */
   async #roomForMore(): Promise<void> {
-    const { signal } = this.#life
     this.#unheard = false
-    while (this.#paused && !signal.aborted) {
+    while (this.#paused && !this.#isStopped()) {
       await new Promise<void>((resolve) => {
         this.#onResume = resolve
       })
     }
-    signal.throwIfAborted()
+  }
+
+  #isStopped(): boolean {
+    return this.#state === 'ended'
+  }
+
+  /** After each wait: nothing that was waited for is of use any more. */
+  #throwIfStopped(): void {
+    if (this.#isStopped()) throw new Error('stopped')
   }
 
   async #shallRetry(error: SseError, attempts: number): Promise<boolean> {
@@ -311,4 +334,8 @@ export class Reconnector {
     this.#counts.downtime += performance.now() - this.#downSince
     this.#downSince = undefined
   }
+}
+
+function nameOf(url: string | undefined): string | undefined {
+  return url && redactUrl(url)
 }

@@ -7,18 +7,12 @@ import { until } from './support/until.ts'
 const timeouts = { connectTimeout: 0, idleTimeout: 0 }
 
 /** A body, and a connection that reads it. */
-async function open(signal = new AbortController().signal) {
+async function open() {
   const body = new PassThrough()
-  let attemptSignal: AbortSignal | undefined
-  const connection = await dial(
-    (given) => {
-      attemptSignal = given
-      return body
-    },
-    { ...timeouts, signal },
-  )
-  if (!connection || !attemptSignal) throw new Error('not open')
-  return { body, connection, attemptSignal }
+  const controller = new AbortController()
+  const connection = await dial(() => body, { ...timeouts, controller })
+  if (!connection) throw new Error('not open')
+  return { body, connection, attemptSignal: controller.signal }
 }
 
 describe('a connection', () => {
@@ -81,23 +75,32 @@ describe('a connection', () => {
     body.emit('close')
   })
 
-  it('leaves no listener on a signal that lives longer, whatever the outcome', async () => {
-    const { signal } = new AbortController()
-    const { body, connection } = await open(signal)
-    expect(getEventListeners(signal, 'abort')).to.have.length(1)
-    const drop = connection.read(() => {})
-    body.end()
-    await drop
-    expect(getEventListeners(signal, 'abort')).to.have.length(0)
-    const failed = dial(
-      () => {
-        throw new Error('no')
-      },
-      { ...timeouts, signal },
-    )
-    expect(await failed.catch(({ code }) => code)).to.equal('ERR_SSE_CONNECT')
-    await dial(() => new Response(null, { status: 204 }), { ...timeouts, signal })
-    expect(getEventListeners(signal, 'abort')).to.have.length(0)
+  it('gives the factory the signal of its attempt, and leaves no listener on it once that is settled', async () => {
+    for (const [answer, outcome] of [
+      [() => new PassThrough().end(), 'open'],
+      [() => new Response(null, { status: 204 }), undefined],
+      [() => Promise.reject(new Error('no')), 'ERR_SSE_CONNECT'],
+    ] as const) {
+      const controller = new AbortController()
+      let given: AbortSignal | undefined
+      const attempt = dial(
+        (signal) => {
+          given = signal
+          return answer()
+        },
+        { ...timeouts, controller },
+      )
+      expect(getEventListeners(controller.signal, 'abort')).to.have.length(1)
+      expect(
+        await attempt.then(
+          (connection) => connection && 'open',
+          ({ code }) => code,
+        ),
+      ).to.equal(outcome)
+      expect(given).to.equal(controller.signal)
+      expect(getEventListeners(controller.signal, 'abort')).to.have.length(0)
+      expect(controller.signal.aborted).to.equal(outcome === 'ERR_SSE_CONNECT')
+    }
   })
 
   it('aborts what is dialling with the reason of the signal, and discards what comes after', async () => {
@@ -109,7 +112,7 @@ describe('a connection', () => {
         new Promise<PassThrough>((resolve) => {
           settle = resolve
         }),
-      { ...timeouts, signal: controller.signal },
+      { ...timeouts, controller },
     )
     await Promise.resolve()
     const own = new Error('own')
@@ -130,7 +133,7 @@ describe('a connection', () => {
         new Promise<PassThrough>((resolve) => {
           settle = resolve
         }),
-      { ...timeouts, signal: controller.signal },
+      { ...timeouts, controller },
     )
     await Promise.resolve()
     controller.abort()

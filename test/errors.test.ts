@@ -7,7 +7,13 @@ describe('SseError', () => {
     expect(error).to.be.instanceOf(Error)
     expect(error).to.include({ name: 'SseError', code: 'ERR_SSE_DROPPED', message: 'gone' })
     expect(String(error)).to.equal('SseError: gone')
-    expect(error.stack).to.include('errors.test.ts')
+  })
+
+  it('has no frames in its stack, and leaves those of others', () => {
+    const { stackTraceLimit } = Error
+    expect(new SseError('ERR_SSE_DROPPED', 'gone').stack).to.equal('SseError: gone')
+    expect(Error.stackTraceLimit).to.equal(stackTraceLimit)
+    expect(new Error('own').stack).to.include('errors.test.ts')
   })
 
   it('has what its code tells besides', () => {
