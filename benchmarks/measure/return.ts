@@ -23,13 +23,15 @@ const outage = 2500
 /** From the drop's end (the clean end, or the upstream's return) to the next event at each client. */
 export async function measureReturn(bench: Bench, workload: ReturnWorkload): Promise<Result> {
   const { title, goal } = workload
-  const rounds = Math.min(bench.extent.rounds, 3)
+  const { rounds, quick } = bench.extent
   const figures: Figure[] = []
   for (const kind of bench.chosen(workload.kinds)) {
     const times: number[] = []
     let missing = 0
-    for (let round = 1; round <= rounds; round++) {
+    // The first round warms the process up.
+    for (let round = quick ? 1 : 0; round <= rounds; round++) {
       const waits = await during(`${title}, ${kind}`, measureOne(bench, workload, kind))
+      if (round === 0) continue
       const returned = waits.filter((wait) => wait !== null)
       missing += waits.length - returned.length
       times.push(...returned)

@@ -4,8 +4,11 @@ import type { RequestListener } from 'node:http'
 export type MakeRelay = (upstream: URL) => RequestListener | Promise<RequestListener>
 
 interface Kind {
-  /** Whether it passes bytes on, or takes events apart and writes them anew; `resilient` is the library itself. */
-  readonly family: 'bytes' | 'client library' | 'resilient'
+  /**
+   * Whether it passes bytes on, or takes events apart and writes them anew; `resilient` is the library itself; `least` does
+   * the least that there is to do, and only for one workload.
+   */
+  readonly family: 'bytes' | 'client library' | 'resilient' | 'least'
   /** A relay process loads the packages of its own kind only. */
   load(): Promise<{ default: MakeRelay }>
 }
@@ -28,6 +31,7 @@ export const kinds = {
   'resilient-sse-source': { family: 'resilient', load: () => import('./resilient-sse-source.ts') },
   'resilient-sse-composed': { family: 'resilient', load: () => import('./resilient-sse-composed.ts') },
   'resilient-sse-proxy': { family: 'resilient', load: () => import('./resilient-sse-proxy.ts') },
+  'reconnecting-pipe': { family: 'least', load: () => import('./reconnecting-pipe.ts') },
 } as const satisfies Record<string, Kind>
 
 export type KindName = keyof typeof kinds
