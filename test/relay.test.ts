@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import http, { type IncomingMessage } from 'node:http'
+import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import http2 from 'node:http2'
 import https from 'node:https'
 import { PassThrough } from 'node:stream'
@@ -415,6 +415,31 @@ describe('relaySse', () => {
         () => upstream.sockets.size === 0,
         () => 'the upstream closes',
         100,
+      )
+    })
+
+    it('while it does not read, it is written 64 KiB more than it has room for, and the chunk with which that is reached', async () => {
+      await using upstream = await serve((_, response) => flood(response))
+      let downstream: ServerResponse | undefined
+      await using server = await serve((req, res) => {
+        downstream = res
+        relaySse(req, res, httpUpstream(upstream.url))
+      })
+      const request = http.get(server.url, { agent: false }).on('error', () => {})
+      const [response]: IncomingMessage[] = await once(request, 'response')
+      response?.on('error', () => {})
+      await until(
+        () => (downstream?.writableLength ?? 0) >= 65_536,
+        () => `${downstream?.writableLength} bytes wait for the client`,
+      )
+      await settledBytes(upstream.requests[0]?.socket)
+      const mostOfAChunk = 65_536
+      const room = downstream?.writableHighWaterMark ?? 0
+      expect(downstream?.writableLength).to.be.most(room + 65_536 + mostOfAChunk)
+      request.destroy()
+      await until(
+        () => upstream.sockets.size === 0,
+        () => 'the upstream closes',
       )
     })
 
