@@ -7,6 +7,7 @@ import {
   decodeBody,
   discardBody,
   discardUpstream,
+  ignore,
   isDecodable,
   type OpenedUpstream,
   openUpstream,
@@ -161,7 +162,7 @@ export class Connection {
     return new Promise((resolve, reject) => {
       this.#settle = (error, drop) => (error && !drop ? reject(error) : resolve(drop))
       const onEnd = () => this.#drop('end', new SseError('ERR_SSE_DROPPED', 'the upstream ended the stream'))
-      body.on('error', () => {})
+      body.on('error', ignore)
       body.once('end', onEnd)
       // Everything else, also a body that was over before anybody listened.
       finished(body, { writable: false }, (cause) => {
@@ -224,7 +225,7 @@ export class Connection {
     this.#closed = true
     this.#deadline?.clear()
     discardBody(this.#body)
-    discardBody(this.#upstreamBody)
+    if (this.#upstreamBody !== this.#body) discardBody(this.#upstreamBody)
     this.#onClose(error, drop?.reason === 'end')
     this.#settle(error, drop)
   }

@@ -1,8 +1,9 @@
 import { delayOf, isRetryable, retryLoop } from './backoff.ts'
 import { type Connection, type Drop, dial } from './connection.ts'
-import { type DropReason, type Messages, redactUrl, type StreamMessage } from './diagnostics.ts'
+import { type Messages, redactUrl, type StreamMessage } from './diagnostics.ts'
 import { SseError } from './errors.ts'
 import { encodeLastEventId } from './headers.ts'
+import { History } from './history.ts'
 import type { CheckedOptions } from './options.ts'
 import {
   discardBody,
@@ -61,10 +62,7 @@ export class Reconnector {
   #retries = 0
   /** When the connection opened that has just ended cleanly after progress. */
   #endedCleanlyFrom: number | undefined
-  #downSince: number | undefined
-  readonly #counts = { attempts: 0, opens: 0, gaps: 0, downtime: 0 }
-  readonly #drops: Record<DropReason, number> = { end: 0, reset: 0, 'idle-timeout': 0 }
-  #lastError: Error | undefined
+  readonly #history = new History()
 
   constructor(factory: UpstreamFactory, options: CheckedOptions, user: ConnectionUser) {
     this.#factory = factory
@@ -84,9 +82,7 @@ export class Reconnector {
   }
 
   get stats() {
-    const { downtime, ...counts } = this.#counts
-    const outage = this.#downSince === undefined ? 0 : performance.now() - this.#downSince
-    return { ...counts, drops: { ...this.#drops }, downtime: downtime + outage, lastError: this.#lastError }
+    return this.#history.stats
   }
 
   /** Which stream a message is about. */
@@ -114,7 +110,7 @@ export class Reconnector {
   /** Ends everything that is under way; {@link run} then throws, and nothing is handed on any more. */
   stop(error: Error | undefined): void {
     this.#state = 'ended'
-    this.#settleDowntime()
+    this.#history.up()
     this.#attempted?.abort(error)
     this.#endDelay()
     this.#onResume()
@@ -138,7 +134,7 @@ export class Reconnector {
       }
     } finally {
       this.#state = 'ended'
-      this.#settleDowntime()
+      this.#history.up()
     }
   }
 
@@ -163,7 +159,7 @@ export class Reconnector {
   #call(attempt: number, signal: AbortSignal): Upstream | Promise<Upstream> {
     const { lastEventId, cursor } = this.#options.tracker
     const header = encodeLastEventId(lastEventId)
-    this.#counts.attempts++
+    this.#history.attempt()
     return this.#factory({
       attempt,
       lastEventId,
@@ -174,7 +170,7 @@ export class Reconnector {
         ...(header !== undefined && { 'last-event-id': header }),
       },
       signal,
-      lastError: this.#lastError,
+      lastError: this.#history.lastError,
     })
   }
 
@@ -221,16 +217,15 @@ export class Reconnector {
     this.#state = 'open'
     this.#heard = false
     this.#name ??= nameOf(connection.url)
-    this.#settleDowntime()
     if (this.#paused) connection.pause()
     tracker.opened()
     this.#user.onOpen(connection)
-    const opens = this.#counts.opens++
+    const opens = this.#history.open()
     this.#user.announce('open', { ...this.about, attempt, opens, cursor: tracker.cursor })
     if (this.#isStopped()) return
     const sent = cursor ? tracker.cursor : encodeLastEventId(tracker.lastEventId)
     if (sent === undefined && (this.#user.passedOn || tracker.lastEventId !== '')) {
-      this.#counts.gaps++
+      this.#history.gap()
       this.#user.announce('gap', { ...this.about, cursor: tracker.cursor })
     }
   }
@@ -242,9 +237,7 @@ export class Reconnector {
     const progress = fresh || duration >= reconnect.stableAfter
     this.#unheard = this.#paused && !this.#heard
     this.#state = 'waiting'
-    this.#drops[reason]++
-    this.#lastError = error
-    this.#downSince = performance.now()
+    this.#history.drop(reason, error)
     this.#user.announce('drop', { ...this.about, reason, error, duration, progress })
     if (
       passedOn &&
@@ -268,9 +261,8 @@ export class Reconnector {
     if (this.#isStopped() || !(error instanceof SseError) || error.code === 'ERR_SSE_NOT_RESUMABLE')
       throw error
     const { reconnect } = this.#options
-    this.#lastError = error
     this.#state = 'waiting'
-    this.#downSince ??= performance.now()
+    this.#history.down(error)
     if (!(await this.#shallRetry(error, next))) throw error
     this.#throwIfStopped()
     if (next >= reconnect.maxRetries) {
@@ -327,12 +319,6 @@ export class Reconnector {
     if (!reconnect.shouldRetry) return retryable
     const { lastEventId, cursor } = tracker
     return reconnect.shouldRetry(error, { attempts, passedOn, lastEventId, cursor, retryable })
-  }
-
-  #settleDowntime(): void {
-    if (this.#downSince === undefined) return
-    this.#counts.downtime += performance.now() - this.#downSince
-    this.#downSince = undefined
   }
 }
 

@@ -129,9 +129,12 @@ export function discardUpstream(upstream: Upstream): void {
   }
 }
 
+/** One for all bodies. */
+export const ignore = () => {}
+
 /** Closes a body without its late errors reaching anybody. */
 export function discardBody(body: Readable): void {
-  body.on('error', () => {})
+  body.on('error', ignore)
   body.destroy()
 }
 
@@ -162,7 +165,8 @@ export function decodeBody(body: Readable, encodings: readonly string[]): Readab
 
 function codingsOf(headers: HeaderFields): string[] {
   const field = headers['content-encoding']
-  const value = typeof field === 'string' ? field : (field?.join(',') ?? '')
+  if (field === undefined) return []
+  const value = typeof field === 'string' ? field : field.join(',')
   return value
     .toLowerCase()
     .split(',')
