@@ -51,8 +51,8 @@ export class Bench implements AsyncDisposable {
   }
 
   /** A relay process of its own, which `release` ends; a smoke run has no time for that. */
-  freshRelay(kind: KindName): Promise<RelayProcess> {
-    return this.extent.quick ? this.relay(kind) : this.start(kind, ['--expose-gc'])
+  freshRelay(kind: KindName, execArgv: readonly string[] = []): Promise<RelayProcess> {
+    return this.extent.quick ? this.relay(kind) : this.start(kind, ['--expose-gc', ...execArgv])
   }
 
   async release(relay: RelayProcess): Promise<void> {
