@@ -47,6 +47,8 @@ export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {
             ...own,
             ...(lastEventId !== undefined && { 'last-event-id': lastEventId }),
           },
+          // Not one of the caller's either: an attempt has its own, heard below at a fraction of the cost.
+          signal: undefined,
         },
         (response) => {
           answered = true
@@ -58,8 +60,10 @@ export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {
       else signal.addEventListener('abort', onAbort, { once: true })
       request.on('error', (error) => {
         // A connection that was kept alive may have been closed meanwhile: that says nothing of the upstream. One that
-        // is reset behind the response's head is lost, and nobody waits here any more.
+        // is reset behind the response's head is lost, and nobody waits here any more; nor where the attempt was aborted,
+        // with whatever reason.
         if (
+          !signal.aborted &&
           !answered &&
           request.reusedSocket &&
           'code' in error &&

@@ -183,7 +183,10 @@ export class Reconnector {
     const controller = new AbortController()
     this.#attempted = controller
     const connection = await dial(upstream, { connectTimeout, idleTimeout, controller })
-    if (connection === undefined) return { lost: Promise.resolve(undefined) }
+    if (connection === undefined) {
+      this.#attempted = undefined
+      return { lost: Promise.resolve(undefined) }
+    }
     if (this.#isStopped()) connection.close()
     this.#throwIfStopped()
     this.#onOpen(connection, n)
@@ -208,6 +211,7 @@ export class Reconnector {
     this.#connection = undefined
     this.#attempted = undefined
     this.#user.onEnd()
+    this.#throwIfStopped()
     return this.#onDrop(connection, drop)
   }
 

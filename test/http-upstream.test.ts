@@ -1,4 +1,4 @@
-import { once } from 'node:events'
+import { getEventListeners, once } from 'node:events'
 import http from 'node:http'
 import net from 'node:net'
 import { expect } from 'chai'
@@ -9,6 +9,16 @@ import { ends, resets, serve, serveInTurn, stays } from './support/server.ts'
 import { until } from './support/until.ts'
 
 const options = { objectMode: true, reconnect: fast, isTerminal: lastIs('end') } as const
+
+/** Counts the connections that it makes. */
+class CountingAgent extends http.Agent {
+  connections = 0
+
+  override createConnection(...args: Parameters<http.Agent['createConnection']>) {
+    this.connections++
+    return super.createConnection(...args)
+  }
+}
 
 describe('httpUpstream', () => {
   it("sends the context's headers, and the caller's in front of them", async () => {
@@ -75,13 +85,7 @@ describe('httpUpstream', () => {
       if (n === 2) stays(wire(2))(request, response)
       else ends(wire(n, n === 3 ? 'end' : 'x'))(request, response)
     })
-    const agent = new http.Agent({ keepAlive: true })
-    const create = agent.createConnection.bind(agent)
-    let connections = 0
-    agent.createConnection = (...args: Parameters<typeof create>) => {
-      connections++
-      return create(...args)
-    }
+    const agent = new CountingAgent({ keepAlive: true })
     const source = createResilientSseSource(httpUpstream(server.url, { agent }), options)
     const data: unknown[] = []
     for await (const event of source) {
@@ -91,7 +95,50 @@ describe('httpUpstream', () => {
     }
     expect(data).to.deep.equal(['x', 'event 2', 'end'])
     expect(server.requests).to.have.length(3)
-    expect(connections).to.equal(2)
+    expect(agent.connections).to.equal(2)
+  })
+
+  for (const [what, reason] of [
+    ['a reason that is no Error', 'gone'],
+    ['an error like that of a reset', Object.assign(new Error('gone'), { code: 'ECONNRESET' })],
+  ] as const) {
+    it(`does not dial anew for a connection that was kept alive where the attempt is aborted with ${what}`, async () => {
+      await using server = await serve((request, response) => {
+        if (server.requests.length === 1) ends(wire(1))(request, response)
+      })
+      const agent = new CountingAgent({ keepAlive: true })
+      const factory = httpUpstream(server.url, { agent })
+      const controller = new AbortController()
+      const context = {
+        attempt: 0,
+        lastEventId: '',
+        cursor: undefined,
+        headers: {},
+        signal: controller.signal,
+        lastError: undefined,
+      }
+      const first = await factory(context)
+      if (!(first instanceof http.IncomingMessage)) throw new Error('no response')
+      await first.resume().toArray()
+      const second = Promise.resolve(factory(context)).catch((error: unknown) => error)
+      await until(
+        () => server.requests.length === 2,
+        () => 'the second request',
+      )
+      controller.abort(reason)
+      expect(await second).to.equal(reason)
+      expect(agent.connections).to.equal(1)
+      expect(getEventListeners(controller.signal, 'abort')).to.have.length(0)
+    })
+  }
+
+  it('hears the signal of its attempt alone, not one among its options', async () => {
+    await using server = await serve(stays(wire(1, 'end')))
+    const controller = new AbortController()
+    const given: object = { signal: controller.signal }
+    const source = createResilientSseSource(httpUpstream(server.url, given), options)
+    controller.abort()
+    expect(await dataOf(source)).to.deep.equal(['end'])
   })
 
   it('fails an attempt that is answered with a change of protocols', async () => {
