@@ -42,12 +42,14 @@ export class SseError extends Error {
   declare readonly headers?: HeaderFields
 
   constructor(code: SseErrorCode, message: string, details: SseErrorDetails = {}) {
-    // When an upstream goes, all of its streams fail at once: to collect the frames costs more than to retry. And they would
+    // When an upstream goes, all of its streams fail at once, and frames would cost a tenth of each reconnect. And they would
     // hold on to what they were made of: one attempt would keep the one before through its last error, and that the next.
-    // Reflect does not throw where the limit is frozen.
+    // Whatever may throw comes before the limit is touched; Reflect does not where it is frozen.
+    const text = String(message)
+    const options = 'cause' in details ? { cause: details.cause } : undefined
     const { stackTraceLimit } = Error
     Reflect.set(Error, 'stackTraceLimit', 0)
-    super(message, 'cause' in details ? { cause: details.cause } : undefined)
+    super(text, options)
     Reflect.set(Error, 'stackTraceLimit', stackTraceLimit)
     this.code = code
     if (details.statusCode !== undefined) this.statusCode = details.statusCode
