@@ -35,6 +35,7 @@ export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {
   const where = urlToHttpOptions(target)
   const dial = ({ headers, signal }: Dialled, again: boolean): Promise<IncomingMessage> =>
     new Promise((resolve, reject) => {
+      signal.throwIfAborted()
       const { 'last-event-id': lastEventId, ...defaults } = headers
       let answered = false
       const request = client.request(
@@ -56,8 +57,7 @@ export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {
         },
       )
       const onAbort = () => request.destroy(signal.reason)
-      if (signal.aborted) onAbort()
-      else signal.addEventListener('abort', onAbort, { once: true })
+      signal.addEventListener('abort', onAbort, { once: true })
       request.on('error', (error) => {
         // A connection that was kept alive may have been closed meanwhile: that says nothing of the upstream. One that
         // is reset behind the response's head is lost, and nobody waits here any more; nor where the attempt was aborted,

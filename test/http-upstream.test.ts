@@ -132,6 +132,24 @@ describe('httpUpstream', () => {
     })
   }
 
+  it('does not dial for an attempt that was aborted before', async () => {
+    const agent = new CountingAgent()
+    const signal = AbortSignal.abort('gone')
+    const context = {
+      attempt: 0,
+      lastEventId: '',
+      cursor: undefined,
+      headers: {},
+      signal,
+      lastError: undefined,
+    }
+    const outcome = await Promise.resolve(httpUpstream('http://127.0.0.1:9', { agent })(context)).catch(
+      (error: unknown) => error,
+    )
+    expect(outcome).to.equal('gone')
+    expect(agent.connections).to.equal(0)
+  })
+
   it('hears the signal of its attempt alone, not one among its options', async () => {
     await using server = await serve(stays(wire(1, 'end')))
     const controller = new AbortController()
