@@ -7,7 +7,6 @@ import {
   decodeBody,
   discardBody,
   discardUpstream,
-  ignore,
   isDecodable,
   type OpenedUpstream,
   openUpstream,
@@ -35,7 +34,7 @@ export interface DialOptions {
  *
  * @returns The connection, or undefined when the upstream says that there is no more (204).
  * @throws {@link SseError} `ERR_SSE_CONNECT`, `ERR_SSE_CONNECT_TIMEOUT`, `ERR_SSE_STATUS`, `ERR_SSE_CONTENT_TYPE`;
- * `TypeError` when it gives something that is no upstream; the signal's reason when that is aborted.
+ * `TypeError` when it gives something that is no upstream; the reason with which the controller was aborted.
  */
 export async function dial(
   upstream: OpenedUpstream | ((signal: AbortSignal) => Upstream | Promise<Upstream>),
@@ -162,7 +161,7 @@ export class Connection {
     return new Promise((resolve, reject) => {
       this.#settle = (error, drop) => (error && !drop ? reject(error) : resolve(drop))
       const onEnd = () => this.#drop('end', new SseError('ERR_SSE_DROPPED', 'the upstream ended the stream'))
-      body.on('error', ignore)
+      body.on('error', () => {})
       body.once('end', onEnd)
       // Everything else, also a body that was over before anybody listened.
       finished(body, { writable: false }, (cause) => {
@@ -225,7 +224,7 @@ export class Connection {
     this.#closed = true
     this.#deadline?.clear()
     discardBody(this.#body)
-    if (this.#upstreamBody !== this.#body) discardBody(this.#upstreamBody)
+    discardBody(this.#upstreamBody)
     this.#onClose(error, drop?.reason === 'end')
     this.#settle(error, drop)
   }

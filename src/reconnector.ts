@@ -44,8 +44,8 @@ export class Reconnector {
   readonly #user: ConnectionUser
   /** Until it is dropped, when the factory takes over. */
   #initialResponse: OpenedUpstream | undefined
-  /** Ends the attempt that is under way. */
-  #attempted: AbortController | undefined
+  /** Ends the attempt that is under way, or its connection. */
+  #controller: AbortController | undefined
   /** What messages call the stream; once it is known. */
   #name: string | undefined
   #state: SourceState = 'connecting'
@@ -111,7 +111,7 @@ export class Reconnector {
   stop(error: Error | undefined): void {
     this.#state = 'ended'
     this.#history.up()
-    this.#attempted?.abort(error)
+    this.#controller?.abort(error)
     this.#endDelay()
     this.#onResume()
     this.#connection?.close(error)
@@ -181,10 +181,10 @@ export class Reconnector {
     this.#endedCleanlyFrom = undefined
     const { connectTimeout, idleTimeout } = this.#options
     const controller = new AbortController()
-    this.#attempted = controller
+    this.#controller = controller
     const connection = await dial(upstream, { connectTimeout, idleTimeout, controller })
     if (connection === undefined) {
-      this.#attempted = undefined
+      this.#controller = undefined
       return { lost: Promise.resolve(undefined) }
     }
     if (this.#isStopped()) connection.close()
@@ -209,7 +209,7 @@ export class Reconnector {
     // Closed from here: after the terminal event.
     if (drop === undefined) return undefined
     this.#connection = undefined
-    this.#attempted = undefined
+    this.#controller = undefined
     this.#user.onEnd()
     this.#throwIfStopped()
     return this.#onDrop(connection, drop)

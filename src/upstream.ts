@@ -129,12 +129,9 @@ export function discardUpstream(upstream: Upstream): void {
   }
 }
 
-/** One for all bodies. */
-export const ignore = () => {}
-
 /** Closes a body without its late errors reaching anybody. */
 export function discardBody(body: Readable): void {
-  body.on('error', ignore)
+  body.on('error', () => {})
   body.destroy()
 }
 
