@@ -1,7 +1,7 @@
 import { type Channel, channel } from 'node:diagnostics_channel'
 import debug from 'debug'
 import type { SseError } from './errors.ts'
-import type { SseEvent } from './event.ts'
+import type { SseEvent } from './wire/event.ts'
 
 /** Why an open connection is no more: a clean end, a reset or premature close, or silence for `idleTimeout`. */
 export type DropReason = 'end' | 'reset' | 'idle-timeout'
@@ -129,13 +129,4 @@ function loggable(message: StreamMessage & { error?: Error | undefined; event?: 
     ...(event !== undefined && { id: event.id }),
     ...(error !== undefined && { err: error }),
   }
-}
-
-/** A URL that may stand in a log: without credentials, query values and fragment. */
-export function redactUrl(url: string): string {
-  const parsed = URL.canParse(url) ? new URL(url) : undefined
-  if (!parsed?.host) return url.replace(/[?#].*$/s, '').replace(/^((?:[a-z][a-z\d+.-]*:)?\/\/)?[^/]*@/i, '$1')
-  const { protocol, host, pathname, searchParams } = parsed
-  const names = [...new Set(searchParams.keys())].map((name) => `${encodeURIComponent(name)}=*`)
-  return `${protocol}//${host}${pathname}${names.length > 0 ? `?${names.join('&')}` : ''}`
 }

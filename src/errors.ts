@@ -1,5 +1,7 @@
 import { emitWarning } from 'node:process'
-import type { HeaderFields } from './headers.ts'
+
+/** Header fields by name in lower case, as node:http gives them. */
+export type HeaderFields = Readonly<Record<string, string | readonly string[] | undefined>>
 
 /** Every code an {@link SseError} may carry. The code, not the message, is the contract. */
 export type SseErrorCode =

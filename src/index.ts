@@ -1,6 +1,5 @@
 /// <reference types="node" preserve="true" />
 
-export { createDedupe } from './dedupe.ts'
 export type {
   DelaySource,
   DropMessage,
@@ -13,22 +12,21 @@ export type {
   RetryMessage,
   StreamMessage,
 } from './diagnostics.ts'
-export { SseError, type SseErrorCode, type SseErrorDetails } from './errors.ts'
-export { type SseEvent, serializeEvent } from './event.ts'
-export type { DownstreamResponse } from './head.ts'
-export { type HeaderFields, lastEventIdFrom, type RequestWithLastEventId } from './headers.ts'
-export { type HttpUpstreamOptions, httpUpstream } from './http-upstream.ts'
-export type { ReconnectOptions, ResumeMode, RetryContext, SourceOptions } from './options.ts'
-export { createSseProxy, type ProxyOptions, type ProxyRelayOptions, refuseUpgrade } from './proxy.ts'
-export type { SourceState } from './reconnector.ts'
+export { type HeaderFields, SseError, type SseErrorCode, type SseErrorDetails } from './errors.ts'
+export { lastEventIdFrom, type RequestWithLastEventId } from './http/fields.ts'
+export { createSseProxy, type ProxyOptions, type ProxyRelayOptions, refuseUpgrade } from './proxy/proxy.ts'
+export type { ReconnectOptions, ResumeMode, RetryContext, SourceOptions } from './reconnect/options.ts'
+export type { SourceState } from './reconnect/reconnecting-stream.ts'
+export type { DownstreamResponse } from './relay/head.ts'
 export {
   type RelayOptions,
   type RelayResponseOptions,
   type RelaySummary,
   relayResponse,
   relaySse,
-} from './relay.ts'
-export { createSerializer } from './serializer.ts'
+} from './relay/relay.ts'
+export { createDedupe } from './resume/dedupe.ts'
+export { type EventIdentity, EventTracker, type EventTrackerOptions } from './resume/tracker.ts'
 export {
   createResilientSseSource,
   type ResilientSseSource,
@@ -36,7 +34,7 @@ export {
   type SourceMembers,
   type SourceStats,
 } from './source.ts'
-export { type EventIdentity, EventTracker, type EventTrackerOptions } from './tracker.ts'
+export { type HttpUpstreamOptions, httpUpstream } from './upstream/http-upstream.ts'
 export type {
   ByteStream,
   ResponseData,
@@ -46,4 +44,6 @@ export type {
   UpstreamContext,
   UpstreamFactory,
   WebByteStream,
-} from './upstream.ts'
+} from './upstream/shapes.ts'
+export { type SseEvent, serializeEvent } from './wire/event.ts'
+export { createSerializer } from './wire/serializer.ts'

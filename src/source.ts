@@ -1,5 +1,4 @@
 import { addAbortSignal, Readable } from 'node:stream'
-import type { Connection } from './connection.ts'
 import {
   announce,
   type DropMessage,
@@ -11,12 +10,13 @@ import {
   type RetryMessage,
 } from './diagnostics.ts'
 import { asError, shown } from './errors.ts'
-import { type SseEvent, serializeComment, serializeEvent } from './event.ts'
-import { type CheckedOptions, checkSourceOptions, type SourceOptions } from './options.ts'
-import { PassedOn } from './passed-on.ts'
-import { EventReader } from './reader.ts'
-import { type ConnectionUser, Reconnector, type SourceState } from './reconnector.ts'
-import type { UpstreamFactory } from './upstream.ts'
+import { type CheckedOptions, checkSourceOptions, type SourceOptions } from './reconnect/options.ts'
+import { type ConnectionUser, Reconnector, type SourceState } from './reconnect/reconnecting-stream.ts'
+import { PassedOn } from './resume/delivered.ts'
+import type { Connection } from './upstream/connection.ts'
+import type { UpstreamFactory } from './upstream/shapes.ts'
+import { type SseEvent, serializeComment, serializeEvent } from './wire/event.ts'
+import { EventReader } from './wire/reader.ts'
 
 /** A snapshot of what a source has been through. */
 export interface SourceStats {

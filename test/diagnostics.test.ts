@@ -2,8 +2,9 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { format } from 'node:util'
 import { expect } from 'chai'
 import debug from 'debug'
-import { announce, type Logger, type Messages, redactUrl } from '../src/diagnostics.ts'
+import { announce, type Logger, type Messages } from '../src/diagnostics.ts'
 import { SseError } from '../src/errors.ts'
+import { redactUrl } from '../src/http/url.ts'
 
 type Line = readonly [level: keyof Logger, fields: object, message: string]
 

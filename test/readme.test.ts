@@ -52,7 +52,9 @@ describe('the README', () => {
 
   it('names every option of a source, with its default', () => {
     const readme = text('README.md')
-    const names = [...text('src/options.ts').matchAll(/^ {2}readonly (\w+)\?: /gm)].map(([, name]) => name)
+    const names = [...text('src/reconnect/options.ts').matchAll(/^ {2}readonly (\w+)\?: /gm)].map(
+      ([, name]) => name,
+    )
     expect(names).to.have.length.above(20)
     for (const name of names.filter((name) => name !== 'reconnect'))
       expect(readme, name).to.match(new RegExp(`\\| \`(reconnect\\.)?${name}\` \\|`))

@@ -1,6 +1,6 @@
 import diagnosticsChannel from 'node:diagnostics_channel'
 import http from 'node:http'
-import { createSseProxy } from '../proxy.ts'
+import { createSseProxy } from '../proxy/proxy.ts'
 import { close, listen, urlOf } from './listen.ts'
 
 export interface Gateway {

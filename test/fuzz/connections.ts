@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { encodeLastEventId } from '../../src/headers.ts'
+import { encodeLastEventId } from '../../src/http/fields.ts'
 import {
   createResilientSseSource,
   EventTracker,

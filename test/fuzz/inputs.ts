@@ -3,11 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { delayOf, longestTimer } from '../../src/backoff.ts'
-import { ConfigError, readConfig } from '../../src/config.ts'
-import { encodeLastEventId, isEventStream, retryAfterOf } from '../../src/headers.ts'
+import { ConfigError, readConfig } from '../../src/cli/config.ts'
+import { named, variableOf } from '../../src/cli/settings.ts'
+import { longestTimer } from '../../src/http/deadline.ts'
+import { encodeLastEventId, retryAfterOf } from '../../src/http/fields.ts'
+import { isEventStream } from '../../src/http/media-type.ts'
 import { createSseProxy, lastEventIdFrom } from '../../src/index.ts'
-import { named, variableOf } from '../../src/settings.ts'
+import { delayOf } from '../../src/reconnect/delay.ts'
 
 const anyText = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 20 }),

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
-import type { SseEvent } from '../../src/event.ts'
-import type { ReaderCallbacks } from '../../src/reader.ts'
+import type { SseEvent } from '../../src/wire/event.ts'
+import type { ReaderCallbacks } from '../../src/wire/reader.ts'
 
 /** Something that an event stream says, as it is read or as the model has it. */
 export type Item =

@@ -1,0 +1,92 @@
+import type { HeaderFields } from '../errors.ts'
+
+/** The one value of a field, or the first where it was repeated. */
+export function fieldOf(headers: HeaderFields, name: string): string | undefined {
+  const value = headers[name]
+  return typeof value === 'string' ? value : value?.[0]
+}
+
+/**
+ * The delay that an upstream asks for, in milliseconds from `now`.
+ *
+ * `retry-after-ms` (a de-facto field of LLM APIs) is the finer one and goes first; then `Retry-After` as seconds or
+ * as an HTTP date.
+ *
+ * @see RFC 9110, 10.2.3
+ */
+export function retryAfterOf(headers: HeaderFields, now: number): number | undefined {
+  const milliseconds = fieldOf(headers, 'retry-after-ms')?.trim()
+  if (milliseconds !== undefined && /^\d+(\.\d+)?$/.test(milliseconds)) return Math.ceil(Number(milliseconds))
+  const value = fieldOf(headers, 'retry-after')?.trim()
+  if (value === undefined) return undefined
+  if (/^\d+(\.\d+)?$/.test(value)) return Math.ceil(Number(value) * 1000)
+  if (!httpDate.test(value)) return undefined
+  // The oldest form names no zone and means UTC.
+  const date = Date.parse(value.endsWith('GMT') ? value : `${value} GMT`)
+  return Number.isNaN(date) ? undefined : Math.max(0, date - now)
+}
+
+/** The three forms of RFC 9110, 5.6.7; Date.parse alone takes nearly anything. */
+const httpDate =
+  /^[A-Z][a-z]{2,8}(, \d\d( [A-Z][a-z]{2} \d{4}|-[A-Z][a-z]{2}-\d\d) \d\d:\d\d:\d\d GMT| [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4})$/
+
+/**
+ * An id as the value of a `Last-Event-ID` field: its UTF-8 bytes, one character for each, which is the form in which
+ * fetch and node:http take bytes beyond ASCII.
+ *
+ * `undefined` where there is nothing that could be sent: no id, or one with control characters, which no field value
+ * may hold (RFC 9110, 5.5).
+ *
+ * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html#sse-processing-model | HTML, 9.2.3}
+ */
+export function encodeLastEventId(id: string): string | undefined {
+  if (id === '') return undefined
+  const value = Buffer.from(id, 'utf8').toString('latin1')
+  return /^[\t\x20-\x7e\x80-\xff]*$/.test(value) ? value : undefined
+}
+
+/** A request of node:http or node:http2, a framework's around it, or a fetch-API `Request`. */
+export type RequestWithLastEventId =
+  | { readonly headers: HeaderFields; readonly url?: string | undefined }
+  | { readonly headers: { get(name: string): string | null }; readonly url?: string | undefined }
+
+/**
+ * The last event ID with which a client comes back: the `Last-Event-ID` header (its bytes read as UTF-8), or else
+ * `?lastEventId=` or `?last_event_id=` in the URL, for clients that cannot set headers.
+ *
+ * An id that could not have come from an event stream (with CR, LF or NUL) counts as none.
+ */
+export function lastEventIdFrom(request: RequestWithLastEventId): string | undefined {
+  const { headers } = request
+  const bytes = isFetchHeaders(headers) ? headers.get('last-event-id') : fieldOf(headers, 'last-event-id')
+  if (bytes) return validId(Buffer.from(bytes, 'latin1').toString('utf8'))
+  const query = request.url?.split('#', 1)[0]?.split('?').slice(1).join('?')
+  if (!query) return undefined
+  const parameters = new URLSearchParams(query)
+  return validId(parameters.get('lastEventId') || parameters.get('last_event_id') || '')
+}
+
+/** Whether a string can be an event's id on the wire. */
+export function isWireId(id: string): boolean {
+  return !/[\r\n\0]/.test(id)
+}
+
+function validId(id: string): string | undefined {
+  return id !== '' && isWireId(id) ? id : undefined
+}
+
+function isFetchHeaders(
+  headers: RequestWithLastEventId['headers'],
+): headers is { get(name: string): string | null } {
+  return typeof headers.get === 'function'
+}
+
+/** The members of a list-valued field, in lower case. */
+export function tokensOf(lines: readonly string[] = []): string[] {
+  return lines
+    .join(',')
+    .toLowerCase()
+    .split(',')
+    .map((token) => token.trim())
+    .filter((token) => token !== '')
+}

@@ -1,0 +1,202 @@
+import { pipeline, Readable, type Transform } from 'node:stream'
+import type { ReadableStream } from 'node:stream/web'
+import zlib from 'node:zlib'
+import { type HeaderFields, shown } from '../errors.ts'
+
+/** What a factory is told about the attempt that it is called for. */
+export interface UpstreamContext {
+  /** Number of the attempt, 0 being the first of an outage. */
+  readonly attempt: number
+  /** The last event ID as the standard defines it; `''` when there is none. */
+  readonly lastEventId: string
+  /** Where to resume: the last event ID, or what `cursor(event)` last gave; undefined when unknown. */
+  readonly cursor: string | undefined
+  /**
+   * Ready to spread into a request: `accept`, `cache-control`, and, where there is one, `last-event-id` as UTF-8 bytes.
+   * An id with control characters cannot be a header; the field is left out then.
+   */
+  readonly headers: Readonly<Record<string, string>>
+  /** Aborted when the attempt takes longer than `connectTimeout`, and when its connection is to be closed. */
+  readonly signal: AbortSignal
+  /** What made this attempt necessary; undefined for the first. */
+  readonly lastError: Error | undefined
+}
+
+/** What tells a web ReadableStream; the types of it differ between Node, browsers and versions of TypeScript. */
+export interface WebByteStream {
+  readonly locked: boolean
+  cancel(reason?: unknown): Promise<void>
+  getReader(): object
+}
+
+/** The bytes of an event stream, for which no status and no type is checked. */
+export type ByteStream = Readable | WebByteStream | AsyncIterable<Uint8Array | string>
+
+/** What is used of a web `Response`, whose body is decoded already. */
+export interface ResponseLike {
+  readonly status: number
+  readonly headers: {
+    get(name: string): string | null
+    forEach(callback: (value: string, name: string) => void): void
+  }
+  readonly body: ByteStream | null
+  readonly url?: string
+}
+
+/** What is used of undici's `request()` result. */
+export interface ResponseData {
+  readonly statusCode: number
+  readonly headers: HeaderFields
+  readonly body: ByteStream
+}
+
+/** A readable node:http response. */
+export type ResponseMessage = Readable & {
+  readonly statusCode?: number | undefined
+  readonly headers: HeaderFields
+  readonly url?: string | undefined
+}
+
+/** Everything that a factory may return. */
+export type Upstream = ResponseLike | ResponseData | ResponseMessage | ByteStream
+
+/** Opens an upstream connection. Called once for each attempt. */
+export interface UpstreamFactory {
+  (context: UpstreamContext): Upstream | Promise<Upstream>
+  /** Where it connects to, for logs; they show it without credentials and query values. */
+  readonly url?: string
+}
+
+/** An upstream of whatever shape, seen in one way. */
+export interface OpenedUpstream {
+  /** Absent for a bare byte stream. */
+  readonly statusCode: number | undefined
+  readonly headers: HeaderFields
+  /** The body as it came. */
+  readonly body: Readable
+  /** Codings that were applied to the body and not yet taken off, in the order of their application. */
+  readonly encodings: readonly string[]
+  /** The URL that answered, where it is known. */
+  readonly url: string | undefined
+}
+
+/**
+ * @param who - What the error's message says of where it came from.
+ * @throws `TypeError` for what is no upstream.
+ */
+export function openUpstream(upstream: Upstream, who = 'the factory must return'): OpenedUpstream {
+  if (typeof upstream !== 'object' || upstream === null) throw notAnUpstream(upstream, who)
+  if ('status' in upstream && 'headers' in upstream && typeof upstream.headers.get === 'function') {
+    const headers: Record<string, string> = {}
+    upstream.headers.forEach((value, name) => {
+      headers[name.toLowerCase()] = value
+    })
+    return {
+      statusCode: upstream.status,
+      headers,
+      body: upstream.body === null ? Readable.from([]) : readableOf(upstream.body, who),
+      encodings: [],
+      url: upstream.url || undefined,
+    }
+  }
+  if ('statusCode' in upstream && typeof upstream.statusCode === 'number' && upstream.headers) {
+    const { statusCode, headers } = upstream
+    return {
+      statusCode,
+      headers,
+      body: 'body' in upstream ? readableOf(upstream.body, who) : upstream,
+      encodings: codingsOf(headers),
+      url: ('url' in upstream && upstream.url) || undefined,
+    }
+  }
+  if (!isByteStream(upstream)) throw notAnUpstream(upstream, who)
+  return {
+    statusCode: undefined,
+    headers: {},
+    body: readableOf(upstream, who),
+    encodings: [],
+    url: undefined,
+  }
+}
+
+/** Lets go of an upstream that nobody will read: its socket closes. */
+export function discardUpstream(upstream: Upstream): void {
+  try {
+    discardBody(openUpstream(upstream).body)
+  } catch {
+    // Not an upstream, or its body is somebody else's: there is nothing to close.
+  }
+}
+
+/** Closes a body without its late errors reaching anybody. */
+export function discardBody(body: Readable): void {
+  body.on('error', () => {})
+  body.destroy()
+}
+
+const decoders: Readonly<Record<string, () => Transform>> = {
+  gzip: () => zlib.createGunzip(),
+  'x-gzip': () => zlib.createGunzip(),
+  deflate: () => zlib.createInflate(),
+  br: () => zlib.createBrotliDecompress(),
+}
+
+/** The most content codings that are taken off one body. */
+const mostEncodings = 4
+
+/** Whether all of the codings can be taken off. */
+export function isDecodable(encodings: readonly string[]): boolean {
+  // Each takes memory of its own, and makes more of what comes in.
+  return encodings.length <= mostEncodings && encodings.every((coding) => Object.hasOwn(decoders, coding))
+}
+
+/** Takes the codings off a body, the last one first; each chunk comes out as far as it can be decoded. */
+export function decodeBody(body: Readable, encodings: readonly string[]): Readable {
+  return encodings.reduceRight<Readable>((encoded, coding) => {
+    const decoder = decoders[coding]?.()
+    // Errors reach whoever reads the decoder; pipeline passes them on in both directions.
+    return decoder ? pipeline(encoded, decoder, () => {}) : encoded
+  }, body)
+}
+
+function codingsOf(headers: HeaderFields): string[] {
+  const field = headers['content-encoding']
+  if (field === undefined) return []
+  const value = typeof field === 'string' ? field : field.join(',')
+  return value
+    .toLowerCase()
+    .split(',')
+    .map((coding) => coding.trim())
+    .filter((coding) => coding !== '' && coding !== 'identity')
+}
+
+function readableOf(body: ByteStream, who: string): Readable {
+  if (typeof body !== 'object' || body === null) throw notAnUpstream(body, who)
+  if (isReadable(body)) return body
+  if (isWebStream(body)) {
+    if (body.locked) throw new TypeError(`${who} a body that nobody else reads, got a locked one`)
+    return Readable.fromWeb(body)
+  }
+  if (!(Symbol.asyncIterator in body)) throw notAnUpstream(body, who)
+  // One chunk ahead at most, and chunks as they are: what is not bytes is found where they are read.
+  return Readable.from(body, { objectMode: true, highWaterMark: 1 })
+}
+
+function isWebStream(value: object): value is ReadableStream {
+  return 'getReader' in value && 'locked' in value
+}
+
+function isByteStream(value: object): value is ByteStream {
+  return isReadable(value) || isWebStream(value) || Symbol.asyncIterator in value
+}
+
+/** Also streams of another copy of Node's stream module. */
+function isReadable(value: object): value is Readable {
+  return value instanceof Readable || ('pipe' in value && 'on' in value && 'destroy' in value)
+}
+
+function notAnUpstream(value: unknown, who: string): TypeError {
+  return new TypeError(
+    `${who} a Response, a node:http or undici response, or a byte stream, got ${shown(value)}`,
+  )
+}

@@ -1,0 +1,62 @@
+import { shown } from '../errors.ts'
+
+/** One block of an event stream: an event, or an id that came without data. */
+export interface SseEvent {
+  /** The block's own `id` field; `''` when it clears the last event ID, absent when the block has none. */
+  readonly id?: string | undefined
+  /** The event's type; absent for the default type, `message`. */
+  readonly event?: string | undefined
+  /** The data, its lines joined by LF. Absent only for a block that has an id and no data. */
+  readonly data?: string | undefined
+  /**
+   * Set by a source: the last event ID as of this block, inherited when the block has no id of its own.
+   * Not a field of the wire, so {@link serializeEvent} leaves it out.
+   */
+  readonly lastEventId?: string
+}
+
+/**
+ * Writes an event as it stands on the wire, with LF line ends and a closing blank line.
+ *
+ * An id may be empty (it clears the receiver's last event ID). Line ends within `data` (CRLF, CR or LF) become
+ * line breaks of the event.
+ *
+ * @throws `TypeError` for what cannot be on the wire: an `id` with CR, LF or NUL, an `event` with CR or LF,
+ * a field that is not a string, or an event that has neither `data` nor `id`.
+ * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream | HTML, 9.2.5}
+ */
+export function serializeEvent(event: SseEvent): string {
+  if (typeof event !== 'object' || event === null)
+    throw new TypeError(`an event must be an object, got ${shown(event)}`)
+  const { id, event: type, data } = event
+  if (id === undefined && data === undefined) {
+    throw new TypeError('an event needs data or an id, otherwise nothing of it arrives')
+  }
+  let out = ''
+  if (id !== undefined) {
+    checkField('id', id)
+    out += `id: ${id}\n`
+  }
+  if (type !== undefined && type !== '') {
+    checkField('event', type)
+    out += `event: ${type}\n`
+  }
+  if (data === undefined) return `${out}\n`
+  if (typeof data !== 'string') throw new TypeError(`event.data must be a string, got ${shown(data)}`)
+  const lines = data.includes('\n') || data.includes('\r') ? data.replace(/\r\n|\r|\n/g, '\ndata: ') : data
+  return `${out}data: ${lines}\n\n`
+}
+
+/** Writes a comment with a blank line behind it, so that clients which split at blank lines see it as a block. */
+export function serializeComment(text: string): string {
+  return `: ${text}\n\n`
+}
+
+function checkField(name: 'id' | 'event', value: string): void {
+  if (typeof value !== 'string') throw new TypeError(`event.${name} must be a string, got ${shown(value)}`)
+  if (value.includes('\n') || value.includes('\r') || (name === 'id' && value.includes('\0'))) {
+    throw new TypeError(
+      `event.${name} must not hold a line end${name === 'id' ? ' or NUL' : ''}: ${JSON.stringify(value)}`,
+    )
+  }
+}

@@ -1,0 +1,399 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { type Config, ConfigError, type Route, readConfig, routeFor } from '../../src/cli/config.ts'
+import { helpText } from '../../src/cli/settings.ts'
+import { checkSourceOptions } from '../../src/reconnect/options.ts'
+
+const upstream = 'http://upstream.test/'
+type Environment = Readonly<Record<string, string | undefined>>
+
+function configOf(args: readonly string[], env: Environment = {}): Config {
+  const config = readConfig(args, env)
+  if (typeof config === 'string') throw new Error(`asked for ${config}`)
+  return config
+}
+
+function routeOf(config: Config, path = '/'): Route {
+  const route = config.routes.find((each) => each.path === path)
+  if (!route) throw new Error(`no route ${path}`)
+  return route
+}
+
+function messageOf(args: readonly string[], env: Environment = {}): string {
+  try {
+    readConfig(args, env)
+  } catch (error) {
+    expect(error).to.be.instanceOf(ConfigError)
+    return error instanceof Error ? error.message : ''
+  }
+  throw new Error('nothing was wrong')
+}
+
+/** A file of settings, gone at the end of the block. */
+function fileOf(content: unknown): Disposable & { readonly path: string } {
+  const folder = mkdtempSync(join(tmpdir(), 'config-'))
+  const path = join(folder, 'conf.json')
+  writeFileSync(path, typeof content === 'string' ? content : JSON.stringify(content))
+  return { path, [Symbol.dispose]: () => rmSync(folder, { recursive: true }) }
+}
+
+interface Row {
+  readonly name: string
+  readonly flag: string
+  readonly variable: string
+  /** A right value as it stands in a file, another one, and where it ends up. */
+  readonly value: unknown
+  readonly other: unknown
+  readonly of: (config: Config) => unknown
+  /** Values that are wrong as text. */
+  readonly wrong: readonly string[]
+  readonly serverOnly?: boolean
+}
+
+function reconnect(name: string, flag: string, value: number, other: number, wrong: readonly string[]): Row {
+  const of = (config: Config) => Reflect.get(routeOf(config).relay.reconnect ?? {}, name)
+  return { ...names(name, flag), value, other, of, wrong }
+}
+
+function relay(name: string, flag: string, value: unknown, other: unknown, wrong: readonly string[]): Row {
+  return {
+    ...names(name, flag),
+    value,
+    other,
+    of: (config) => Reflect.get(routeOf(config).relay, name),
+    wrong,
+  }
+}
+
+function server(name: string, flag: string, value: unknown, other: unknown, wrong: readonly string[]): Row {
+  const of = (config: Config) => plain(Reflect.get(config, name))
+  return { ...names(name, flag), value, other, of, wrong, serverOnly: true }
+}
+
+function names(name: string, flag: string) {
+  return {
+    name,
+    flag: `--${flag}`,
+    variable: `RESILIENT_SSE_${flag.replaceAll('-', '_').toUpperCase()}`,
+  }
+}
+
+/** An address as it is written. */
+function plain(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || !('host' in value) || !('port' in value)) return value
+  return `${value.host}:${value.port}`
+}
+
+const noDelay = ['0', '-1', '2147483648', 'soon', '', '1e3', '0x10', ' 5']
+const noTime = ['-1', '2147483648', 'soon', '', 'Infinity', 'NaN']
+const noAddress = ['8080', ':8080', 'host', 'host:', 'host:65536', 'http://host:80', 'a b:80', '[x]:80', '']
+const noFlag = ['yes', '1', 'TRUE', '']
+
+const rows: readonly Row[] = [
+  {
+    ...names('upstream', 'upstream'),
+    value: 'http://a.test/',
+    other: 'https://b.test/base',
+    of: (config) => routeOf(config).upstream.href,
+    wrong: [
+      'a.test',
+      'ftp://a.test',
+      '',
+      'http://',
+      'http://user@a.test',
+      'http://a.test?x=1',
+      'http://a.test#f',
+    ],
+  },
+  server('bind', 'bind', '0.0.0.0:80', 'localhost:0', noAddress),
+  server('metricsBind', 'metrics-bind', '127.0.0.1:9100', 'localhost:9', noAddress),
+  server('drain', 'drain', 3, 0, ['-1', '86401', 'long', '', 'Infinity']),
+  server('logFormat', 'log-format', 'json', 'logfmt', ['JSON', 'text', '']),
+  server('logLevel', 'log-level', 'warn', 'debug', ['trace', 'INFO', '']),
+  reconnect('baseDelay', 'base-delay', 500, 200.5, noDelay),
+  reconnect('maxDelay', 'max-delay', 5000, 6000, noDelay),
+  reconnect('minDelay', 'min-delay', 50, 60, noDelay),
+  reconnect('maxRetries', 'max-retries', 3, 0, ['-1', '1.5', 'many', '']),
+  reconnect('jitter', 'jitter', 0.5, 1, ['1.1', '-0.1', 'some', '', 'Infinity']),
+  reconnect('maxRetryAfter', 'max-retry-after', 0, 5, noTime),
+  reconnect('stableAfter', 'stable-after', 0, 9, ['-1', 'long', '']),
+  {
+    ...names('connectTimeout', 'connect-timeout'),
+    value: 700,
+    other: 0,
+    of: (config) => routeOf(config).connectTimeout,
+    wrong: noTime,
+  },
+  relay('idleTimeout', 'idle-timeout', 0, 700, noTime),
+  relay('idleResetOn', 'idle-reset-on', 'events', 'bytes', ['comments', 'EVENTS', '']),
+  relay('maxEventSize', 'max-event-size', 1024, 2048, ['0', '1.5', '99999999999', 'big', '']),
+  relay('windowBytes', 'window-bytes', 0, 2048, ['-1', '1.5', 'big', '']),
+  relay('heartbeat', 'heartbeat', 0, 700, noTime),
+  relay('retry', 'retry', 0, 700, noTime),
+  relay('resume', 'resume', 'with-cursor', 'before-first-event', ['never', 'Always', '']),
+  relay('statusEvents', 'status-events', true, false, noFlag),
+  relay('comments', 'comments', false, true, noFlag),
+]
+
+/** Arguments and environment with an upstream, unless that is what is tried. */
+const around = (row: Row) => (row.name === 'upstream' ? {} : { upstream })
+const args = (row: Row) => (row.name === 'upstream' ? [] : ['--upstream', upstream])
+
+describe('readConfig', () => {
+  it('knows the settings of this table and no others', () => {
+    const listed = [...helpText().matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, flag]) => flag)
+    expect(listed).to.have.members([...rows.map(({ flag }) => flag), '--config', '--help', '--version'])
+  })
+
+  for (const row of rows) {
+    const { name, flag, variable, value, other, of, wrong } = row
+
+    describe(name, () => {
+      it('is a flag, a variable and a key of the file', () => {
+        using file = fileOf({ defaults: { ...around(row), [name]: value } })
+        expect(of(configOf([...args(row), `${flag}=${value}`]))).to.deep.equal(value)
+        expect(of(configOf(args(row), { [variable]: String(value) }))).to.deep.equal(value)
+        expect(of(configOf(['--config', file.path]))).to.deep.equal(value)
+      })
+
+      it('is taken from the command line before the environment before the file', () => {
+        using file = fileOf({ defaults: { ...around(row), [name]: value } })
+        const config = ['--config', file.path]
+        expect(of(configOf(config, { [variable]: String(other) }))).to.deep.equal(other)
+        expect(of(configOf([...config, `${flag}=${value}`], { [variable]: String(other) }))).to.deep.equal(
+          value,
+        )
+      })
+
+      for (const text of wrong) {
+        it(`is not ${JSON.stringify(text)}, wherever that stands`, () => {
+          using file = fileOf({ defaults: { ...around(row), [name]: text } })
+          using inPath = fileOf({ paths: { '/v1/': { ...around(row), [name]: text } } })
+          const says = (message: string, place: string) => {
+            expect(message.startsWith(`${place} must be `), message).to.equal(true)
+            // A text that is a number is shown as one; of a URL, not all is shown.
+            if (name !== 'upstream')
+              expect(message.replaceAll('"', '').endsWith(`, got ${text}`)).to.equal(true)
+          }
+          says(messageOf([...args(row), `${flag}=${text}`]), flag)
+          says(messageOf(args(row), { [variable]: text }), variable)
+          says(messageOf(['--config', file.path]), `${file.path}: defaults.${name}`)
+          says(messageOf(['--config', inPath.path]), `${inPath.path}: paths./v1/.${name}`)
+        })
+      }
+
+      for (const json of [null, [], {}, ...(typeof value === 'string' ? [5, true] : ['5'])]) {
+        it(`is not ${JSON.stringify(json)} in a file`, () => {
+          using file = fileOf({ defaults: { ...around(row), [name]: json } })
+          expect(messageOf(['--config', file.path])).to.match(/: defaults\.\S+ must be .*, got \S/)
+        })
+      }
+
+      it('is checked even where another place goes first', () => {
+        const [text = ''] = wrong
+        expect(messageOf([...args(row), `${flag}=${value}`], { [variable]: text })).to.include(variable)
+      })
+
+      if (row.serverOnly) {
+        it('is not for a single path', () => {
+          using file = fileOf({ paths: { '/v1/': { upstream, [name]: value } } })
+          expect(messageOf(['--config', file.path])).to.include(`${file.path}: paths./v1/.${name} `)
+        })
+      } else {
+        it('may differ by path, where flags and variables go first all the same', () => {
+          using file = fileOf({
+            defaults: { upstream, [name]: value },
+            paths: { '/v1/': { [name]: other }, '/v2/': {} },
+          })
+          const at = (path: string, args: string[] = [], env: Environment = {}) =>
+            of({
+              ...configOf([...args, '--config', file.path], env),
+              routes: [{ ...routeOf(configOf([...args, '--config', file.path], env), path), path: '/' }],
+            })
+          expect(at('/v1/')).to.equal(other)
+          expect(at('/v2/')).to.equal(value)
+          expect(at('/')).to.equal(value)
+          expect(at('/v1/', [`${flag}=${value}`])).to.equal(value)
+          expect(at('/v1/', [], { [variable]: String(value) })).to.equal(value)
+        })
+      }
+    })
+  }
+
+  it('has defaults for the server, and leaves those of relays to the library', () => {
+    const { routes, ...rest } = configOf(['--upstream', upstream])
+    expect(rest).to.deep.equal({
+      bind: { host: '127.0.0.1', port: 8080 },
+      metricsBind: undefined,
+      drain: 10,
+      logFormat: 'logfmt',
+      logLevel: 'info',
+    })
+    expect(routes).to.have.length(1)
+    const { reconnect, ...relay } = routeOf({ ...rest, routes }).relay
+    expect(Object.values({ ...reconnect, ...relay }).filter((value) => value !== undefined)).to.deep.equal([])
+  })
+
+  it("shows the library's own defaults in its help", () => {
+    const { reconnect, ...options } = checkSourceOptions({})
+    const all: Readonly<Record<string, unknown>> = { ...reconnect, ...options }
+    const relays = rows.filter(({ name, serverOnly }) => !serverOnly && all[name] !== undefined)
+    expect(relays).to.have.length(14)
+    for (const { name, flag } of relays)
+      expect(helpText()).to.match(new RegExp(`${flag} [^(]*\\(default ${all[name]}\\)`))
+  })
+
+  it('takes Infinity where the library does, in JSON as text', () => {
+    using file = fileOf({ defaults: { upstream, maxRetries: 'Infinity' } })
+    for (const config of [
+      configOf(['--upstream', upstream, '--max-retries', 'Infinity']),
+      configOf(['--config', file.path]),
+    ])
+      expect(routeOf(config).relay.reconnect?.maxRetries).to.equal(Number.POSITIVE_INFINITY)
+  })
+
+  it('takes an address of version 6 in brackets', () => {
+    expect(configOf(['--upstream', upstream, '--bind', '[::1]:81']).bind).to.deep.equal({
+      host: '::1',
+      port: 81,
+    })
+  })
+
+  it('refuses a minDelay above maxDelay, also from two places', () => {
+    const base = ['--upstream', upstream]
+    expect(messageOf([...base, '--min-delay', '31000'])).to.equal(
+      '--min-delay must not be above maxDelay (30000), got 31000',
+    )
+    expect(messageOf([...base, '--min-delay', '70'], { RESILIENT_SSE_MAX_DELAY: '60' })).to.equal(
+      '--min-delay must not be above RESILIENT_SSE_MAX_DELAY (60), got 70',
+    )
+    using file = fileOf({ defaults: { upstream, maxDelay: 60 }, paths: { '/v1/': { minDelay: 70 } } })
+    expect(messageOf(['--config', file.path])).to.equal(
+      `${file.path}: paths./v1/.minDelay must not be above ${file.path}: defaults.maxDelay (60), got 70`,
+    )
+    expect(() => readConfig([...base, '--max-delay', '50'], {}), 'below the default').not.to.throw()
+  })
+
+  it('never shows the password of an upstream', () => {
+    expect(messageOf(['--upstream', 'http://me:secret@a.test/'])).not.to.include('secret')
+    expect(messageOf(['--upstream', 'ftp://me:secret@a.test/?key=secret'])).not.to.include('secret')
+  })
+
+  describe('refuses', () => {
+    it('an upstream that is missing, naming the path that lacks it', () => {
+      expect(messageOf([])).to.match(/^--upstream is missing.* RESILIENT_SSE_UPSTREAM/)
+      using file = fileOf({ paths: { '/v1/': { upstream }, '/v2/': {} } })
+      expect(messageOf(['--config', file.path])).to.include(`${file.path}: paths./v2/.upstream is missing`)
+    })
+
+    it('unknown names, wherever they stand', () => {
+      expect(messageOf(['--upstream', upstream, '--base', '5'])).to.include('--base')
+      expect(messageOf(['--upstream', upstream, 'stray'])).to.include('stray')
+      expect(messageOf(['--upstream'])).to.include('--upstream')
+      expect(messageOf(['--upstream', upstream], { RESILIENT_SSE_BASEDELAY: '5' })).to.include(
+        'RESILIENT_SSE_BASEDELAY',
+      )
+      for (const [content, place] of [
+        [{ defaults: { upstream, 'base-delay': 5 } }, 'defaults.base-delay'],
+        [{ paths: { '/v1/': { upstream, headers: {} } } }, 'paths./v1/.headers'],
+        [{ upstream }, 'upstream'],
+        ['{"defaults": {"__proto__": 5}}', 'defaults.__proto__'],
+        ['{"defaults": {"constructor": 5}}', 'defaults.constructor'],
+      ] as const) {
+        using file = fileOf(content)
+        expect(messageOf(['--config', file.path])).to.include(`${file.path}: ${place} `)
+      }
+    })
+
+    for (const [content, place, got] of [
+      ['[]', '', '[object Array]'],
+      ['5', '', '5'],
+      ['{"defaults": 5}', ': defaults', '5'],
+      ['{"paths": []}', ': paths', '[object Array]'],
+      ['{"paths": {"/v1/": null}}', ': paths./v1/', 'null'],
+      ['{"paths": {"v1": {}}}', ': paths.v1', '"v1"'],
+      ['{"paths": {"/v1?a": {}}}', ': paths./v1?a', '"/v1?a"'],
+    ] as const) {
+      it(`${content} as a file`, () => {
+        using file = fileOf(content)
+        const message = messageOf(['--config', file.path])
+        expect(message.startsWith(`${file.path}${place} must be `), message).to.equal(true)
+        expect(message.endsWith(`got ${got}`), message).to.equal(true)
+      })
+    }
+
+    it('a file that is not there, and one that is no JSON', () => {
+      expect(messageOf(['--config', '/nowhere/conf.json'])).to.match(
+        /^--config: .*\/nowhere\/conf.json.*ENOENT/,
+      )
+      expect(messageOf([], { RESILIENT_SSE_CONFIG: '/nowhere' })).to.match(/^RESILIENT_SSE_CONFIG: .*ENOENT/)
+      using file = fileOf('{"defaults": ')
+      expect(messageOf(['--config', file.path])).to.include(`${file.path} (--config) is no JSON`)
+    })
+  })
+
+  it('lets alone what is not its own, and what Kubernetes sets for a service of that name', () => {
+    const env = {
+      PATH: '/bin',
+      RESILIENT: '1',
+      RESILIENT_SSE_SERVICE_HOST: '10.0.0.1',
+      RESILIENT_SSE_SERVICE_PORT: '80',
+      RESILIENT_SSE_SERVICE_PORT_HTTP: '80',
+      RESILIENT_SSE_PORT: 'tcp://10.0.0.1:80',
+      RESILIENT_SSE_PORT_80_TCP_ADDR: '10.0.0.1',
+    }
+    expect(() => configOf(['--upstream', upstream], env)).not.to.throw()
+  })
+
+  it('reads the file that the environment names, unless the command line names one', () => {
+    using one = fileOf({ defaults: { upstream, retry: 1 } })
+    using two = fileOf({ defaults: { upstream, retry: 2 } })
+    const env = { RESILIENT_SSE_CONFIG: one.path }
+    expect(routeOf(configOf([], env)).relay.retry).to.equal(1)
+    expect(routeOf(configOf(['--config', two.path], env)).relay.retry).to.equal(2)
+  })
+
+  it('answers --help and --version whatever else is missing', () => {
+    expect(readConfig(['--help'], {})).to.equal('help')
+    expect(readConfig(['--version'], { RESILIENT_SSE_DRAIN: 'x' })).to.equal('version')
+  })
+
+  it('makes a route for everything else only where there is an upstream for it', () => {
+    const paths = { '/v1/': { upstream }, '/v1/long/': { upstream } }
+    using alone = fileOf({ paths })
+    using withRest = fileOf({ defaults: { upstream }, paths })
+    const pathsOf = (file: string) => configOf(['--config', file]).routes.map(({ path }) => path)
+    expect(pathsOf(alone.path)).to.deep.equal(['/v1/long/', '/v1/'])
+    expect(pathsOf(withRest.path)).to.deep.equal(['/v1/long/', '/v1/', '/'])
+  })
+})
+
+describe('routeFor', () => {
+  using file = fileOf({
+    paths: Object.fromEntries(['/', '/v1', '/v1/chat/', '/v2/'].map((path) => [path, { upstream }])),
+  })
+  const { routes } = configOf(['--config', file.path])
+
+  for (const [path, route] of [
+    ['/', '/'],
+    ['/v1', '/v1'],
+    ['/v1/x', '/v1'],
+    ['/v10', '/'],
+    ['/v1/chat', '/v1'],
+    ['/v1/chat/', '/v1/chat/'],
+    ['/v1/chat/x/y', '/v1/chat/'],
+    ['/v2', '/'],
+    ['/v2/', '/v2/'],
+    ['/V2/', '/'],
+  ] as const) {
+    it(`sends ${path} to ${route}`, () => {
+      expect(routeFor(routes, path)?.path).to.equal(route)
+    })
+  }
+
+  it('knows when nothing fits', () => {
+    expect(routeFor([{ path: '/v1/' }], '/v2/')).to.equal(undefined)
+  })
+})

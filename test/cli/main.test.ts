@@ -1,0 +1,502 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import http, { type RequestListener } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { createLogger } from '../../src/cli/log.ts'
+import { type Program, startNode } from '../support/child.ts'
+import { freePort, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
+import { until } from '../support/until.ts'
+
+/** The process, and what it has said so far. */
+interface Running extends AsyncDisposable {
+  readonly program: Program
+  readonly url: string
+  readonly adminUrl: string
+  readonly log: string
+  /** Waits for a line of the log. */
+  line(pattern: RegExp): Promise<string>
+}
+
+const onFreePorts = ['--bind', '127.0.0.1:0', '--metrics-bind', '127.0.0.1:0']
+const quick = ['--base-delay', '20', '--max-delay', '50', '--jitter', '0']
+
+/** A process takes its time to start where many do. */
+const patience = 20_000
+
+/** Starts it and waits until it listens. */
+async function start(args: readonly string[], preload: readonly string[] = []): Promise<Running> {
+  const program = startNode([...preload, 'src/cli/main.ts', ...onFreePorts, ...args])
+  let log = ''
+  program.child.stderr?.on('data', (text: string) => {
+    log += text
+  })
+  const line = async (pattern: RegExp) => {
+    const find = () => log.split('\n').find((each) => pattern.test(each))
+    await until(
+      () => find() !== undefined || program.child.exitCode !== null,
+      () => `${pattern} in ${log}`,
+      patience,
+    )
+    const found = find()
+    if (found === undefined) throw new Error(`ended without ${pattern}: ${log}`)
+    return found
+  }
+  const portIn = (text: string) => /127\.0\.0\.1:(\d+)/.exec(text)?.[1]
+  const adminUrl = `http://127.0.0.1:${portIn(await line(/metrics listening/))}`
+  const url = `http://127.0.0.1:${portIn(await line(/msg"?[=:]"?listening/))}`
+  return {
+    program,
+    url,
+    adminUrl,
+    get log() {
+      return log
+    },
+    line,
+    [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
+  }
+}
+
+const run = (...args: string[]) => startNode(['src/cli/main.ts', ...args]).ended
+
+/** What a client of its own connection has got so far. */
+interface Client extends Disposable {
+  readonly status: number | undefined
+  readonly text: string
+  /** `'end'` after a whole response, `'broken'` after one that was cut off. */
+  readonly over: 'end' | 'broken' | undefined
+}
+
+function ask(url: string, method = 'GET', headers: http.OutgoingHttpHeaders = {}): Client {
+  const client: { status: number | undefined; text: string; over: Client['over'] } = {
+    status: undefined,
+    text: '',
+    over: undefined,
+  }
+  const request = http.request(url, { method, agent: false, headers }, (response) => {
+    client.status = response.statusCode
+    response.setEncoding('utf8').on('data', (text: string) => {
+      client.text += text
+    })
+    response.on('error', () => {})
+    response.on('close', () => {
+      client.over = response.complete ? 'end' : 'broken'
+    })
+  })
+  request.on('error', () => {
+    client.over ??= 'broken'
+  })
+  request.end()
+  return Object.assign(client, { [Symbol.dispose]: () => void request.destroy() })
+}
+
+/** An answer to its end. */
+async function answerOf(url: string): Promise<Client> {
+  using client = ask(url)
+  await until(
+    () => client.over !== undefined,
+    () => `an answer from ${url}`,
+  )
+  return client
+}
+
+const got = (client: Client, part: string) =>
+  until(
+    () => client.text.includes(part),
+    () => `${JSON.stringify(part)} in ${JSON.stringify(client.text)}`,
+  )
+
+const over = (client: Client) =>
+  until(
+    () => client.over !== undefined,
+    () => 'the end of the response',
+  )
+
+/** Numbers events without end, from where its client is: a program of its own, for kill -9. */
+const countingUpstream = `
+  import http from 'node:http'
+  http.createServer((request, response) => {
+    let id = Number(request.headers['last-event-id'] ?? 0)
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    const timer = setInterval(() => response.write('id: ' + ++id + '\\ndata: ' + id + '\\n\\n'), 5)
+    response.on('close', () => clearInterval(timer))
+  }).listen(Number(process.argv[1]), '127.0.0.1', () => console.log('ready'))`
+
+async function startUpstream(port: number): Promise<Program> {
+  const program = startNode(['--input-type=module', '-e', countingUpstream, String(port)])
+  await until(
+    () => program.out.includes('ready'),
+    () => 'the upstream',
+    patience,
+  )
+  return program
+}
+
+const idsOf = ({ text }: Client) => [...text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id))
+
+describe('resilient-sse', function () {
+  this.timeout(2 * patience)
+
+  it('keeps a client, and all of its events, over a kill -9 of the upstream', async () => {
+    const port = await freePort()
+    const first = await startUpstream(port)
+    await using gateway = await start([
+      '--upstream',
+      `http://127.0.0.1:${port}`,
+      ...quick,
+      '--max-retries',
+      '500',
+    ])
+    using client = ask(`${gateway.url}/events`)
+    await got(client, 'id: 20\n')
+    first.child.kill('SIGKILL')
+    await first.ended
+    await gateway.line(/upstream dropped/)
+    const before = idsOf(client).length
+    await using _ = await startUpstream(port)
+    await until(
+      () => idsOf(client).length > before + 20,
+      () => 'more events',
+    )
+    expect(client.over).to.equal(undefined)
+    expect(idsOf(client)).to.deep.equal(idsOf(client).map((_, n) => n + 1))
+    expect(await gateway.line(/upstream open/)).to.match(/ level=info .* attempt=\d+ opens=1 cursor=\d+$/)
+  })
+
+  it('sends requests where the longest path says, and 404 where none fits', async () => {
+    const named =
+      (name: string): RequestListener =>
+      (request, response) =>
+        response.end(name + request.url)
+    await using one = await serve(named('one '))
+    await using two = await serve(named('two '))
+    const paths = { '/v1/': { upstream: `http://127.0.0.1:${one.port}` } }
+    const more = { ...paths, '/v1/chat/': { upstream: `http://127.0.0.1:${two.port}/base` } }
+    using folder = temporaryFolder()
+    const file = join(folder.path, 'conf.json')
+    writeFileSync(file, JSON.stringify({ paths: more }))
+    await using gateway = await start(['--config', file])
+    expect((await answerOf(`${gateway.url}/v1/x?a=1`)).text).to.equal('one /v1/x?a=1')
+    expect((await answerOf(`${gateway.url}/v1/chat/x`)).text).to.equal('two /base/v1/chat/x')
+    expect((await answerOf(`${gateway.url}/v2/`)).status).to.equal(404)
+  })
+
+  it('prints help and version to stdout', async () => {
+    const help = await run('--help')
+    expect(help).to.include({ code: 0 })
+    expect(help.out).to.include('--upstream URL').and.to.include('RESILIENT_SSE_BASE_DELAY')
+    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+    expect(await run('--version')).to.deep.include({ code: 0, out: `${version}\n` })
+  })
+
+  for (const [args, part] of [
+    [['--upstream', 'http://host', '--base-delay', 'x\nresilient-sse: all is well'], '--base-delay'],
+    [['--upstream', 'http://host', '--bse-delay', '5'], '--bse-delay'],
+    [[], '--upstream'],
+    [['--config', '/nowhere.json'], '/nowhere.json'],
+  ] as const) {
+    it(`says in one line what is wrong with ${JSON.stringify(args)}, exit code 2`, async () => {
+      const { code, out, err } = await run(...args)
+      expect(code).to.equal(2)
+      expect(out).to.equal('')
+      expect(err.trimEnd().split('\n'), err).to.have.length(1)
+      expect(err)
+        .to.match(/^resilient-sse: /)
+        .and.to.include(part)
+    })
+  }
+
+  for (const flag of ['--bind', '--metrics-bind']) {
+    it(`says that the port of ${flag} is in use, exit code 1`, async () => {
+      await using taken = await serve(() => {})
+      const { code, err } = await run(
+        '--upstream',
+        'http://host',
+        ...onFreePorts,
+        flag,
+        `127.0.0.1:${taken.port}`,
+      )
+      expect(code).to.equal(1)
+      expect(err).to.match(
+        new RegExp(`^resilient-sse: cannot listen on .*:${taken.port}.*EADDRINUSE.*$`, 'm'),
+      )
+    })
+  }
+
+  it('says that prom-client is missing, exit code 1', async () => {
+    const hooks = `export function resolve(name, context, next) {
+      if (name === 'prom-client') throw new Error('not found')
+      return next(name, context)
+    }`
+    const register = `import { register } from 'node:module'; register(${JSON.stringify(dataUrl(hooks))})`
+    const args = [
+      '--import',
+      dataUrl(register),
+      'src/cli/main.ts',
+      '--upstream',
+      'http://host',
+      ...onFreePorts,
+    ]
+    const { code, err } = await startNode(args).ended
+    expect(code).to.equal(1)
+    expect(err).to.match(/^resilient-sse: .*prom-client.*$/m)
+  })
+
+  it('lives on after a fault', async () => {
+    const fault = `process.on('SIGUSR2', () => { Promise.reject(new Error('one')); throw new Error('two') })`
+    await using upstream = await serve((_, response) => response.end('fine'))
+    await using gateway = await start(['--upstream', upstream.url], ['--import', dataUrl(fault)])
+    gateway.program.child.kill('SIGUSR2')
+    await gateway.line(/level=error msg=fault error=one stack=/)
+    await gateway.line(/level=error msg=fault error=two stack=/)
+    expect((await answerOf(gateway.url)).text).to.equal('fine')
+  })
+
+  it('logs a request that its upstream has failed, without its query', async () => {
+    const port = await freePort()
+    await using gateway = await start(['--upstream', `http://127.0.0.1:${port}`])
+    expect((await answerOf(`${gateway.url}/x?token=secret`)).status).to.equal(502)
+    const line = await gateway.line(/request failed/)
+    expect(line).to.match(/ level=warn msg="request failed" method=GET path=\/x code=ERR_SSE_CONNECT error=/)
+  })
+
+  describe('drain', () => {
+    it('sends streams away with word to come back, and is through', async () => {
+      await using upstream = await serve(stays('id: 1\ndata: 1\n\n'))
+      await using gateway = await start(['--upstream', upstream.url])
+      using one = ask(gateway.url)
+      using two = ask(gateway.url)
+      await got(one, 'data: 1\n\n')
+      await got(two, 'data: 1\n\n')
+      gateway.program.child.kill('SIGTERM')
+      expect((await gateway.program.ended).code).to.equal(0)
+      await over(one)
+      await over(two)
+      for (const { over, text } of [one, two]) {
+        expect(over).to.equal('end')
+        const retry = Number(/\n\nretry: (\d+)\n\n$/.exec(text)?.[1])
+        expect(retry).to.be.within(1000, 5000)
+      }
+      expect(gateway.log).to.match(/msg=draining streams=2 requests=0 /)
+      expect(gateway.log).not.to.include('level=error')
+      await until(
+        () => upstream.sockets.size === 0,
+        () => 'the upstream let go',
+      )
+    })
+
+    it('lets other requests end, is not ready meanwhile, and takes no new ones', async () => {
+      let end = () => {}
+      await using upstream = await serve((request, response) => {
+        if (request.method === 'POST') stream(response, 'data: 1\n\n')
+        end = () => response.end('data: 2\n\n')
+      })
+      await using gateway = await start(['--upstream', upstream.url])
+      expect((await answerOf(`${gateway.adminUrl}/readyz`)).status).to.equal(200)
+      // What a POST is answered with cannot be asked for again.
+      using client = ask(gateway.url, 'POST')
+      await got(client, 'data: 1\n\n')
+      gateway.program.child.kill('SIGINT')
+      await gateway.line(/msg=draining streams=0 requests=1 /)
+      expect((await answerOf(`${gateway.adminUrl}/readyz`)).status).to.equal(503)
+      expect((await answerOf(`${gateway.adminUrl}/healthz`)).status).to.equal(200)
+      expect((await answerOf(gateway.url)).status, 'a new connection').to.equal(undefined)
+      expect(client.over).to.equal(undefined)
+      end()
+      expect((await gateway.program.ended).code).to.equal(0)
+      await over(client)
+      expect(client).to.include({ over: 'end', text: 'data: 1\n\ndata: 2\n\n' })
+    })
+
+    it('sends a stream away that opens only then', async () => {
+      let open = () => {}
+      await using upstream = await serve((_, response) => {
+        open = () => stream(response, 'id: 1\ndata: 1\n\n')
+      })
+      await using gateway = await start(['--upstream', upstream.url])
+      using client = ask(gateway.url)
+      await until(
+        () => upstream.requests.length === 1,
+        () => 'the request',
+      )
+      gateway.program.child.kill('SIGTERM')
+      await gateway.line(/msg=draining/)
+      open()
+      expect((await gateway.program.ended).code).to.equal(0)
+      await over(client)
+      expect(client.over).to.equal('end')
+      expect(client.text).to.match(/retry: \d+\n\n$/)
+    })
+
+    for (const [what, method, args] of [
+      ['a request', 'POST', []],
+      ['a stream that must not be asked for again', 'GET', ['--resume', 'before-first-event']],
+    ] as const) {
+      it(`breaks ${what} off at the limit, so that its client can tell`, async () => {
+        await using upstream = await serve(stays('data: 1\n\n'))
+        await using gateway = await start(['--upstream', upstream.url, '--drain', '0.2', ...args])
+        using client = ask(gateway.url, method)
+        await got(client, 'data: 1\n\n')
+        gateway.program.child.kill('SIGTERM')
+        expect((await gateway.program.ended).code).to.equal(0)
+        await over(client)
+        expect(client).to.include({ over: 'broken', text: 'data: 1\n\n' })
+      })
+    }
+
+    it('is over at once with a second signal', async () => {
+      await using upstream = await serve(() => {})
+      await using gateway = await start(['--upstream', upstream.url, '--drain', '3600'])
+      using _ = ask(gateway.url)
+      await until(
+        () => upstream.requests.length === 1,
+        () => 'the request',
+      )
+      gateway.program.child.kill('SIGTERM')
+      await gateway.line(/msg=draining/)
+      gateway.program.child.kill('SIGINT')
+      expect((await gateway.program.ended).code).to.equal(130)
+    })
+  })
+
+  describe('metrics', () => {
+    it('are served beside healthz and readyz, and count', async () => {
+      await using upstream = await serveInTurn(resets('id: 1\ndata: 1\n\n'), stays('id: 2\ndata: 2\n\n'))
+      await using gateway = await start(['--upstream', upstream.url, ...quick])
+      using client = ask(gateway.url)
+      await got(client, 'data: 2\n\n')
+      const { status, text } = await answerOf(`${gateway.adminUrl}/metrics`)
+      expect(status).to.equal(200)
+      expect(text).to.include('sse_reconnects_total{reason="reset"} 1\n')
+      expect(text).to.include('sse_events_total 2\n').and.to.include('sse_streams_open 1\n')
+      expect(await answerOf(`${gateway.adminUrl}/healthz`)).to.include({ status: 200, text: 'alive\n' })
+      expect(await answerOf(`${gateway.adminUrl}/readyz?verbose`)).to.include({
+        status: 200,
+        text: 'ready\n',
+      })
+      expect((await answerOf(`${gateway.adminUrl}/other`)).status).to.equal(404)
+      using post = ask(`${gateway.adminUrl}/metrics`, 'POST')
+      await over(post)
+      expect(post.status).to.equal(405)
+    })
+  })
+
+  describe('log', () => {
+    /** Drops, and then is gone for good. */
+    const fails = () =>
+      serveInTurn(resets('id: 1" level=error\ndata: 1\n\n'), (_, response) => response.writeHead(410).end())
+
+    it('has a logfmt line for a drop, a retry and a failure', async () => {
+      await using upstream = await fails()
+      await using gateway = await start(['--upstream', `http://127.0.0.1:${upstream.port}`, ...quick])
+      using client = ask(`${gateway.url}/events?token=secret`)
+      await over(client)
+      const about = `upstream="http://127.0.0.1:${upstream.port}/events?token=*"`
+      const time = /^time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z /
+      const drop = await gateway.line(/upstream dropped/)
+      expect(drop).to.match(time).and.to.include(` level=info msg="upstream dropped" ${about} reason=reset `)
+      expect(drop).to.include(' code=ERR_SSE_DROPPED error="')
+      expect(await gateway.line(/upstream retry/)).to.include(
+        ` level=info msg="upstream retry" ${about} attempt=0 delay=20 source=backoff code=ERR_SSE_DROPPED error="`,
+      )
+      expect(await gateway.line(/level=error/)).to.include(
+        ` msg="stream over" ${about} code=ERR_SSE_STATUS error=`,
+      )
+      expect(client.over).to.equal('broken')
+      expect(gateway.log).not.to.include('secret')
+      expect(gateway.log, 'a failure is logged once').not.to.include('request failed')
+    })
+
+    it('has the same as JSON, and what comes from outside stays a value', async () => {
+      await using upstream = await serveInTurn(
+        resets('id: "}\u2028\u009b\ndata: 1\n\n'),
+        stays('data: 2\n\n'),
+      )
+      await using gateway = await start([
+        ...['--upstream', `http://127.0.0.1:${upstream.port}`],
+        ...quick,
+        ...['--log-format', 'json', '--log-level', 'debug'],
+      ])
+      using client = ask(`${gateway.url}/%0A%22level%22?a"b=1`)
+      await got(client, 'data: 2\n\n')
+      const line = await gateway.line(/"upstream open".*"opens":1/)
+      expect(line).to.match(/^[\x20-\x7e]+$/)
+      expect(JSON.parse(line)).to.deep.include({ level: 'info', attempt: 0, cursor: '"}\u2028\u009b' })
+      for (const each of gateway.log.trimEnd().split('\n'))
+        expect(JSON.parse(each)).to.include.keys('time', 'level', 'msg')
+    })
+  })
+})
+
+describe('createLogger', () => {
+  function lineOf(fields: object, format: 'logfmt' | 'json' = 'logfmt'): string {
+    const lines: string[] = []
+    createLogger({ format, level: 'debug', write: (line) => lines.push(line) }).info(fields, 'a message')
+    expect(lines).to.have.length(1)
+    return lines[0] ?? ''
+  }
+  const fieldsOf = (fields: object) => lineOf(fields).replace(/^time=\S+ level=info msg="a message" /, '')
+
+  for (const [value, written] of [
+    ['plain/1.2:3', 'plain/1.2:3'],
+    ['', '""'],
+    ['two words', '"two words"'],
+    ['a=b', '"a=b"'],
+    ['say "no"', '"say \\"no\\""'],
+    ['back\\slash', '"back\\\\slash"'],
+    ['x\nlevel=error msg=lie', '"x\\nlevel=error msg=lie"'],
+    ['\r\t\0', '"\\r\\t\\u0000"'],
+    ['\u001b[31m\u007f\u009b', '"\\u001b[31m\\u007f\\u009b"'],
+    ['\u2028\u2029\u202e\ufeff', '"\\u2028\\u2029\\u202e\\ufeff"'],
+    ['\u{e0001}', '"\\udb40\\udc01"'],
+    ['\ud800', '"\\ud800"'],
+    ['日本', '"日本"'],
+    [1.6, '2'],
+    [true, 'true'],
+  ] as const) {
+    it(`writes ${JSON.stringify(value)} as ${written}`, () => {
+      expect(fieldsOf({ value })).to.equal(`value=${written}\n`)
+      const line = lineOf({ value }, 'json')
+      expect(line.trimEnd()).not.to.match(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u)
+      expect(JSON.parse(line)).to.include({
+        level: 'info',
+        msg: 'a message',
+        value: value === 1.6 ? 2 : value,
+      })
+    })
+  }
+
+  it('writes what is important enough only', () => {
+    const lines: string[] = []
+    const log = createLogger({ format: 'logfmt', level: 'warn', write: (line) => lines.push(line) })
+    for (const level of ['debug', 'info', 'warn', 'error'] as const) log[level]({}, level)
+    expect(lines.map((line) => /level=(\w+)/.exec(line)?.[1])).to.deep.equal(['warn', 'error'])
+  })
+
+  it('leaves out what is undefined, and cuts what is long', () => {
+    expect(fieldsOf({ a: undefined, b: 'x'.repeat(5000) })).to.equal(`b="${'x'.repeat(1000)}…"\n`)
+  })
+
+  it('writes of an error its code, message and cause, and of a fault where it was made', () => {
+    const cause = new Error('why')
+    const known = Object.assign(new Error('what', { cause }), { code: 'ERR_X' })
+    expect(fieldsOf({ err: known })).to.equal('code=ERR_X error=what cause=why\n')
+    expect(fieldsOf({ err: new Error('what') })).to.match(/^error=what stack="Error: what\\n .*"\n$/)
+  })
+
+  it('does not let a field take the place of time, level or msg', () => {
+    expect(JSON.parse(lineOf({ level: 'error', msg: 'lie', time: 'never' }, 'json'))).to.include({
+      level: 'info',
+      msg: 'a message',
+    })
+  })
+})
+
+function dataUrl(text: string): string {
+  return `data:text/javascript,${encodeURIComponent(text)}`
+}
+
+function temporaryFolder(): Disposable & { readonly path: string } {
+  const path = mkdtempSync(join(tmpdir(), 'cli-'))
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true }) }
+}

@@ -1,0 +1,296 @@
+import http from 'node:http'
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { encodeLastEventId, fieldOf, isWireId, lastEventIdFrom, retryAfterOf } from '../../src/http/fields.ts'
+import { isEventStream } from '../../src/http/media-type.ts'
+
+describe('fieldOf', () => {
+  it('gives the value, the first of several, or nothing', () => {
+    expect(fieldOf({ a: 'x' }, 'a')).to.equal('x')
+    expect(fieldOf({ a: ['x', 'y'] }, 'a')).to.equal('x')
+    expect(fieldOf({ a: [] }, 'a')).to.equal(undefined)
+    expect(fieldOf({ a: undefined }, 'a')).to.equal(undefined)
+    expect(fieldOf({}, 'a')).to.equal(undefined)
+  })
+})
+
+describe('retryAfterOf', () => {
+  const now = Date.parse('1994-11-06T08:49:00Z')
+  const of = (value: string | string[]) => retryAfterOf({ 'retry-after': value }, now)
+
+  for (const [value, delay] of [
+    ['0', 0],
+    ['1', 1000],
+    ['120', 120_000],
+    [' 7 ', 7000],
+    ['1.5', 1500],
+    ['0.0001', 1],
+    ['9'.repeat(400), Number.POSITIVE_INFINITY],
+  ] as const) {
+    it(`takes ${JSON.stringify(value.slice(0, 20))} for seconds`, () => {
+      expect(of(value)).to.equal(delay)
+    })
+  }
+
+  for (const [form, date] of [
+    ['IMF-fixdate', 'Sun, 06 Nov 1994 08:49:37 GMT'],
+    ['RFC 850', 'Sunday, 06-Nov-94 08:49:37 GMT'],
+    ['asctime', 'Sun Nov  6 08:49:37 1994'],
+  ]) {
+    it(`takes an HTTP date in the form of ${form}`, () => {
+      expect(of(date ?? '')).to.equal(37_000)
+    })
+  }
+
+  it('takes an asctime date for UTC, whatever the zone of the process', () => {
+    const { TZ: zone } = process.env
+    try {
+      Object.assign(process.env, { TZ: 'America/New_York' })
+      expect(new Date(now).getHours()).to.equal(3)
+      expect(of('Sun Nov  6 08:49:37 1994')).to.equal(37_000)
+    } finally {
+      if (zone === undefined) Reflect.deleteProperty(process.env, 'TZ')
+      else Object.assign(process.env, { TZ: zone })
+    }
+  })
+
+  it('takes a date that is over for no delay', () => {
+    expect(of('Sun, 06 Nov 1994 08:48:59 GMT')).to.equal(0)
+    expect(of('Thu, 01 Jan 1970 00:00:00 GMT')).to.equal(0)
+  })
+
+  for (const value of [
+    '',
+    ' ',
+    '-5',
+    '+5',
+    '5s',
+    '1e3',
+    '0x10',
+    '.5',
+    '5.',
+    '1,5',
+    'Infinity',
+    'NaN',
+    '٣',
+    'soon',
+    'Never ',
+    '1994-11-06T08:49:37Z',
+    'Please, wait 60 seconds',
+    'Sun, 99 Nov 1994 08:49:37 GMT',
+    'Sun, 06 Foo 1994 08:49:37 GMT',
+    'Fri, 5',
+    'Soon 5',
+    'Tomorrow, 2030',
+  ]) {
+    it(`takes ${JSON.stringify(value)} for nothing`, () => {
+      expect(of(value)).to.equal(undefined)
+    })
+  }
+
+  it('gives nothing without a field', () => {
+    expect(retryAfterOf({}, now)).to.equal(undefined)
+    expect(retryAfterOf({ 'retry-after': undefined }, now)).to.equal(undefined)
+  })
+
+  it('prefers retry-after-ms, the finer one', () => {
+    expect(retryAfterOf({ 'retry-after-ms': '250', 'retry-after': '1' }, now)).to.equal(250)
+    expect(retryAfterOf({ 'retry-after-ms': ' 0.5 ' }, now)).to.equal(1)
+    expect(retryAfterOf({ 'retry-after-ms': '0', 'retry-after': '1' }, now)).to.equal(0)
+  })
+
+  it('falls back to Retry-After where retry-after-ms is no number', () => {
+    expect(retryAfterOf({ 'retry-after-ms': 'x', 'retry-after': '1' }, now)).to.equal(1000)
+    expect(retryAfterOf({ 'retry-after-ms': '-1', 'retry-after': '1' }, now)).to.equal(1000)
+    expect(retryAfterOf({ 'retry-after-ms': '-1' }, now)).to.equal(undefined)
+  })
+
+  it('takes the first of repeated fields', () => {
+    expect(of(['2', '3'])).to.equal(2000)
+    expect(retryAfterOf({ 'retry-after-ms': ['2', '3'] }, now)).to.equal(2)
+    expect(of([])).to.equal(undefined)
+  })
+})
+
+describe('isEventStream', () => {
+  for (const type of [
+    'text/event-stream',
+    'TEXT/EVENT-STREAM',
+    'Text/Event-Stream',
+    'text/event-stream;charset=utf-8',
+    'text/event-stream; charset=UTF-8',
+    'text/event-stream ; charset=utf-8',
+    'text/event-stream;',
+    ' text/event-stream ',
+  ]) {
+    it(`accepts ${JSON.stringify(type)}`, () => {
+      expect(isEventStream(type)).to.equal(true)
+    })
+  }
+
+  for (const type of [
+    undefined,
+    '',
+    'text/event-streamer',
+    'text/event-stream-x',
+    'text/event-stream x',
+    'text/event',
+    'xtext/event-stream',
+    'text/html',
+    'text/html; text/event-stream',
+    'application/json',
+  ]) {
+    it(`refuses ${JSON.stringify(type) ?? 'none'}`, () => {
+      expect(isEventStream(type)).to.equal(false)
+    })
+  }
+})
+
+const decoded = (value: string) => Buffer.from(value, 'latin1').toString('utf8')
+
+describe('encodeLastEventId', () => {
+  it('leaves ASCII as it is', () => {
+    expect(encodeLastEventId('1700000000000-0')).to.equal('1700000000000-0')
+    expect(encodeLastEventId('a\tb ~')).to.equal('a\tb ~')
+  })
+
+  it('gives one character for each byte of UTF-8', () => {
+    expect(encodeLastEventId('é')).to.equal('\xc3\xa9')
+    expect(encodeLastEventId('日本')).to.equal('\xe6\x97\xa5\xe6\x9c\xac')
+    expect(encodeLastEventId('😀')).to.equal('\xf0\x9f\x98\x80')
+  })
+
+  it('gives what fetch and node:http take, where they refuse the id itself', () => {
+    const value = encodeLastEventId('日本') ?? ''
+    expect(() => new Headers({ 'last-event-id': '日本' })).to.throw(TypeError)
+    expect(() => http.validateHeaderValue('last-event-id', '日本')).to.throw(TypeError)
+    expect(new Headers({ 'last-event-id': value }).get('last-event-id')).to.equal(value)
+    expect(() => http.validateHeaderValue('last-event-id', value)).not.to.throw()
+  })
+
+  it('gives nothing for an empty id', () => {
+    expect(encodeLastEventId('')).to.equal(undefined)
+  })
+
+  it('gives nothing for an id with any control character but TAB', () => {
+    const controls = Array.from({ length: 32 }, (_, code) => String.fromCharCode(code)).concat('\x7f')
+    for (const control of controls) {
+      const expected = control === '\t' ? 'a\tb' : undefined
+      expect(encodeLastEventId(`a${control}b`), JSON.stringify(control)).to.equal(expected)
+    }
+    expect(encodeLastEventId('a\n')).to.equal(undefined)
+  })
+
+  it('is undone by reading the bytes as UTF-8, and is taken as a header, wherever it is defined', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', minLength: 1 }), (id) => {
+        const value = encodeLastEventId(id)
+        // biome-ignore lint/suspicious/noControlCharactersInRegex: it is those that no header may hold
+        expect(value === undefined).to.equal(/[\0-\x08\n-\x1f\x7f]/.test(id))
+        if (value === undefined) return
+        expect(decoded(value)).to.equal(id)
+        http.validateHeaderValue('last-event-id', value)
+      }),
+      { numRuns: 500 },
+    )
+  })
+})
+
+describe('lastEventIdFrom', () => {
+  const fromUrl = (url: string) => lastEventIdFrom({ headers: {}, url })
+
+  it('reads the header of a node:http request, as UTF-8', () => {
+    expect(lastEventIdFrom({ headers: { 'last-event-id': '7' } })).to.equal('7')
+    expect(lastEventIdFrom({ headers: { 'last-event-id': '\xe6\x97\xa5' }, url: '/' })).to.equal('日')
+    expect(lastEventIdFrom({ headers: { 'last-event-id': ['7', '8'] } })).to.equal('7')
+  })
+
+  it('reads the header of a fetch Request, as UTF-8', () => {
+    const headers = { 'Last-Event-ID': encodeLastEventId('日本') ?? '' }
+    expect(lastEventIdFrom(new Request('http://host/', { headers }))).to.equal('日本')
+  })
+
+  it('takes a node:http header with the name "get" for what it is', () => {
+    expect(lastEventIdFrom({ headers: { get: 'x', 'last-event-id': '7' } })).to.equal('7')
+  })
+
+  it('reads ?lastEventId and ?last_event_id, the former first', () => {
+    expect(fromUrl('/?lastEventId=7')).to.equal('7')
+    expect(fromUrl('/a/b?x=1&last_event_id=7&y=2')).to.equal('7')
+    expect(fromUrl('/?last_event_id=8&lastEventId=7')).to.equal('7')
+    expect(fromUrl('/?lastEventId=&last_event_id=8')).to.equal('8')
+    expect(fromUrl('/?lasteventid=7')).to.equal(undefined)
+    expect(lastEventIdFrom(new Request('http://host/?lastEventId=7'))).to.equal('7')
+  })
+
+  it('takes percent-encoding and + off the query', () => {
+    expect(fromUrl('/?lastEventId=%E6%97%A5%20a+b%3F')).to.equal('日 a b?')
+    expect(fromUrl('/?lastEventId=a?b')).to.equal('a?b')
+  })
+
+  it('prefers the header to the query', () => {
+    const url = '/?lastEventId=query'
+    expect(lastEventIdFrom({ headers: { 'last-event-id': 'header' }, url })).to.equal('header')
+    const request = new Request(`http://host${url}`, { headers: { 'last-event-id': 'header' } })
+    expect(lastEventIdFrom(request)).to.equal('header')
+  })
+
+  it('falls back to the query for an empty header', () => {
+    expect(lastEventIdFrom({ headers: { 'last-event-id': '' }, url: '/?lastEventId=7' })).to.equal('7')
+  })
+
+  it('gives nothing where there is nothing', () => {
+    expect(lastEventIdFrom({ headers: {} })).to.equal(undefined)
+    expect(lastEventIdFrom({ headers: { 'last-event-id': '' } })).to.equal(undefined)
+    expect(lastEventIdFrom(new Request('http://host/'))).to.equal(undefined)
+    for (const url of ['', '/', '/?', '/?lastEventId', '/?lastEventId=', '/lastEventId=7']) {
+      expect(fromUrl(url), url).to.equal(undefined)
+    }
+  })
+
+  it('gives nothing for an id that no event stream can have sent', () => {
+    for (const code of ['%00', '%0A', '%0D', 'a%00b']) {
+      expect(fromUrl(`/?lastEventId=${code}`), code).to.equal(undefined)
+    }
+    expect(lastEventIdFrom({ headers: { 'last-event-id': 'a\nb' } })).to.equal(undefined)
+  })
+
+  it('gives something for other control characters, which may be in an id', () => {
+    expect(fromUrl('/?lastEventId=a%01b')).to.equal('a\x01b')
+  })
+
+  it('reads a path that looks like a host, and an absolute URL', () => {
+    expect(fromUrl('//host?lastEventId=7')).to.equal('7')
+    expect(fromUrl('//?lastEventId=7')).to.equal('7')
+    expect(fromUrl('http://host:99999/a?lastEventId=7')).to.equal('7')
+  })
+
+  it('does not read the fragment', () => {
+    expect(fromUrl('/?lastEventId=7#x')).to.equal('7')
+    expect(fromUrl('/#?lastEventId=7')).to.equal(undefined)
+    expect(fromUrl('/?x=1#&lastEventId=7')).to.equal(undefined)
+  })
+
+  it('reads back every id that the other end encoded', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', minLength: 1 }), (id) => {
+        const value = encodeLastEventId(id)
+        const query = new URLSearchParams({ lastEventId: id })
+        if (value !== undefined) expect(lastEventIdFrom({ headers: { 'last-event-id': value } })).to.equal(id)
+        expect(fromUrl(`/?${query}`)).to.equal(isWireId(id) ? id : undefined)
+      }),
+      { numRuns: 500 },
+    )
+  })
+})
+
+describe('isWireId', () => {
+  it('refuses CR, LF and NUL, wherever they stand, and nothing else', () => {
+    for (const id of ['\r', '\n', '\0', 'a\n', '\ra', 'a\0b', 'a\r\nb']) {
+      expect(isWireId(id), JSON.stringify(id)).to.equal(false)
+    }
+    for (const id of ['', '7', ' ', '\t', '\x01', '\x7f', '\u0085', '\u2028', '日本']) {
+      expect(isWireId(id), JSON.stringify(id)).to.equal(true)
+    }
+  })
+})

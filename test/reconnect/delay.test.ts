@@ -1,0 +1,397 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { SseError, type SseErrorCode } from '../../src/errors.ts'
+import {
+  type Delay,
+  type DelayOccasion,
+  type DelayRules,
+  delayOf,
+  isRetryable,
+  retryLoop,
+} from '../../src/reconnect/delay.ts'
+
+const rules: DelayRules = {
+  baseDelay: 1000,
+  maxDelay: 30_000,
+  minDelay: 100,
+  jitter: 0.1,
+  maxRetryAfter: 300_000,
+}
+
+/** The delay with the defaults, of the first retry and nothing else, but for what is given. */
+function delay(
+  random: number,
+  occasion: Partial<DelayOccasion> = {},
+  other: Partial<DelayRules> = {},
+): Delay {
+  return delayOf({ ...rules, ...other }, { retry: 0, reconnectionTime: undefined, ...occasion }, () => random)
+}
+
+describe('delayOf', () => {
+  describe('backoff', () => {
+    const full = [1000, 2000, 4000, 8000, 16_000]
+    for (let retry = 0; retry <= 40; retry++) {
+      const most = full[retry] ?? 30_000
+      it(`of retry ${retry} is ${most} ms, less up to a tenth`, () => {
+        expect(delay(0, { retry })).to.deep.equal({ delay: most, source: 'backoff' })
+        expect(delay(0.5, { retry }).delay).to.be.closeTo(most * 0.95, 1e-6)
+        expect(delay(0.999999, { retry }).delay).to.be.closeTo(most * 0.9000001, 1e-6)
+      })
+    }
+
+    it('stays at the cap however often it was tried', () => {
+      expect(delay(0, { retry: 5000 }).delay).to.equal(30_000)
+    })
+
+    it('is spread below the cap, so that streams never meet there', () => {
+      const delays = [0, 0.25, 0.5, 0.75].map((random) => delay(random, { retry: 20 }).delay)
+      expect(delays).to.deep.equal([30_000, 29_250, 28_500, 27_750])
+    })
+
+    it('is not spread without jitter, and anything from 0 with jitter 1', () => {
+      expect(delay(0.999999, {}, { jitter: 0 }).delay).to.equal(1000)
+      expect(delay(0, {}, { jitter: 1 }).delay).to.equal(1000)
+      expect(delay(0.5, {}, { jitter: 1 }).delay).to.equal(500)
+      expect(delay(0.999999, {}, { jitter: 1 }).delay).to.be.closeTo(0.001, 1e-6)
+    })
+
+    it('never goes beyond maxDelay, even where baseDelay does', () => {
+      expect(delay(0, {}, { baseDelay: 60_000 }).delay).to.equal(30_000)
+    })
+
+    it('may start below minDelay, which holds for the upstream alone', () => {
+      expect(delay(0, {}, { baseDelay: 10 }).delay).to.equal(10)
+    })
+
+    it('takes one random number', () => {
+      let taken = 0
+      const random = () => {
+        taken++
+        return 0.5
+      }
+      delayOf(rules, { retry: 3, reconnectionTime: 50, retryAfter: 60_000 }, random)
+      expect(taken).to.equal(1)
+    })
+  })
+
+  describe("the upstream's retry:", () => {
+    for (const [reconnectionTime, base] of [
+      [0, 100],
+      [99, 100],
+      [100, 100],
+      [101, 101],
+      [5000, 5000],
+      [30_000, 30_000],
+      [30_001, 30_000],
+      [2 ** 32, 30_000],
+      [99_999_999_999, 30_000],
+      [Number.POSITIVE_INFINITY, 30_000],
+    ] as const) {
+      it(`of ${reconnectionTime} makes the base ${base} ms`, () => {
+        expect(delay(0, { reconnectionTime })).to.deep.equal({ delay: base, source: 'retry' })
+      })
+    }
+
+    it('is doubled, capped and spread like our own', () => {
+      expect(delay(0, { reconnectionTime: 300, retry: 3 }).delay).to.equal(2400)
+      expect(delay(0.5, { reconnectionTime: 300, retry: 3 }).delay).to.be.closeTo(2280, 1e-6)
+      expect(delay(0, { reconnectionTime: 300, retry: 30 }).delay).to.equal(30_000)
+      expect(delay(0, { reconnectionTime: Number.POSITIVE_INFINITY, retry: 2000 }).delay).to.equal(30_000)
+    })
+
+    it('never goes beyond maxDelay, even where the default minDelay does', () => {
+      expect(delay(0, { reconnectionTime: 0 }, { maxDelay: 50 }).delay).to.equal(50)
+    })
+  })
+
+  describe('Retry-After', () => {
+    it('is a floor', () => {
+      expect(delay(0, { retryAfter: 5000 })).to.deep.equal({ delay: 5000, source: 'retry-after' })
+      expect(delay(0, { retryAfter: 5000, reconnectionTime: 100 }).source).to.equal('retry-after')
+    })
+
+    it('is spread upwards, in the measure of the delay that it replaces', () => {
+      expect(delay(0.5, { retryAfter: 5000 }).delay).to.be.closeTo(5050, 1e-6)
+      expect(delay(0.999999, { retryAfter: 5000 }).delay).to.be.closeTo(5099.9999, 1e-6)
+      expect(delay(0.5, { retryAfter: 60_000, retry: 20 }).delay).to.be.closeTo(61_500, 1e-6)
+      expect(delay(0.5, { retryAfter: 5000 }, { jitter: 0 }).delay).to.equal(5000)
+    })
+
+    it('changes nothing where the delay is longer anyway', () => {
+      expect(delay(0, { retryAfter: 999 })).to.deep.equal({ delay: 1000, source: 'backoff' })
+      expect(delay(0, { retryAfter: 0 })).to.deep.equal({ delay: 1000, source: 'backoff' })
+      expect(delay(0, { retryAfter: 200, reconnectionTime: 300 })).to.deep.equal({
+        delay: 300,
+        source: 'retry',
+      })
+    })
+
+    it('is capped at maxRetryAfter', () => {
+      for (const retryAfter of [300_001, 2 ** 32, Number.POSITIVE_INFINITY]) {
+        expect(delay(0, { retryAfter }).delay, String(retryAfter)).to.equal(300_000)
+      }
+      expect(delay(0, { retryAfter: 60_000 }, { maxRetryAfter: 0 })).to.deep.equal({
+        delay: 1000,
+        source: 'backoff',
+      })
+    })
+
+    it('may be longer than maxDelay', () => {
+      expect(delay(0, { retryAfter: 60_000 }).delay).to.equal(60_000)
+    })
+  })
+
+  describe('after a clean end with progress', () => {
+    it('is 0 to a tenth of the base, where the connection opened longer ago than the base', () => {
+      for (const sinceOpen of [1000, 1001, 60_000]) {
+        expect(delay(0, { sinceOpen })).to.deep.equal({ delay: 0, source: 'clean-end' })
+        expect(delay(0.5, { sinceOpen }).delay).to.be.closeTo(50, 1e-6)
+        expect(delay(0.999999, { sinceOpen }).delay).to.be.closeTo(99.9999, 1e-6)
+      }
+    })
+
+    it('is as much longer as is missing to the base', () => {
+      expect(delay(0, { sinceOpen: 0 }).delay).to.equal(1000)
+      expect(delay(0, { sinceOpen: 400 }).delay).to.equal(600)
+      expect(delay(0.5, { sinceOpen: 400 }).delay).to.be.closeTo(650, 1e-6)
+    })
+
+    it("goes by the upstream's retry: where there is one", () => {
+      expect(delay(0, { sinceOpen: 0, reconnectionTime: 0 })).to.deep.equal({
+        delay: 100,
+        source: 'clean-end',
+      })
+      expect(delay(0, { sinceOpen: 0, reconnectionTime: 5000 }).delay).to.equal(5000)
+    })
+  })
+
+  const longest = 2 ** 31 - 1
+  const time = fc.oneof(
+    fc.constantFrom(1, longest),
+    fc.integer({ min: 1, max: longest }),
+    fc.double({ min: 1, max: longest, noNaN: true }),
+  )
+  const allRules: fc.Arbitrary<DelayRules> = fc.record({
+    baseDelay: time,
+    maxDelay: time,
+    minDelay: time,
+    jitter: fc.oneof(fc.constantFrom(0, 0.1, 1), fc.double({ min: 0, max: 1, noNaN: true })),
+    maxRetryAfter: fc.oneof(fc.constant(0), time),
+  })
+  const anyTime = fc.oneof(
+    fc.constantFrom(0, 2 ** 32, Number.POSITIVE_INFINITY),
+    fc.double({ min: 0, max: 1e12, noNaN: true }),
+  )
+  const occasions: fc.Arbitrary<DelayOccasion> = fc.record({
+    retry: fc.oneof(fc.nat(40), fc.nat(5000)),
+    reconnectionTime: fc.option(anyTime, { nil: undefined }),
+    retryAfter: fc.option(anyTime, { nil: undefined }),
+    sinceOpen: fc.option(fc.double({ min: 0, max: 1e12, noNaN: true }), { nil: undefined }),
+  })
+  const randoms = fc.oneof(
+    fc.constantFrom(0, 1 - Number.EPSILON / 2),
+    fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+  )
+
+  it('keeps, for all rules and occasions, within what is documented', () => {
+    fc.assert(
+      fc.property(allRules, occasions, randoms, (all, occasion, random) => {
+        const { baseDelay, maxDelay, minDelay, jitter, maxRetryAfter } = all
+        const { retry, reconnectionTime: asked, retryAfter = 0, sinceOpen } = occasion
+        const base = Math.min(maxDelay, asked === undefined ? baseDelay : Math.max(minDelay, asked))
+        const full = Math.min(maxDelay, base * 2 ** retry)
+        const result = delayOf(all, occasion, () => random)
+        const slack = 1e-6 + result.delay * 1e-12
+        if (sinceOpen !== undefined) {
+          const least = Math.max(0, base - sinceOpen)
+          expect(result.source).to.equal('clean-end')
+          expect(result.delay).to.be.within(least, least + jitter * base + slack)
+        } else if (result.source === 'retry-after') {
+          const floor = Math.min(retryAfter, maxRetryAfter)
+          expect(result.delay).to.be.within(floor, floor + jitter * full + slack)
+        } else {
+          expect(result.source).to.equal(asked === undefined ? 'backoff' : 'retry')
+          expect(result.delay).to.be.within(Math.max(0, full - jitter * full - slack), full)
+          expect(result.delay).to.be.at.least(Math.min(retryAfter, maxRetryAfter))
+        }
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  it('is never longer than a timer of Node can wait, as it would fire at once', () => {
+    fc.assert(
+      fc.property(allRules, occasions, randoms, (all, occasion, random) => {
+        expect(delayOf(all, occasion, () => random).delay).to.be.within(0, longest)
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  it('waits for a Retry-After beyond all timers as long as a timer can', () => {
+    const retryAfter = Number.POSITIVE_INFINITY
+    expect(delay(0.5, { retryAfter }, { maxRetryAfter: longest }).delay).to.equal(longest)
+  })
+})
+
+describe('isRetryable', () => {
+  const table: Readonly<Record<Exclude<SseErrorCode, 'ERR_SSE_STATUS'>, readonly [boolean, boolean]>> = {
+    ERR_SSE_CONNECT: [true, true],
+    ERR_SSE_CONNECT_TIMEOUT: [true, true],
+    ERR_SSE_CONTENT_TYPE: [false, true],
+    ERR_SSE_DROPPED: [true, true],
+    ERR_SSE_IDLE_TIMEOUT: [true, true],
+    ERR_SSE_EVENT_TOO_LARGE: [false, false],
+    ERR_SSE_NOT_RESUMABLE: [false, false],
+    ERR_SSE_RETRIES_EXHAUSTED: [false, false],
+  }
+  const isCode = (code: string): code is keyof typeof table => Object.hasOwn(table, code)
+  for (const code of Object.keys(table).filter(isCode)) {
+    const [before, after] = table[code]
+    it(`says ${before} for ${code} before anything was passed on, and ${after} after`, () => {
+      const error = new SseError(code, 'no')
+      expect(isRetryable(error, false)).to.equal(before)
+      expect(isRetryable(error, true)).to.equal(after)
+    })
+  }
+
+  it('says so for the statuses 408, 425, 429 and 5xx alone, before and after', () => {
+    for (let statusCode = 300; statusCode <= 599; statusCode++) {
+      const error = new SseError('ERR_SSE_STATUS', 'no', { statusCode })
+      const expected = [408, 425, 429].includes(statusCode) || statusCode >= 500
+      expect(isRetryable(error, false), `${statusCode} before`).to.equal(expected)
+      expect(isRetryable(error, true), `${statusCode} after`).to.equal(expected)
+    }
+  })
+
+  it('does not go by the status of another code', () => {
+    const error = new SseError('ERR_SSE_CONTENT_TYPE', 'no', { statusCode: 503 })
+    expect(isRetryable(error, false)).to.equal(false)
+  })
+})
+
+describe('retryLoop', () => {
+  /** Runs a loop whose attempts fail until the one with the number `success`; notes what it asks. */
+  async function run(attempts: number, success: number, stopAt = Number.POSITIVE_INFINITY) {
+    const made: number[] = []
+    const asked: [unknown, number][] = []
+    const outcome = await retryLoop(
+      async (n) => {
+        made.push(n)
+        if (n !== success) throw `failure ${n}`
+        return `success ${n}`
+      },
+      {
+        attempts,
+        beforeNext: async (error, next) => {
+          asked.push([error, next])
+          if (next === stopAt) throw 'stopped'
+        },
+      },
+    ).catch((error: unknown) => ({ error }))
+    return { made, asked, outcome }
+  }
+
+  it('makes one attempt where that succeeds', async () => {
+    expect(await run(5, 0)).to.deep.equal({ made: [0], asked: [], outcome: 'success 0' })
+  })
+
+  it('numbers the attempts, asks with each error and the next number, and stops at success', async () => {
+    expect(await run(5, 3)).to.deep.equal({
+      made: [0, 1, 2, 3],
+      asked: [
+        ['failure 0', 1],
+        ['failure 1', 2],
+        ['failure 2', 3],
+      ],
+      outcome: 'success 3',
+    })
+  })
+
+  it('goes on beyond every count with attempts Infinity', async () => {
+    const { made, outcome } = await run(Number.POSITIVE_INFINITY, 25)
+    expect(made).to.have.lengthOf(26)
+    expect(outcome).to.equal('success 25')
+  })
+
+  it('fails with what beforeNext throws, and attempts no more', async () => {
+    const { made, outcome } = await run(5, 4, 2)
+    expect(made).to.deep.equal([0, 1])
+    expect(outcome).to.deep.equal({ error: 'stopped' })
+  })
+
+  it('asks also when the attempts are used up, and fails with the last error if nothing is thrown', async () => {
+    const { made, asked, outcome } = await run(3, -1)
+    expect(made).to.deep.equal([0, 1, 2])
+    expect(asked.map(([, next]) => next)).to.deep.equal([1, 2, 3])
+    expect(outcome).to.deep.equal({ error: 'failure 2' })
+  })
+
+  it('makes at least one attempt, also with attempts 0', async () => {
+    expect(await run(0, 0)).to.deep.equal({ made: [0], asked: [], outcome: 'success 0' })
+    const { made, asked, outcome } = await run(0, 1)
+    expect(made).to.deep.equal([0])
+    expect(asked).to.deep.equal([['failure 0', 1]])
+    expect(outcome).to.deep.equal({ error: 'failure 0' })
+  })
+
+  it('takes what an attempt throws at once for a failure like any other', async () => {
+    const made: number[] = []
+    const result = await retryLoop(
+      (n) => {
+        made.push(n)
+        if (n === 0) throw new Error('at once')
+        return Promise.resolve(n)
+      },
+      { attempts: 5, beforeNext: async () => {} },
+    )
+    expect(result).to.equal(1)
+    expect(made).to.deep.equal([0, 1])
+  })
+
+  it('waits for beforeNext before the next attempt', async () => {
+    const order: string[] = []
+    const { promise, resolve } = withResolvers()
+    const loop = retryLoop(
+      async (n) => {
+        order.push(`attempt ${n}`)
+        if (n === 0) throw new Error('no')
+      },
+      {
+        attempts: 5,
+        beforeNext: () => {
+          order.push('asked')
+          setImmediate(() => {
+            order.push('due')
+            resolve()
+          })
+          return promise
+        },
+      },
+    )
+    await loop
+    expect(order).to.deep.equal(['attempt 0', 'asked', 'due', 'attempt 1'])
+  })
+
+  it('sets no timer that is not a number, after however many attempts', async () => {
+    const warnings: Error[] = []
+    const onWarning = (warning: Error) => warnings.push(warning)
+    process.on('warning', onWarning)
+    try {
+      // 2 ** 1024 is Infinity, and 0 times that is NaN; Node from 24 on warns of such a timer.
+      const { made } = await run(Number.POSITIVE_INFINITY, 1030)
+      expect(made).to.have.lengthOf(1031)
+      expect(warnings).to.deep.equal([])
+    } finally {
+      process.off('warning', onWarning)
+    }
+  })
+})
+
+function withResolvers(): { readonly promise: Promise<void>; readonly resolve: () => void } {
+  let resolve = () => {}
+  const promise = new Promise<void>((settle) => {
+    resolve = settle
+  })
+  return { promise, resolve }
+}

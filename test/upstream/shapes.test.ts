@@ -1,0 +1,200 @@
+import http from 'node:http'
+import { PassThrough, Readable } from 'node:stream'
+import zlib from 'node:zlib'
+import { expect } from 'chai'
+import { request, Response as UndiciResponse, fetch as undiciFetch } from 'undici'
+import {
+  createResilientSseSource,
+  httpUpstream,
+  type UpstreamContext,
+  type UpstreamFactory,
+} from '../../src/index.ts'
+import { dataOf, drain, fast, lastIs, next, wire } from '../support/events.ts'
+import { ends, resets, serve, serveInTurn, stream } from '../support/server.ts'
+import { until } from '../support/until.ts'
+
+const options = { objectMode: true, reconnect: fast, isTerminal: lastIs('end') } as const
+
+describe('upstream shapes', () => {
+  type Open = (url: string, context: UpstreamContext) => ReturnType<UpstreamFactory>
+  const shapes: Record<string, Open> = {
+    "the platform's Response": (url, { headers, signal }) => fetch(url, { headers, signal }),
+    "undici's Response": async (url, { headers, signal }) => undiciFetch(url, { headers, signal }),
+    "undici's request() result": async (url, { headers, signal }) => request(url, { headers, signal }),
+    'a node:http IncomingMessage': (url, { headers, signal }) =>
+      new Promise((resolve, reject) => http.get(url, { headers, signal }, resolve).on('error', reject)),
+    httpUpstream: (url, context) => httpUpstream(url)(context),
+    'a Readable of bytes': async (url, { headers, signal }) => {
+      const { body } = await fetch(url, { headers, signal })
+      return body ? Readable.fromWeb(body) : Readable.from([])
+    },
+    'a ReadableStream': async (url, { headers, signal }) =>
+      (await fetch(url, { headers, signal })).body ?? Readable.from([]),
+    'an async iterable': async (url, { headers, signal }) => {
+      const { body } = await fetch(url, { headers, signal })
+      return (async function* () {
+        if (body) yield* body
+      })()
+    },
+  }
+  for (const [name, open] of Object.entries(shapes)) {
+    it(`${name} is read, is dropped, and resumes`, async () => {
+      await using server = await serveInTurn(
+        resets(wire(1), 'id: 2\ndata: ha'),
+        ends(wire(2)),
+        ends(wire(3, 'end')),
+      )
+      const source = createResilientSseSource((context) => open(server.url, context), options)
+      expect(await dataOf(source)).to.deep.equal(['event 1', 'event 2', 'end'])
+      expect(source.stats.drops).to.include({ reset: 1, end: 1 })
+      expect(server.requests.map(({ headers }) => headers['last-event-id'])).to.deep.equal([
+        undefined,
+        '1',
+        '2',
+      ])
+    })
+  }
+
+  it('a Readable of strings, and one of another realm, are read', async () => {
+    const foreign = Object.assign(Object.create(null), {})
+    expect(foreign).to.not.be.instanceOf(Readable)
+    for (const body of [Readable.from([wire(1), wire(2, 'end')]), new UndiciResponse(wire(2, 'end')).body]) {
+      const source = createResilientSseSource(() => body ?? Readable.from([]), options)
+      expect((await dataOf(source)).at(-1)).to.equal('end')
+    }
+  })
+
+  it('a Response without a body is an empty stream', async () => {
+    const bodies = [null, wire(1, 'end')]
+    const source = createResilientSseSource(
+      () => new Response(bodies.shift() ?? null, { headers: { 'content-type': 'text/event-stream' } }),
+      options,
+    )
+    expect(await dataOf(source)).to.deep.equal(['end'])
+  })
+
+  it('a bare stream that is over, destroyed, or failed before it was given is a drop', async () => {
+    const over = new PassThrough()
+    over.resume().end()
+    await until(
+      () => over.readableEnded,
+      () => 'the end',
+    )
+    const destroyed = new PassThrough()
+    destroyed.destroy()
+    const failed = new PassThrough()
+    failed.on('error', () => {})
+    failed.destroy(new Error('gone'))
+    const bodies = [over, destroyed, failed, Readable.from([wire(1, 'end')])]
+    const source = createResilientSseSource(() => bodies.shift() ?? Readable.from([]), options)
+    const reasons: string[] = []
+    source.on('drop', ({ reason }) => reasons.push(reason))
+    expect(await dataOf(source)).to.deep.equal(['end'])
+    expect(reasons).to.deep.equal(['end', 'reset', 'reset'])
+  })
+
+  it('a body that yields something else than bytes fails at once with a TypeError', async () => {
+    let calls = 0
+    const source = createResilientSseSource(() => {
+      calls++
+      return Readable.from([{ data: 'x' }])
+    }, options)
+    const { error } = await drain(source)
+    expect(error).to.be.instanceOf(TypeError).with.property('message').that.includes('bytes or strings')
+    expect(calls).to.equal(1)
+  })
+
+  it('a body whose end the stream has seen never delays it by not closing', async () => {
+    const stuck = new Readable({
+      read() {
+        this.push(wire(1))
+        this.push(null)
+      },
+      destroy() {
+        // Never calls back.
+      },
+    })
+    const bodies = [stuck, Readable.from([wire(2, 'end')])]
+    const source = createResilientSseSource(() => bodies.shift() ?? Readable.from([]), options)
+    expect(await dataOf(source)).to.deep.equal(['event 1', 'end'])
+  })
+})
+
+describe('encoded bodies', () => {
+  const encoders = {
+    gzip: () => zlib.createGzip({ flush: zlib.constants.Z_SYNC_FLUSH }),
+    'x-gzip': () => zlib.createGzip({ flush: zlib.constants.Z_SYNC_FLUSH }),
+    deflate: () => zlib.createDeflate({ flush: zlib.constants.Z_SYNC_FLUSH }),
+    br: () => zlib.createBrotliCompress({ flush: zlib.constants.BROTLI_OPERATION_FLUSH }),
+  }
+  for (const [coding, create] of Object.entries(encoders)) {
+    for (const [client, open] of Object.entries({
+      'node:http': (url: string): UpstreamFactory => httpUpstream(url),
+      undici:
+        (url: string): UpstreamFactory =>
+        (context) =>
+          request(url, context),
+    })) {
+      it(`of ${coding} through ${client} are decoded, and no event is held back`, async () => {
+        let write = (_: string) => {}
+        await using server = await serve((_, response) => {
+          response.writeHead(200, {
+            'content-type': 'text/event-stream',
+            'content-encoding': coding.toUpperCase(),
+          })
+          const encoder = create()
+          encoder.pipe(response)
+          write = (text) => encoder.write(text)
+          write(wire(1))
+        })
+        const source = createResilientSseSource(open(server.url), options)
+        const seen: (string | undefined)[] = []
+        for await (const { data } of source) {
+          seen.push(data)
+          // Each event is written only when the one before has arrived.
+          if (seen.length < 5) write(wire(seen.length + 1))
+          else write(wire(6, 'end'))
+        }
+        expect(seen).to.deep.equal(['event 1', 'event 2', 'event 3', 'event 4', 'event 5', 'end'])
+        server.server.closeAllConnections()
+      })
+    }
+  }
+
+  it('of several codings are taken off in turn', async () => {
+    await using server = await serve((_, response) => {
+      response.writeHead(200, {
+        'content-type': 'text/event-stream',
+        'content-encoding': 'gzip, identity, br',
+      })
+      response.end(zlib.brotliCompressSync(zlib.gzipSync(wire(1, 'end'))))
+    })
+    expect(await dataOf(createResilientSseSource(httpUpstream(server.url), options))).to.deep.equal(['end'])
+  })
+
+  it('that are cut off or broken are a drop, with what was decoded before passed on', async () => {
+    const whole = zlib.gzipSync(wire(1))
+    await using server = await serve((_, response) => {
+      const headers = { 'content-type': 'text/event-stream', 'content-encoding': 'gzip' }
+      const n = server.requests.length
+      if (n === 1) response.writeHead(200, headers).end(whole.subarray(0, -4))
+      else if (n === 2) response.writeHead(200, headers).end('not gzip at all')
+      else stream(response, wire(2, 'end'))
+    })
+    const source = createResilientSseSource(httpUpstream(server.url), options)
+    const drop = next(source, 'drop')
+    expect(await dataOf(source)).to.deep.equal(['event 1', 'end'])
+    expect(await drop).to.include({ reason: 'reset' })
+    expect(source.stats.drops).to.include({ reset: 2 })
+  })
+
+  it('that fetch has decoded already are left alone', async () => {
+    await using server = await serve((_, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream', 'content-encoding': 'gzip' })
+      response.end(zlib.gzipSync(wire(1, 'end')))
+    })
+    expect(
+      await dataOf(createResilientSseSource((context) => fetch(server.url, context), options)),
+    ).to.deep.equal(['end'])
+  })
+})
