@@ -25,6 +25,8 @@ export interface SseErrorDetails {
   retryAfter?: number
   /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the upstream's header fields, names in lower case. */
   headers?: HeaderFields
+  /** `ERR_SSE_CONNECT`: whether the request may have been processed. */
+  sent?: boolean
 }
 
 /**
@@ -42,6 +44,8 @@ export class SseError extends Error {
   declare readonly retryAfter?: number
   /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the upstream's header fields, names in lower case. */
   declare readonly headers?: HeaderFields
+  /** `ERR_SSE_CONNECT`: whether the request may have been processed; absent where nobody knows. */
+  declare readonly sent?: boolean
 
   constructor(code: SseErrorCode, message: string, details: SseErrorDetails = {}) {
     // When an upstream goes, all of its streams fail at once, and frames would cost a tenth of each reconnect. And they would
@@ -55,6 +59,7 @@ export class SseError extends Error {
     Reflect.set(Error, 'stackTraceLimit', stackTraceLimit)
     this.code = code
     if (details.statusCode !== undefined) this.statusCode = details.statusCode
+    if (details.sent !== undefined) this.sent = details.sent
     if (details.retryAfter !== undefined) this.retryAfter = details.retryAfter
     // Not enumerable: loggers write what is, and there may be a `set-cookie` in it.
     if (details.headers !== undefined) Object.defineProperty(this, 'headers', { value: details.headers })

@@ -10,7 +10,10 @@ export type {
   Logger,
   OpenMessage,
   RetryMessage,
+  StartMessage,
   StreamMessage,
+  StreamOutcome,
+  StreamStats,
 } from './diagnostics.ts'
 export { type HeaderFields, SseError, type SseErrorCode, type SseErrorDetails } from './errors.ts'
 export { lastEventIdFrom, type RequestWithLastEventId } from './http/fields.ts'
@@ -18,21 +21,16 @@ export { createSseProxy, type ProxyOptions, type ProxyRelayOptions, refuseUpgrad
 export type { ReconnectOptions, ResumeMode, RetryContext, SourceOptions } from './reconnect/options.ts'
 export type { SourceState } from './reconnect/reconnecting-stream.ts'
 export type { DownstreamResponse } from './relay/head.ts'
-export {
-  type RelayOptions,
-  type RelayResponseOptions,
-  type RelaySummary,
-  relayResponse,
-  relaySse,
-} from './relay/relay.ts'
+export type { RelayOptions, RelayResponseOptions } from './relay/options.ts'
+export { type RelaySummary, relayResponse, relaySse } from './relay/relay.ts'
 export { createDedupe } from './resume/dedupe.ts'
 export { type EventIdentity, EventTracker, type EventTrackerOptions } from './resume/tracker.ts'
 export {
+  type ChunkOf,
   createResilientSseSource,
   type ResilientSseSource,
   type SourceEventMap,
   type SourceMembers,
-  type SourceStats,
 } from './source.ts'
 export { type HttpUpstreamOptions, httpUpstream } from './upstream/http-upstream.ts'
 export type {

@@ -1,15 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type * as PromClient from 'prom-client'
-import type {
-  DropMessage,
-  DropReason,
-  EndMessage,
-  Messages,
-  OpenMessage,
-  RetryMessage,
-} from './diagnostics.ts'
-import { SseError } from './errors.ts'
-import type { SourceStats } from './source.ts'
+import type { DropReason, Messages } from './diagnostics.ts'
 
 /** A registry of prom-client, for either of its content types. */
 export type MetricsRegistry = PromClient.Registry<PromClient.RegistryContentType>
@@ -41,8 +32,7 @@ export interface MetricsCollection {
  * - `sse_upstream_connection_duration_seconds`: how long connections were open.
  * - `sse_streams_open`: streams that are not over.
  *
- * A stream is seen from its first open or retry on, and counted with all its attempts and events. It should be called
- * before the first stream is made: of earlier drops, delays, gaps and repeats nothing is known.
+ * Call it before the first stream is made: of a stream that started earlier, attempts and events are not counted.
  *
  * @throws `Error` that names prom-client when it cannot be loaded, or a metric that the registry has already.
  */
@@ -51,12 +41,14 @@ export async function collectMetrics(options: MetricsOptions = {}): Promise<Metr
   const registry: MetricsRegistry = options.registry ?? promClient.register
   const collector = new Collector(promClient)
   collector.register(registry)
+  const { metrics } = collector
   const channels = [
-    listen('open', (message) => collector.onOpen(message)),
-    listen('drop', (message) => collector.onDrop(message)),
+    listen('start', (message) => collector.onStart(message)),
+    listen('open', ({ after }) => isText(after) && metrics.reconnects.inc({ reason: after })),
+    listen('drop', ({ duration }) => isNumber(duration) && metrics.durations.observe(duration / 1000)),
     listen('retry', (message) => collector.onRetry(message)),
-    listen('gap', () => collector.metrics.gaps.inc()),
-    listen('duplicate', () => collector.metrics.deduplicated.inc()),
+    listen('gap', () => metrics.gaps.inc()),
+    listen('duplicate', () => metrics.deduplicated.inc()),
     listen('end', (message) => collector.onEnd(message)),
   ]
   return {
@@ -79,44 +71,50 @@ async function loadPromClient(): Promise<typeof PromClient> {
   }
 }
 
+/** A message as it comes from a channel, on which anybody may publish anything. */
+type Fields<Message> = { readonly [K in keyof Message]?: unknown }
+
 /** Subscribes to a channel; the function that it returns ends that. */
-function listen<K extends keyof Messages>(kind: K, onMessage: (message: Messages[K]) => void): () => void {
+function listen<K extends keyof Messages>(
+  kind: K,
+  onMessage: (message: Fields<Messages[K]>) => void,
+): () => void {
   const name = `resilient-sse:${kind}`
   const listener = (message: unknown) => {
-    if (isMessage<K>(message)) onMessage(message)
+    if (typeof message === 'object' && message !== null) onMessage(message)
   }
   subscribe(name, listener)
   return () => unsubscribe(name, listener)
 }
 
-function isMessage<K extends keyof Messages>(message: unknown): message is Messages[K] {
-  return typeof message === 'object' && message !== null && 'stream' in message
+const isText = (value: unknown) => typeof value === 'string'
+const isNumber = (value: unknown) => typeof value === 'number'
+
+/** Attempts and events of a stream by now. */
+interface Figures {
+  readonly attempts: number
+  readonly events: number
 }
 
-/** What is used of a source. */
-interface Stream {
-  readonly stats: Pick<SourceStats, 'attempts' | 'events'>
+function figuresOf(stats: unknown): Figures {
+  const figures = { attempts: 0, events: 0 }
+  if (typeof stats !== 'object' || stats === null) return figures
+  if ('attempts' in stats && isNumber(stats.attempts)) figures.attempts = stats.attempts
+  if ('events' in stats && isNumber(stats.events)) figures.events = stats.events
+  return figures
 }
 
-interface StreamState {
-  readonly stream: Stream
-  /** What of its stats has been counted. */
-  attempts: number
-  events: number
-  /** When its connection opened, while one is open. */
-  openedAt?: number | undefined
-  /** Why its last connection was lost, until the next one opens. */
-  lostFor?: DropReason | undefined
-  /** The drop or failed attempt that was counted last. */
-  lastError?: Error
+/** A stream that is not over: asked for its figures at each scrape, as nothing is announced of an event passed on. */
+interface LiveStream {
+  readonly stats: () => Figures
+  /** What of its figures has been counted. */
+  counted: Figures
 }
 
 class Collector {
   readonly metrics: ReturnType<typeof createMetrics>
   readonly #own: PromClient.Registry
-  /** Also of streams that are over: a message that overtakes their last one must not bring them back. */
-  readonly #states = new WeakMap<object, StreamState>()
-  readonly #live = new Set<StreamState>()
+  readonly #live = new Map<number, LiveStream>()
 
   constructor(promClient: typeof PromClient) {
     this.#own = new promClient.Registry()
@@ -140,73 +138,36 @@ class Collector {
     return this.#own.getMetricsAsArray().map(({ name }) => name)
   }
 
-  onOpen({ stream }: OpenMessage): void {
-    const state = this.#stateOf(stream)
-    if (!state) return
-    if (state.lostFor) this.metrics.reconnects.inc({ reason: state.lostFor })
-    state.lostFor = undefined
-    state.openedAt = performance.now()
+  onStart({ id, stats }: Fields<Messages['start']>): void {
+    if (!isNumber(id) || typeof stats !== 'function') return
+    this.#live.set(id, { stats: () => figuresOf(stats()), counted: figuresOf(undefined) })
   }
 
-  onDrop({ stream, reason, error, duration }: DropMessage): void {
-    this.metrics.durations.observe(duration / 1000)
-    const state = this.#stateOf(stream)
-    if (!state) return
-    state.openedAt = undefined
-    state.lostFor = reason
-    state.lastError = error
+  onRetry({ delay, source, failed, after }: Fields<Messages['retry']>): void {
+    if (isNumber(delay) && isText(source)) this.metrics.delays.observe({ source }, delay / 1000)
+    if (failed === true && after !== undefined) this.metrics.failures.inc()
   }
 
-  onRetry({ stream, delay, source, error }: RetryMessage): void {
-    this.metrics.delays.observe({ source }, delay / 1000)
-    const state = this.#stateOf(stream)
-    if (!state) return
-    // The first retry after a drop has that drop's error.
-    if (state.lostFor && error !== state.lastError) this.metrics.failures.inc()
-    state.lastError = error
+  onEnd({ id, outcome, duration, failed, after, stats }: Fields<Messages['end']>): void {
+    if (isNumber(duration)) this.metrics.durations.observe(duration / 1000)
+    // No retry follows the attempt with which a stream gives up.
+    if (outcome === 'failed' && failed === true && after !== undefined) this.metrics.failures.inc()
+    const stream = isNumber(id) ? this.#live.get(id) : undefined
+    if (stream === undefined || !isNumber(id)) return
+    this.#live.delete(id)
+    this.#count(stream, figuresOf(stats))
   }
 
-  onEnd({ stream, error, duration }: EndMessage): void {
-    const state = this.#stateOf(stream)
-    if (!state) return
-    // A connection that was closed at the terminal event is open no more when its stream's end has been read.
-    const openFor =
-      duration ?? (state.openedAt === undefined ? undefined : performance.now() - state.openedAt)
-    if (openFor !== undefined) this.metrics.durations.observe(openFor / 1000)
-    // No retry has told of the last attempt. Where there was none the error, or its cause, is known.
-    const attempted = error !== state.lastError && error?.cause !== state.lastError
-    if (state.lostFor && error instanceof SseError && attempted) this.metrics.failures.inc()
-    this.#count(state)
-    this.#live.delete(state)
-  }
-
-  /** A Transform that drops repeats is announced as well, but is no source: it has no state. */
-  #stateOf(stream: object): StreamState | undefined {
-    let state = this.#states.get(stream)
-    if (state === undefined && isSource(stream)) {
-      state = { stream, attempts: 0, events: 0 }
-      this.#states.set(stream, state)
-      this.#live.add(state)
-    }
-    return state
-  }
-
-  /** Nothing is announced of an event that is passed on: the live streams are asked at each scrape. */
   #collect(): void {
-    for (const state of this.#live) this.#count(state)
+    for (const stream of this.#live.values()) this.#count(stream, stream.stats())
     this.metrics.streams.set(this.#live.size)
   }
 
-  #count(state: StreamState): void {
-    const { attempts, events } = state.stream.stats
-    this.metrics.attempts.inc(attempts - state.attempts)
-    this.metrics.events.inc(events - state.events)
-    Object.assign(state, { attempts, events })
+  #count(stream: LiveStream, figures: Figures): void {
+    this.metrics.attempts.inc(figures.attempts - stream.counted.attempts)
+    this.metrics.events.inc(figures.events - stream.counted.events)
+    stream.counted = figures
   }
-}
-
-function isSource(stream: object): stream is Stream {
-  return 'stats' in stream && typeof stream.stats === 'object'
 }
 
 const delayBuckets = [0.01, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300]

@@ -2,7 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { format } from 'node:util'
 import { expect } from 'chai'
 import debug from 'debug'
-import { announce, type Logger, type Messages } from '../src/diagnostics.ts'
+import { announce, type Logger, type Messages, type StreamStats } from '../src/diagnostics.ts'
 import { SseError } from '../src/errors.ts'
 import { redactUrl } from '../src/http/url.ts'
 
@@ -28,15 +28,27 @@ class Notes implements Logger {
 const stream = {}
 const error = new SseError('ERR_SSE_DROPPED', 'gone')
 const aborted = new DOMException('aborted', 'AbortError')
-const about = { stream, name: 'http://host/a' }
+const about = { id: 3, stream, name: 'feed', upstream: 'http://host/a' }
 const secret = 'the data of an event'
+const stats: StreamStats = {
+  attempts: 2,
+  opens: 1,
+  drops: { end: 0, reset: 1, 'idle-timeout': 0 },
+  events: 5,
+  duplicates: 1,
+  gaps: 0,
+  bytes: 100,
+  downtime: 7,
+  lastError: error,
+}
 const messages: Messages = {
-  open: { ...about, attempt: 1, opens: 2, cursor: '7' },
+  start: { ...about, stats: () => stats },
+  open: { ...about, attempt: 1, opens: 2, cursor: '7', after: 'reset' },
   drop: { ...about, reason: 'reset', error, duration: 5, progress: true },
-  retry: { ...about, attempt: 1, delay: 100, source: 'backoff', error },
+  retry: { ...about, attempt: 1, delay: 100, source: 'backoff', error, failed: true, after: 'reset' },
   gap: { ...about, cursor: undefined },
   duplicate: { ...about, event: { id: '7', event: 'tick', data: secret, lastEventId: '7' } },
-  end: { ...about, error, duration: 5 },
+  end: { ...about, outcome: 'failed', error, duration: 5, failed: false, after: 'reset', stats },
 }
 
 /** Announces to a logger; gives its one line. */
@@ -69,7 +81,7 @@ describe('announce', () => {
   })
   after(() => debug.enable(namespaces))
 
-  for (const name of ['open', 'drop', 'retry', 'gap', 'duplicate', 'end'] as const) {
+  for (const name of ['start', 'open', 'drop', 'retry', 'gap', 'duplicate', 'end'] as const) {
     it(`publishes ${name} on resilient-sse:${name} and nowhere else`, () => {
       const message = messages[name]
       expect(published(`resilient-sse:${name}`, () => announce(name, message))).to.deep.equal([message])
@@ -88,51 +100,59 @@ describe('announce', () => {
       expect(logged('open', { ...messages.open, opens: 1 })[0]).to.equal('info')
     })
 
-    it('says a drop and a retry at info, a gap at warn, a duplicate at debug', () => {
-      expect(logged('drop', messages.drop)[0]).to.equal('info')
+    it('says a retry at info, a gap at warn; a start, a drop and a duplicate at debug', () => {
+      expect(logged('start', messages.start)[0]).to.equal('debug')
+      expect(logged('drop', messages.drop)[0]).to.equal('debug')
       expect(logged('retry', messages.retry)[0]).to.equal('info')
       expect(logged('gap', messages.gap)[0]).to.equal('warn')
       expect(logged('duplicate', messages.duplicate)[0]).to.equal('debug')
     })
 
-    it('says an end at error where there is one, and at debug for an end without or an abort', () => {
+    it('says the end of a failed stream at error, any other at debug', () => {
       expect(logged('end', messages.end)[0]).to.equal('error')
-      expect(logged('end', { ...messages.end, error: undefined })[0]).to.equal('debug')
-      expect(logged('end', { ...messages.end, error: aborted })[0]).to.equal('debug')
+      expect(logged('end', { ...messages.end, outcome: 'ended', error: undefined })[0]).to.equal('debug')
+      expect(logged('end', { ...messages.end, outcome: 'aborted', error: aborted })[0]).to.equal('debug')
     })
 
-    it('names the upstream, gives the error as err, and leaves out the stream', () => {
+    it('has the number of the stream, its name and upstream, and the error as err; not the stream itself', () => {
+      const stream = { streamId: 3, name: 'feed', upstream: 'http://host/a' }
       expect(logged('drop', messages.drop).slice(1)).to.deep.equal([
-        { upstream: 'http://host/a', reason: 'reset', duration: 5, progress: true, err: error },
+        { ...stream, reason: 'reset', duration: 5, progress: true, err: error },
         'upstream dropped',
       ])
       expect(logged('retry', messages.retry)[1]).to.deep.equal({
-        upstream: 'http://host/a',
+        ...stream,
+        failed: true,
+        after: 'reset',
         attempt: 1,
         delay: 100,
         source: 'backoff',
         err: error,
       })
+      expect(logged('start', messages.start)[1]).to.deep.equal(stream)
       expect(logged('open', messages.open)[1]).to.deep.equal({
-        upstream: 'http://host/a',
+        ...stream,
+        after: 'reset',
         attempt: 1,
         opens: 2,
         cursor: '7',
       })
     })
 
-    it('leaves out a name and an error that are not there', () => {
-      const [, fields] = logged('end', { stream, name: undefined, error: undefined, duration: 5 })
-      expect(fields).to.deep.equal({ duration: 5 })
+    it('leaves out what is not there', () => {
+      const absent = { name: undefined, upstream: undefined, error: undefined, after: undefined }
+      const [, fields] = logged('end', { ...messages.end, ...absent, outcome: 'ended' })
+      expect(fields).to.deep.equal({ streamId: 3, outcome: 'ended', duration: 5, failed: false })
     })
 
     it('gives the id of a duplicate, and none of its data', () => {
       const [, fields] = logged('duplicate', messages.duplicate)
-      expect(fields).to.deep.equal({ upstream: 'http://host/a', id: '7' })
+      expect(fields).to.deep.equal({ streamId: 3, name: 'feed', upstream: 'http://host/a', id: '7' })
     })
 
     it('gives each its own text', () => {
       const texts = [
+        logged('start', messages.start),
         logged('open', messages.open),
         logged('drop', messages.drop),
         logged('retry', messages.retry),
@@ -140,7 +160,7 @@ describe('announce', () => {
         logged('duplicate', messages.duplicate),
         logged('end', messages.end),
       ].map(([, , text]) => text)
-      expect(new Set(texts).size).to.equal(6)
+      expect(new Set(texts).size).to.equal(7)
     })
   })
 
@@ -174,6 +194,12 @@ describe('announce', () => {
       return value
     }
     const message: Messages['duplicate'] = {
+      get id() {
+        return seen(3)
+      },
+      get upstream() {
+        return seen(undefined)
+      },
       get stream() {
         return seen(stream)
       },
@@ -190,7 +216,7 @@ describe('announce', () => {
     published('resilient-sse:duplicate', () => announce('duplicate', message))
     expect(looks).to.equal(0)
     announce('duplicate', message, new Notes())
-    expect(looks).to.equal(3)
+    expect(looks).to.equal(5)
   })
 })
 

@@ -1,20 +1,18 @@
-#!/usr/bin/env node
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import http, { type IncomingMessage, type ServerResponse } from 'node:http'
+import type http from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { Logger } from '../diagnostics.ts'
 import { asError } from '../errors.ts'
-import { isEventStream } from '../http/media-type.ts'
-import { redactUrl } from '../http/url.ts'
-import type { MetricsCollection } from '../metrics.ts'
-import { refuse } from '../proxy/exchange.ts'
-import { createSseProxy, refuseUpgrade } from '../proxy/proxy.ts'
-import { type Config, ConfigError, type Route, readConfig, routeFor } from './config.ts'
+import { createAdminServer } from './admin.ts'
+import { type Config, ConfigError, readConfig } from './config.ts'
+import { Gateway } from './gateway.ts'
 import { createLogger, oneLine } from './log.ts'
 import { type Address, helpText } from './settings.ts'
 
-async function main(args: readonly string[]): Promise<void> {
+/** Runs the command: parses its arguments, serves, and sets the exit code. */
+export async function main(args: readonly string[]): Promise<void> {
+  // A terminal or collector that closes its end is no reason to stop.
+  process.stderr.on('error', () => {})
   try {
     if (args[0] === 'demo') {
       const { demo } = await import('../demo/main.ts')
@@ -49,7 +47,7 @@ async function run(config: Config): Promise<void> {
     write: (line) => process.stderr.write(line),
   })
   const gateway = new Gateway(routes, log)
-  const admin = metricsBind && (await adminServer(gateway))
+  const admin = metricsBind && (await createAdminServer(gateway))
   if (admin) log.info({ address: await listen(admin, metricsBind) }, 'metrics listening')
   log.info({ address: await listen(gateway.server, bind) }, 'listening')
   const onFault = (fault: unknown) => log.error({ err: asError(fault) }, 'fault')
@@ -86,162 +84,3 @@ async function listen(server: http.Server, { host, port }: Address): Promise<str
   const address: AddressInfo | string | null = server.address()
   return shown(typeof address === 'object' && address !== null ? address.port : port)
 }
-
-/** A request that is being answered. */
-interface Answer {
-  readonly req: IncomingMessage
-  readonly res: ServerResponse
-  readonly route: Route
-}
-
-/** How often it is looked for answers that have become streams, or idle connections, during a drain. */
-const drainInterval = 50
-
-/** Passes requests on, each by its route, and knows those that are under way. */
-class Gateway {
-  readonly server = http.createServer((req, res) => this.#answer(req, res))
-  draining = false
-  readonly #routes: readonly (Route & { readonly pass: ReturnType<typeof createSseProxy> })[]
-  readonly #log: Logger
-  readonly #answers = new Set<Answer>()
-  /** What a stream's own line has told of. */
-  readonly #logged = new WeakSet<Error>()
-
-  /** @throws {@link ConfigError} */
-  constructor(routes: readonly Route[], log: Logger) {
-    this.#log = log
-    this.#routes = routes.map((route) => ({ ...route, pass: this.#proxyOf(route) }))
-    // Balancers keep connections for a minute: it is for them to close first, or they lose requests.
-    this.server.keepAliveTimeout = 75_000
-    // Upgrades come as requests, and are refused by the proxy.
-    this.server.on('connect', refuseUpgrade)
-  }
-
-  /** Ends what is under way: streams at once, with word to come back, the rest in its own time until the limit. */
-  async drain(limit: number): Promise<void> {
-    const closed = once(this.server, 'close')
-    this.draining = true
-    this.server.close()
-    const streams = this.#dismissStreams()
-    this.#log.info({ streams, requests: this.#answers.size - streams, limit }, 'draining')
-    const timer = setInterval(() => {
-      this.#dismissStreams()
-      this.server.closeIdleConnections()
-    }, drainInterval)
-    const deadline = setTimeout(() => {
-      this.#log.warn({ requests: this.#answers.size }, 'drain limit reached')
-      this.server.closeAllConnections()
-    }, limit)
-    await closed
-    clearInterval(timer)
-    clearTimeout(deadline)
-  }
-
-  #proxyOf({ upstream, connectTimeout, relay }: Route) {
-    const log = this.#log
-    const error = (fields: object, message: string) => {
-      if ('err' in fields && fields.err instanceof Error) this.#logged.add(fields.err)
-      log.error(fields, message)
-    }
-    return createSseProxy({
-      upstream,
-      connectTimeout,
-      relay,
-      logger: { ...log, error },
-      onError: (err, { method, url = '' }) => {
-        if (!this.#logged.has(err)) log.warn({ method, path: redactUrl(url), err }, 'request failed')
-      },
-    })
-  }
-
-  #answer(req: IncomingMessage, res: ServerResponse): void {
-    const route = routeFor(this.#routes, pathOf(req))
-    if (route === undefined) {
-      refuse(req, res, 404)
-      return
-    }
-    const answer = { req, res, route }
-    this.#answers.add(answer)
-    res.once('close', () => this.#answers.delete(answer))
-    if (this.draining) res.shouldKeepAlive = false
-    try {
-      route.pass(req, res)
-    } catch (fault) {
-      this.#log.error({ method: req.method, path: redactUrl(req.url ?? ''), err: asError(fault) }, 'fault')
-      if (res.headersSent) res.destroy()
-      else refuse(req, res, 500)
-    }
-  }
-
-  /** @returns How many streams there were. */
-  #dismissStreams(): number {
-    let streams = 0
-    for (const answer of this.#answers) {
-      const { res } = answer
-      if (res.headersSent) {
-        if (isResumable(answer)) {
-          streams++
-          dismiss(res)
-        }
-      } else res.shouldKeepAlive = false
-    }
-    return streams
-  }
-}
-
-/** What a route is chosen by: no more than that, the proxy has its own look at the request target. */
-function pathOf({ url = '' }: IncomingMessage): string {
-  return url.replace(/^https?:\/\/[^/?#]*/i, '').split('?', 1)[0] || '/'
-}
-
-/** Whether its client can come back for the rest, and would ask for nothing twice. */
-function isResumable({ req, res, route }: Answer): boolean {
-  const { 'transfer-encoding': coding, 'content-length': length = '0' } = req.headers
-  const asksOnly = req.method === 'GET' && coding === undefined && Number(length) === 0
-  return (
-    asksOnly &&
-    route.relay.resume !== 'before-first-event' &&
-    isEventStream(String(res.getHeader('content-type'))) &&
-    // Passed on as it came, encoded: nothing of ours may be put into it.
-    !res.hasHeader('content-encoding')
-  )
-}
-
-/** Not all at once: those who serve next would get everybody in the same moment. */
-function dismiss(res: ServerResponse): void {
-  if (res.writableEnded) return
-  // A relay writes whole blocks, so this stands between two of them.
-  res.write(`retry: ${1000 + Math.floor(Math.random() * 4000)}\n\n`)
-  res.end()
-}
-
-/** Metrics, and what orchestrators ask for. */
-async function adminServer(gateway: Gateway): Promise<http.Server> {
-  const { collectMetrics } = await import('../metrics.ts')
-  const metrics = await collectMetrics()
-  return http.createServer((req, res) => {
-    const path = pathOf(req)
-    res.setHeader('cache-control', 'no-store')
-    if (req.method !== 'GET' && req.method !== 'HEAD') reply(res, 405, 'method not allowed')
-    else if (path === '/healthz') reply(res, 200, 'alive')
-    else if (path === '/readyz')
-      reply(res, gateway.draining ? 503 : 200, gateway.draining ? 'draining' : 'ready')
-    else if (path === '/metrics') sendMetrics(res, metrics)
-    else reply(res, 404, 'not found')
-  })
-}
-
-function reply(res: ServerResponse, statusCode: number, text: string): void {
-  res.writeHead(statusCode, { 'content-type': 'text/plain; charset=utf-8' }).end(`${text}\n`)
-}
-
-function sendMetrics(res: ServerResponse, { registry }: MetricsCollection): void {
-  registry.metrics().then(
-    (text) => res.writeHead(200, { 'content-type': registry.contentType }).end(text),
-    (error: unknown) => reply(res, 500, asError(error).message),
-  )
-}
-
-// A terminal or collector that has gone is no reason to end.
-process.stderr.on('error', () => {})
-await main(process.argv.slice(2))

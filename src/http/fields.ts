@@ -90,3 +90,11 @@ export function tokensOf(lines: readonly string[] = []): string[] {
     .map((token) => token.trim())
     .filter((token) => token !== '')
 }
+
+/** Methods whose requests may be sent again unasked, as doing so twice has no other effect than once (RFC 9110, 9.2.2). */
+const idempotentMethods: readonly string[] = ['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']
+
+/** Whether a request of this method may be sent again. */
+export function isIdempotent(method = 'GET'): boolean {
+  return idempotentMethods.includes(method.toUpperCase())
+}

@@ -1,20 +1,15 @@
 import http, { type ClientRequest, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import https from 'node:https'
-import { pipeline, Readable } from 'node:stream'
+import { pipeline } from 'node:stream'
 import { asError, callReport, SseError } from '../errors.ts'
 import { encodeLastEventId, lastEventIdFrom, tokensOf } from '../http/fields.ts'
 import { isEventStream } from '../http/media-type.ts'
-import { onDeparture } from '../relay/client.ts'
+import { onDisconnect } from '../relay/client.ts'
 import { relaySse } from '../relay/relay.ts'
-import {
-  discardBody,
-  isDecodable,
-  openUpstream,
-  type UpstreamContext,
-  type UpstreamFactory,
-} from '../upstream/shapes.ts'
+import { isDecodable } from '../upstream/decode.ts'
+import { discardBody, openUpstream, type UpstreamContext, type UpstreamFactory } from '../upstream/shapes.ts'
 import { endToEndFields, type FieldLines, forwardedFields, hasUnknownCoding } from './forwarding.ts'
-import type { CheckedProxyOptions, ProxyRelayOptions } from './options.ts'
+import type { CheckedProxyOptions } from './options.ts'
 
 /** Conditions on, and parts of, a representation: nothing that an event stream that goes on is asked for. */
 const conditionalFields = [
@@ -78,7 +73,7 @@ export class Exchange {
 
   start(): void {
     this.#res.once('close', this.#onClose)
-    this.#release = onDeparture(this.#req, this.#onClose)
+    this.#release = onDisconnect(this.#req, this.#onClose)
     this.#send(true)
   }
 
@@ -220,10 +215,10 @@ export class Exchange {
     res.off('close', this.#onClose)
     this.#release()
     const once = this.#hasBody || this.#req.method !== 'GET'
-    const factory: UpstreamFactory = once ? () => noMore() : (context) => this.#again(context)
+    const factory: UpstreamFactory = (context) => this.#again(context)
     relaySse(this.#req, res, Object.assign(factory, { url: upstream.origin + this.#path }), {
       ...relay,
-      ...(once && onceOnly(relay)),
+      ...(once && { resume: 'never' }),
       connectTimeout,
       logger,
       lastEventId: this.#lastEventId,
@@ -279,24 +274,4 @@ const noResponse = () => new Error('the connection closed without a response')
 
 function isTimeout(error: Error): boolean {
   return error instanceof SseError && error.code === 'ERR_SSE_CONNECT_TIMEOUT'
-}
-
-/**
- * For a request that must not be sent again: every drop is a failure, and a clean end the end, also before the first
- * event. There, a source knows an end only from an upstream that says so: {@link noMore}.
- */
-function onceOnly({ isTerminal }: ProxyRelayOptions): ProxyRelayOptions {
-  const shouldRetry = (error: Error) =>
-    isTerminal === undefined &&
-    error instanceof SseError &&
-    error.code === 'ERR_SSE_DROPPED' &&
-    error.cause === undefined
-  return {
-    resume: 'before-first-event',
-    reconnect: { baseDelay: 1, minDelay: 1, maxDelay: 1, maxRetries: 1, shouldRetry },
-  }
-}
-
-function noMore() {
-  return { statusCode: 204, headers: {}, body: Readable.from([]) }
 }

@@ -4,7 +4,7 @@ import type { Logger } from '../diagnostics.ts'
 import { shown } from '../errors.ts'
 import { longestTimer } from '../http/deadline.ts'
 import { checkSourceOptions, expectOptional, flag, number, oneOf } from '../reconnect/options.ts'
-import type { RelayOptions } from '../relay/relay.ts'
+import type { RelayOptions } from '../relay/options.ts'
 import { isHopField } from './forwarding.ts'
 
 /** What a proxy's event streams may be told; what the request or its first answer decides is not among it. */

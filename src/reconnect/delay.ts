@@ -1,4 +1,3 @@
-import { backOff } from 'exponential-backoff'
 import type { DelaySource } from '../diagnostics.ts'
 import type { SseError } from '../errors.ts'
 import { longestTimer } from '../http/deadline.ts'
@@ -60,57 +59,32 @@ function baseOf({ baseDelay, minDelay, maxDelay }: DelayRules, reconnectionTime:
   return Math.min(maxDelay, Math.max(minDelay, reconnectionTime))
 }
 
+/** What decides whether a request may be sent again. */
+export interface RetryRules {
+  /** Whether an event was passed on. */
+  readonly passedOn: boolean
+  /** Whether the request is sent again only when it is known not to have been processed (RFC 9110, 9.2.2). */
+  readonly once: boolean
+}
+
 /** Whether a failed attempt or a drop is worth another attempt. */
-export function isRetryable({ code, statusCode = 0 }: SseError, passedOn: boolean): boolean {
+export function isRetryable(
+  { code, statusCode = 0, sent }: SseError,
+  { passedOn, once }: RetryRules,
+): boolean {
   switch (code) {
     case 'ERR_SSE_CONNECT':
+      return !once || sent === false
     case 'ERR_SSE_CONNECT_TIMEOUT':
     case 'ERR_SSE_DROPPED':
     case 'ERR_SSE_IDLE_TIMEOUT':
-      return true
+      return !once
     case 'ERR_SSE_STATUS':
       return statusCode === 408 || statusCode === 425 || statusCode === 429 || statusCode >= 500
     case 'ERR_SSE_CONTENT_TYPE':
       // Before the first event it is the wrong URL; after it, a balancer's page during a deploy.
-      return passedOn
+      return passedOn && !once
     default:
       return false
   }
-}
-
-/** What a retry loop asks its caller. */
-export interface RetryLoopOptions {
-  /** How many attempts there are; at least one is made. May be Infinity. */
-  readonly attempts: number
-  /**
-   * Called after each failed attempt with the number of the next one; waits until that is due, and throws when there
-   * shall be none. It is the caller who finds out that `attempts` are used up: the last error alone would not say so.
-   */
-  beforeNext(error: unknown, next: number): Promise<void>
-}
-
-/** Calls `attempt` with 0, 1, 2 … until it resolves. */
-export async function retryLoop<T>(
-  attempt: (n: number) => Promise<T>,
-  { attempts, beforeNext }: RetryLoopOptions,
-): Promise<T> {
-  // As a rule the first one does, and there is nothing to repeat.
-  try {
-    return await attempt(0)
-  } catch (error) {
-    await beforeNext(error, 1)
-    if (attempts <= 1) throw error
-  }
-  let n = 1
-  return backOff(() => attempt(n), {
-    numOfAttempts: attempts - 1,
-    // The package's own timer cannot be cleared: it gets nothing to wait for, and the wait is beforeNext's.
-    startingDelay: 0,
-    // Doubling nothing a thousand times is not a number.
-    timeMultiple: 1,
-    retry: async (error) => {
-      await beforeNext(error, ++n)
-      return true
-    },
-  })
 }

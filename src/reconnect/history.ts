@@ -1,9 +1,14 @@
 import type { DropReason } from '../diagnostics.ts'
+import { asError } from '../errors.ts'
 
-/** What the connections of a source have been through: how many, how they ended, how long there was none. */
+/** What the connections of a stream have been through: how many, how they ended, how long there was none. */
 export class History {
   /** The latest failed attempt or drop. */
   lastError: Error | undefined
+  /** Why the latest connection was lost. */
+  lastDrop: DropReason | undefined
+  /** Whether the latest attempt failed. */
+  attemptFailed = false
   #attempts = 0
   #opens = 0
   #gaps = 0
@@ -28,8 +33,14 @@ export class History {
     this.#attempts++
   }
 
+  failed(error: unknown): void {
+    this.attemptFailed = true
+    this.#down(asError(error))
+  }
+
   /** @returns How many connections were open before. */
   open(): number {
+    this.attemptFailed = false
     this.up()
     return this.#opens++
   }
@@ -40,13 +51,8 @@ export class History {
 
   drop(reason: DropReason, error: Error): void {
     this.#drops[reason]++
-    this.down(error)
-  }
-
-  /** There is no connection, for this reason. */
-  down(error: Error): void {
-    this.lastError = error
-    this.#downSince ??= performance.now()
+    this.lastDrop = reason
+    this.#down(error)
   }
 
   /** There is a connection, or there will be none any more. */
@@ -54,5 +60,10 @@ export class History {
     if (this.#downSince === undefined) return
     this.#downtime += performance.now() - this.#downSince
     this.#downSince = undefined
+  }
+
+  #down(error: Error): void {
+    this.lastError = error
+    this.#downSince ??= performance.now()
   }
 }

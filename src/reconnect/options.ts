@@ -49,7 +49,7 @@ export interface RetryContext {
 }
 
 /** When the stream may go on after a drop that came after its first event. */
-export type ResumeMode = 'always' | 'with-cursor' | 'before-first-event'
+export type ResumeMode = 'always' | 'with-cursor' | 'before-first-event' | 'never'
 
 /** Options of a source. All times in milliseconds. */
 export interface SourceOptions {
@@ -153,7 +153,7 @@ export function checkSourceOptions(options: SourceOptions): CheckedOptions {
     reconnect: checkReconnect(options.reconnect),
     tracker: options.tracker ?? new EventTracker({ lastEventId: options.lastEventId }),
     cursor: options.cursor,
-    resume: oneOf(options.resume, 'resume', ['always', 'with-cursor', 'before-first-event']),
+    resume: oneOf(options.resume, 'resume', ['always', 'with-cursor', 'before-first-event', 'never']),
     isTerminal: options.isTerminal,
     initialResponse: options.initialResponse,
     objectMode: flag(options.objectMode, 'objectMode', false),

@@ -1,8 +1,16 @@
-import type { Messages, StreamMessage } from '../diagnostics.ts'
-import { SseError } from '../errors.ts'
-import { encodeLastEventId } from '../http/fields.ts'
+import { backOff } from 'exponential-backoff'
+import {
+  announce,
+  type Messages,
+  nextStreamId,
+  type StreamOutcome,
+  type StreamStats,
+} from '../diagnostics.ts'
+import { asError, callReport, SseError } from '../errors.ts'
+import { isIdempotent } from '../http/fields.ts'
 import { redactUrl } from '../http/url.ts'
-import { type Connection, type Drop, dial } from '../upstream/connection.ts'
+import { Delivered } from '../resume/delivered.ts'
+import { type Connection, type ConnectionReader, type Drop, dial } from '../upstream/connection.ts'
 import {
   discardBody,
   type OpenedUpstream,
@@ -10,70 +18,100 @@ import {
   type Upstream,
   type UpstreamFactory,
 } from '../upstream/shapes.ts'
-import { delayOf, isRetryable, retryLoop } from './delay.ts'
+import type { SseEvent } from '../wire/event.ts'
+import { delayOf, isRetryable } from './delay.ts'
 import { History } from './history.ts'
+import { BlockIntake, type Intake, type IntakeOwner, VerbatimIntake } from './intake.ts'
 import type { CheckedOptions } from './options.ts'
 
-/** Where a source stands: an attempt is under way, a connection is open, a delay is running, or it is over. */
+/** Where a stream stands: an attempt is under way, a connection is open, a delay is running, or the stream is over. */
 export type SourceState = 'connecting' | 'open' | 'waiting' | 'ended'
 
-/** Who reads the connections that a reconnector opens. */
-export interface ConnectionUser {
-  /** Whether anything was passed on yet. */
-  readonly passedOn: boolean
-  /** Whether the live connection has brought a fresh event. */
-  readonly fresh: boolean
-  onOpen(connection: Connection): void
-  onChunk(chunk: unknown, connection: Connection): void
-  /** No chunk of this connection follows. */
-  onEnd(): void
-  announce<K extends Exclude<keyof Messages, 'end'>>(name: K, message: Messages[K]): void
+/** What is announced of a stream while it lives. */
+export type Announced = 'open' | 'drop' | 'retry' | 'gap' | 'duplicate'
+
+/** Who gets what a stream passes on. */
+export interface Sink {
+  /** Whether somebody asks for the comments among the blocks. */
+  readonly readsComments?: boolean
+  /**
+   * Whole blocks in wire form; of a request that is sent once, bytes as they came. The bytes are the sink's only until it
+   * returns; what it keeps it copies.
+   *
+   * @returns False: no more until `resume()`.
+   */
+  blocks(bytes: Buffer): boolean
+  /** The same one by one, for a sink that asked for events. */
+  event(event: SseEvent): boolean
+  comment?(text: string): void
+  /** The stream has announced a message of a kind. */
+  announced<K extends Announced>(kind: K, message: Messages[K]): void
+  /** The stream is complete. Nothing follows. */
+  end(): void
+  /** The stream has failed. Nothing follows. */
+  fail(error: Error): void
 }
 
-/** A connection that has made progress, or is over. */
-interface Live {
-  /** Resolves once it is lost: with why, or with undefined at the stream's end. */
-  readonly lost: Promise<SseError | undefined>
+/** How an attempt came to its end: the stream is complete, or there may be another attempt. */
+type Outcome = 'ended' | Interruption
+
+interface Interruption {
+  readonly error: unknown
+  readonly progress: boolean
 }
 
-/** Opens connections one after another: attempts, drops, delays, and the decision whether there is a next one. */
-export class Reconnector {
-  /** The upstream's latest `retry:` field, in milliseconds; it is clamped where it is used. */
-  reconnectionTime: number | undefined
+/**
+ * A stream that spans many upstream connections: it owns their life, asks {@link Delivered} where to resume and what is
+ * fresh, and hands whole blocks to a sink.
+ */
+export class ReconnectingStream implements IntakeOwner, ConnectionReader {
+  readonly #id = nextStreamId()
   readonly #factory: UpstreamFactory
   readonly #options: CheckedOptions
-  readonly #user: ConnectionUser
-  /** Until it is dropped, when the factory takes over. */
+  readonly #sink: Sink
+  readonly #delivered: Delivered
+  readonly #history = new History()
+  /** Whether the request is sent again only when it is known not to have been processed (RFC 9110, 9.2.2). */
+  readonly #isSentOnce: boolean
+  /** Whether bytes are passed on as they come: of a request that is sent once, they belong to its client. */
+  readonly #isVerbatim: boolean
   #initialResponse: OpenedUpstream | undefined
+  #upstreamUrl: string | undefined
+  #state: SourceState = 'connecting'
+  #isStarted = false
+  #isPaused = false
   /** Ends the attempt that is under way, or its connection. */
   #controller: AbortController | undefined
-  /** What messages call the stream; once it is known. */
-  #name: string | undefined
-  #state: SourceState = 'connecting'
   #connection: Connection | undefined
-  #paused = false
-  /** Whether the live connection has been read from. */
-  #heard = false
-  /** A connection was lost before its reader had room for anything of it. */
-  #unheard = false
-  #onResume: () => void = () => {}
-  /** Ends the delay that is under way. */
-  #endDelay: () => void = () => {}
-  /** Retries since the last progress. */
+  #intake: Intake | undefined
+  /** Says how the attempt that is under way came to its end. */
+  #settle: (outcome: Outcome) => void = () => {}
+  /** Ends the wait that is under way. */
+  #endWait: () => void = () => {}
+  /** Ends the wait that is under way if its delay is over. */
+  #endWaitForRoom: () => void = () => {}
+  /** Attempts, and retries among them, since the last progress. */
+  #attempts = 0
   #retries = 0
+  /** The upstream's latest `retry:` field, in milliseconds. */
+  #reconnectionTime: number | undefined
   /** When the connection opened that has just ended cleanly after progress. */
   #endedCleanlyFrom: number | undefined
-  readonly #history = new History()
+  #bytes = 0
+  #duplicates = 0
 
-  constructor(factory: UpstreamFactory, options: CheckedOptions, user: ConnectionUser) {
+  constructor(factory: UpstreamFactory, options: CheckedOptions, sink: Sink) {
     this.#factory = factory
     this.#options = options
-    this.#user = user
-    this.#name = options.name ?? nameOf(factory.url)
+    this.#sink = sink
+    this.#isSentOnce = !isIdempotent(factory.method) && options.resume === 'before-first-event'
+    this.#isVerbatim = !options.objectMode && (this.#isSentOnce || options.resume === 'never')
+    this.#delivered = new Delivered({ ...options, dedupe: options.dedupe && !this.#isVerbatim })
+    this.#upstreamUrl = factory.url && redactUrl(factory.url)
     if (options.initialResponse === undefined) return
     this.#initialResponse = openUpstream(options.initialResponse, 'initialResponse must be')
     const { body } = this.#initialResponse
-    // It may flow, or fail, before the source is read for the first time.
+    // It may flow, or fail, before the stream starts.
     body.on('error', () => {})
     body.pause()
   }
@@ -82,84 +120,113 @@ export class Reconnector {
     return this.#state
   }
 
-  get stats() {
-    return this.#history.stats
+  get isOver(): boolean {
+    return this.#state === 'ended'
   }
 
-  /** Which stream a message is about. */
-  get about(): StreamMessage {
-    return { stream: this.#user, name: this.#name }
+  get lastEventId(): string {
+    return this.#delivered.position.lastEventId
   }
 
-  /** How long the live connection has been open, in milliseconds. */
-  get openFor(): number | undefined {
-    return this.#connection && performance.now() - this.#connection.openedAt
+  get cursor(): string | undefined {
+    return this.#delivered.position.cursor
   }
 
-  /** Stops the upstream, also the one of the next connection, until {@link resume}. */
+  /** Whether a line that is not the upstream's may be put in here. */
+  get isBetweenBlocks(): boolean {
+    return this.#intake?.isBetweenBlocks ?? true
+  }
+
+  get stats(): StreamStats {
+    const { events } = this.#delivered
+    return { ...this.#history.stats, events, duplicates: this.#duplicates, bytes: this.#bytes }
+  }
+
+  /** Dials the upstream, unless that was done before. */
+  start(): void {
+    if (this.#isStarted || this.isOver) return
+    this.#isStarted = true
+    this.#announceStart()
+    this.#run().then(
+      () => this.#finish('ended'),
+      (error: unknown) => this.#finish('failed', asError(error)),
+    )
+  }
+
+  /** Stops the upstream, and attempts, until {@link resume}. */
   pause(): void {
-    this.#paused = true
+    this.#isPaused = true
     this.#connection?.pause()
   }
 
   resume(): void {
-    this.#paused = false
+    this.#isPaused = false
     this.#connection?.resume()
-    this.#onResume()
+    this.#endWaitForRoom()
   }
 
-  /** Ends everything that is under way; {@link run} then throws, and nothing is handed on any more. */
-  stop(error: Error | undefined): void {
-    this.#state = 'ended'
-    this.#history.up()
-    this.#controller?.abort(error)
-    this.#endDelay()
-    this.#onResume()
-    this.#connection?.close(error)
-    this.#connection = undefined
-    if (this.#initialResponse) discardBody(this.#initialResponse.body)
+  /** Ends everything that is under way at once. The sink is not called any more. */
+  stop(error?: Error): void {
+    this.#finish('aborted', error)
   }
 
   /**
-   * Resolves at the stream's end.
+   * The stream's one loop: attempts until one of them says that the stream is complete.
    *
-   * @throws {@link SseError} where going on would be wrong; whatever the caller's own functions throw.
+   * @throws What the stream fails with: {@link SseError} where going on would be wrong, or an error of the caller's own
+   * functions.
    */
-  async run(): Promise<void> {
-    try {
-      let lost: unknown = await (this.#initialResponse ? this.#adopt(this.#initialResponse) : this.#outage())
-      this.#initialResponse = undefined
-      while (lost !== undefined) {
-        await this.#beforeNext(lost, 0)
-        lost = await this.#outage()
-      }
-    } finally {
-      this.#state = 'ended'
-      this.#history.up()
-    }
+  async #run(): Promise<void> {
+    let interruption: Interruption | undefined
+    await backOff(
+      async () => {
+        const outcome = await this.#attempt()
+        interruption = outcome === 'ended' ? undefined : outcome
+        if (interruption) throw interruption.error
+      },
+      {
+        // How often is decided by #beforeRetry: progress starts the count anew.
+        numOfAttempts: Number.POSITIVE_INFINITY,
+        // The package's own timer cannot be cleared: it gets nothing to wait for, and the wait is #beforeRetry's.
+        startingDelay: 0,
+        // Doubling nothing a thousand times is not a number.
+        timeMultiple: 1,
+        retry: async () => interruption !== undefined && (await this.#beforeRetry(interruption)),
+      },
+    )
   }
 
-  /** Attempts until one is lost after progress (resolves with that error), or the stream is at its end. */
-  async #outage(): Promise<SseError | undefined> {
-    const live = await retryLoop((n) => this.#attempt(n, (signal) => this.#call(n, signal)), {
-      attempts: this.#options.reconnect.maxRetries,
-      beforeNext: (error, next) => this.#beforeNext(error, next),
-    })
-    return live.lost
-  }
-
-  /** The same with a response that is open already; resolves also when that is lost without progress. */
-  async #adopt(response: OpenedUpstream): Promise<unknown> {
+  /** One attempt, and its connection until that is lost. Never rejects. */
+  async #attempt(): Promise<Outcome> {
+    if (this.isOver) return 'ended'
+    const initialResponse = this.#initialResponse
+    this.#initialResponse = undefined
+    const attempt = initialResponse ? -1 : this.#attempts++
+    this.#state = 'connecting'
+    this.#endedCleanlyFrom = undefined
+    const controller = new AbortController()
+    this.#controller = controller
+    let connection: Connection | undefined
     try {
-      return await (await this.#attempt(-1, response)).lost
+      connection = await dial(initialResponse ?? ((signal) => this.#call(attempt, signal)), {
+        connectTimeout: this.#options.connectTimeout,
+        idleTimeout: this.#options.idleTimeout,
+        controller,
+      })
     } catch (error) {
-      return error
+      if (this.isOver) return 'ended'
+      this.#history.failed(error)
+      return { error, progress: false }
     }
+    if (connection === undefined || this.isOver) {
+      connection?.close()
+      return 'ended'
+    }
+    return this.#read(connection, attempt)
   }
 
   #call(attempt: number, signal: AbortSignal): Upstream | Promise<Upstream> {
-    const { lastEventId, cursor } = this.#options.tracker
-    const header = encodeLastEventId(lastEventId)
+    const { lastEventId, cursor, header } = this.#delivered.position
     this.#history.attempt()
     return this.#factory({
       attempt,
@@ -175,158 +242,232 @@ export class Reconnector {
     })
   }
 
-  /** One attempt. Resolves as soon as there is progress, so that nothing of the attempt is kept while all is well. */
-  async #attempt(n: number, upstream: Parameters<typeof dial>[0]): Promise<Live> {
-    this.#throwIfStopped()
-    this.#state = 'connecting'
-    this.#endedCleanlyFrom = undefined
-    const { connectTimeout, idleTimeout } = this.#options
-    const controller = new AbortController()
-    this.#controller = controller
-    const connection = await dial(upstream, { connectTimeout, idleTimeout, controller })
-    if (connection === undefined) {
-      this.#controller = undefined
-      return { lost: Promise.resolve(undefined) }
-    }
-    if (this.#isStopped()) connection.close()
-    this.#throwIfStopped()
-    this.#onOpen(connection, n)
-    return new Promise((resolve, reject) => {
-      let progressed = false
-      const onChunk = (chunk: unknown) => {
-        this.#heard = true
-        this.#user.onChunk(chunk, connection)
-        if (progressed || !this.#user.fresh) return
-        progressed = true
-        resolve({ lost })
+  #read(connection: Connection, attempt: number): Promise<Outcome> {
+    return new Promise((resolve) => {
+      this.#settle = resolve
+      try {
+        this.#open(connection, attempt)
+        if (this.isOver) return
+        connection.read(this)
+        if (this.#isPaused) connection.pause()
+      } catch (error) {
+        this.onFault(asError(error))
       }
-      const lost = connection.read(onChunk).then((drop) => this.#onOver(connection, drop))
-      lost.then(() => resolve({ lost }), reject)
     })
   }
 
-  #onOver(connection: Connection, drop: Drop | undefined): SseError | undefined {
-    this.#throwIfStopped()
-    // Closed from here: after the terminal event.
-    if (drop === undefined) return undefined
-    this.#connection = undefined
-    this.#controller = undefined
-    this.#user.onEnd()
-    this.#throwIfStopped()
-    return this.#onDrop(connection, drop)
-  }
-
-  #onOpen(connection: Connection, attempt: number): void {
-    const { tracker, cursor } = this.#options
+  #open(connection: Connection, attempt: number): void {
     this.#connection = connection
     this.#state = 'open'
-    this.#heard = false
-    this.#name ??= nameOf(connection.url)
-    if (this.#paused) connection.pause()
-    tracker.opened()
-    this.#user.onOpen(connection)
+    this.#upstreamUrl ??= connection.url && redactUrl(connection.url)
+    this.#intake = new (this.#isVerbatim ? VerbatimIntake : BlockIntake)(
+      this.#options,
+      this.#delivered,
+      this.#sink,
+      this,
+    )
+    this.#delivered.opened()
+    const { lastEventId, cursor, isSendable } = this.#delivered.position
+    const { lastDrop } = this.#history
     const opens = this.#history.open()
-    this.#user.announce('open', { ...this.about, attempt, opens, cursor: tracker.cursor })
-    if (this.#isStopped()) return
-    const sent = cursor ? tracker.cursor : encodeLastEventId(tracker.lastEventId)
-    if (sent === undefined && (this.#user.passedOn || tracker.lastEventId !== '')) {
-      this.#history.gap()
-      this.#user.announce('gap', { ...this.about, cursor: tracker.cursor })
+    this.#announce('open', { ...this.#about, attempt, opens, cursor, after: lastDrop })
+    if (this.isOver || isSendable || (this.#delivered.events === 0 && lastEventId === '')) return
+    this.#history.gap()
+    this.#announce('gap', { ...this.#about, cursor })
+  }
+
+  onChunk(chunk: Buffer): void {
+    this.#bytes += chunk.length
+    if (this.#options.idleResetOn === 'bytes') this.#connection?.touch()
+    this.#intake?.take(chunk)
+  }
+
+  onDrop(drop: Drop): void {
+    try {
+      this.#settle(this.#outcomeOf(drop))
+    } catch (error) {
+      this.onFault(asError(error))
     }
   }
 
-  #onDrop({ openedAt }: Connection, { reason, error }: Drop): SseError | undefined {
-    const { isTerminal, resume, reconnect, tracker } = this.#options
-    const { passedOn, fresh } = this.#user
-    const duration = performance.now() - openedAt
-    const progress = fresh || duration >= reconnect.stableAfter
-    this.#unheard = this.#paused && !this.#heard
+  /** The caller's own code has thrown, or the upstream sent what no retry can mend. */
+  onFault(error: Error): void {
+    this.#finish('failed', error)
+  }
+
+  onFull(): void {
+    this.pause()
+  }
+
+  onEvents(): void {
+    if (this.#options.idleResetOn === 'events') this.#connection?.touch()
+  }
+
+  onTerminal(): void {
+    this.#finish('ended')
+  }
+
+  onDuplicate(event: SseEvent): void {
+    this.#duplicates++
+    this.#announce('duplicate', { ...this.#about, event })
+  }
+
+  onReconnectionTime(milliseconds: number): void {
+    this.#reconnectionTime = milliseconds
+  }
+
+  #outcomeOf({ reason, error }: Drop): Outcome {
+    const connection = this.#connection
+    const duration = connection?.openFor ?? 0
+    this.#connection = undefined
+    // After a clean end there is nothing to abort, and the socket may serve another request.
+    if (reason !== 'end') this.#controller?.abort(error)
+    this.#controller = undefined
+    this.#intake?.end()
+    if (this.isOver) return 'ended'
+    const progress = this.#delivered.isFresh || duration >= this.#options.reconnect.stableAfter
+    const canResume = this.#canResume()
+    if (reason === 'end' && !canResume && !this.#options.isTerminal) return 'ended'
     this.#state = 'waiting'
     this.#history.drop(reason, error)
-    this.#user.announce('drop', { ...this.about, reason, error, duration, progress })
-    if (
-      passedOn &&
-      resume !== 'always' &&
-      (resume === 'before-first-event' || tracker.cursor === undefined)
-    ) {
-      if (reason === 'end' && !isTerminal) return undefined
+    this.#announce('drop', { ...this.#about, reason, error, duration, progress })
+    if (!canResume && this.#options.resume !== 'never') {
       const why = 'the stream cannot be resumed after its first event'
-      throw new SseError('ERR_SSE_NOT_RESUMABLE', `${why}: ${error.message}`, { cause: error })
+      const cause = { cause: error }
+      return { error: new SseError('ERR_SSE_NOT_RESUMABLE', `${why}: ${error.message}`, cause), progress }
     }
-    // A reader that has no room for more is not the upstream's failure, and not counted as one.
-    if (!progress && !this.#unheard) throw error
-    this.#retries = 0
-    if (reason === 'end') this.#endedCleanlyFrom = openedAt
-    return error
+    if (progress && reason === 'end') this.#endedCleanlyFrom = connection?.openedAt
+    return { error, progress }
   }
 
-  /** Waits until attempt `next` is due; throws when there shall be none. */
-  async #beforeNext(error: unknown, next: number): Promise<void> {
-    // What is not ours is a fault in the caller's code, which another attempt does not mend.
-    if (this.#isStopped() || !(error instanceof SseError) || error.code === 'ERR_SSE_NOT_RESUMABLE')
-      throw error
-    const { reconnect } = this.#options
+  /** Whether the stream may go on with another connection. */
+  #canResume(): boolean {
+    const { resume } = this.#options
+    if (resume === 'never') return false
+    if (this.#delivered.events === 0) return !this.#isSentOnce
+    return resume === 'always' || (resume === 'with-cursor' && this.#delivered.position.cursor !== undefined)
+  }
+
+  /**
+   * Waits until the next attempt is due.
+   *
+   * @returns False when there shall be none: the stream then fails with the interruption's error.
+   * @throws {@link SseError} `ERR_SSE_RETRIES_EXHAUSTED`; what `shouldRetry` throws.
+   */
+  async #beforeRetry({ error, progress }: Interruption): Promise<boolean> {
+    // An error that is not ours is a fault in the caller's code, which another attempt does not mend.
+    if (this.isOver || !(error instanceof SseError) || error.code === 'ERR_SSE_NOT_RESUMABLE') return false
+    if (this.#options.resume === 'never') return false
+    if (progress) {
+      this.#attempts = 0
+      this.#retries = 0
+    }
     this.#state = 'waiting'
-    this.#history.down(error)
-    if (!(await this.#shallRetry(error, next))) throw error
-    this.#throwIfStopped()
-    if (next >= reconnect.maxRetries) {
-      const message = `gave up after ${next} attempts without progress: ${error.message}`
+    if (!(await this.#shallRetry(error)) || this.isOver) return false
+    const { reconnect } = this.#options
+    if (this.#retries >= reconnect.maxRetries) {
+      const retries = this.#retries === 1 ? '1 retry' : `${this.#retries} retries`
+      const message = `gave up after ${retries} without progress: ${error.message}`
       throw new SseError('ERR_SSE_RETRIES_EXHAUSTED', message, { cause: error })
     }
     const openedAt = this.#endedCleanlyFrom
     const occasion = {
       retry: this.#retries++,
-      reconnectionTime: this.reconnectionTime,
+      reconnectionTime: this.#reconnectionTime,
       retryAfter: error.retryAfter,
       sinceOpen: openedAt === undefined ? undefined : performance.now() - openedAt,
     }
     const { delay, source } = delayOf(reconnect, occasion, Math.random)
-    this.#user.announce('retry', { ...this.about, attempt: next, delay, source, error })
-    this.#throwIfStopped()
-    await this.#sleep(delay)
-    if (this.#unheard) await this.#roomForMore()
+    const { attemptFailed: failed, lastDrop: after } = this.#history
+    this.#announce('retry', { ...this.#about, attempt: this.#attempts, delay, source, error, failed, after })
+    await this.#wait(delay)
+    return !this.isOver
   }
 
-  #sleep(delay: number): Promise<void> {
+  async #shallRetry(error: SseError): Promise<boolean> {
+    const { reconnect } = this.#options
+    const passedOn = this.#delivered.events > 0
+    const retryable = isRetryable(error, { passedOn, once: this.#isSentOnce })
+    if (!reconnect.shouldRetry) return retryable
+    const { lastEventId, cursor } = this.#delivered.position
+    return reconnect.shouldRetry(error, {
+      attempts: this.#attempts,
+      passedOn,
+      lastEventId,
+      cursor,
+      retryable,
+    })
+  }
+
+  /**
+   * Resolves when the delay is over and the sink has room: while it is full, what another connection brings could only be
+   * kept in memory. Resolves at once when the stream is over.
+   */
+  #wait(delay: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, delay)
-      this.#endDelay = () => {
+      if (this.isOver) {
+        resolve()
+        return
+      }
+      const timer = setTimeout(() => {
+        this.#endWaitForRoom = () => {
+          if (!this.#isPaused) resolve()
+        }
+        this.#endWaitForRoom()
+      }, delay)
+      this.#endWait = () => {
         clearTimeout(timer)
         resolve()
       }
     })
   }
 
-  /** Waits until the reader has room: to open connections that nobody reads is of no use to anybody. */
-  async #roomForMore(): Promise<void> {
-    this.#unheard = false
-    while (this.#paused && !this.#isStopped()) {
-      await new Promise<void>((resolve) => {
-        this.#onResume = resolve
-      })
+  get #about() {
+    const { name } = this.#options
+    return { id: this.#id, stream: this.#sink, name, upstream: this.#upstreamUrl }
+  }
+
+  #announceStart(): void {
+    const message = { ...this.#about, stats: () => this.stats }
+    try {
+      announce('start', message, this.#options.logger)
+    } catch (error) {
+      this.onFault(asError(error))
     }
   }
 
-  #isStopped(): boolean {
-    return this.#state === 'ended'
+  #announce<K extends Announced>(kind: K, message: Messages[K]): void {
+    announce(kind, message, this.#options.logger)
+    this.#sink.announced(kind, message)
   }
 
-  /** After each wait: nothing that was waited for is of use any more. */
-  #throwIfStopped(): void {
-    if (this.#isStopped()) throw new Error('stopped')
+  /** The one way in which the stream comes to its end. */
+  #finish(outcome: StreamOutcome, error?: Error): void {
+    if (this.isOver) return
+    const duration = this.#connection?.openFor
+    this.#state = 'ended'
+    this.#history.up()
+    this.#connection?.close()
+    this.#connection = undefined
+    this.#controller?.abort(error)
+    this.#controller = undefined
+    if (this.#initialResponse) discardBody(this.#initialResponse.body)
+    this.#endWait()
+    this.#settle('ended')
+    this.#delivered.close()
+    const { attemptFailed: failed, lastDrop: after } = this.#history
+    const message = { ...this.#about, outcome, error, duration, failed, after, stats: this.stats }
+    if (outcome === 'aborted') {
+      callReport(() => announce('end', message, this.#options.logger))
+      return
+    }
+    let failure = outcome === 'failed' ? error : undefined
+    try {
+      announce('end', message, this.#options.logger)
+    } catch (fault) {
+      failure = asError(fault)
+    }
+    if (failure) this.#sink.fail(failure)
+    else this.#sink.end()
   }
-
-  async #shallRetry(error: SseError, attempts: number): Promise<boolean> {
-    const { reconnect, tracker } = this.#options
-    const { passedOn } = this.#user
-    const retryable = isRetryable(error, passedOn)
-    if (!reconnect.shouldRetry) return retryable
-    const { lastEventId, cursor } = tracker
-    return reconnect.shouldRetry(error, { attempts, passedOn, lastEventId, cursor, retryable })
-  }
-}
-
-function nameOf(url: string | undefined): string | undefined {
-  return url && redactUrl(url)
 }

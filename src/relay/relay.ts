@@ -1,76 +1,54 @@
 import { EventEmitter } from 'node:events'
 import { PassThrough, Readable, type Writable } from 'node:stream'
-import { asError, callReport, SseError } from '../errors.ts'
-import { Deadline, longestTimer } from '../http/deadline.ts'
+import type { Messages, StreamStats } from '../diagnostics.ts'
+import { asError, callReport, SseError, shown } from '../errors.ts'
+import { Deadline } from '../http/deadline.ts'
 import { lastEventIdFrom, type RequestWithLastEventId } from '../http/fields.ts'
-import { expectOptional, flag, number, oneOf, type SourceOptions } from '../reconnect/options.ts'
-import { createResilientSseSource, type ResilientSseSource, type SourceStats } from '../source.ts'
+import { checkSourceOptions } from '../reconnect/options.ts'
+import { type Announced, ReconnectingStream, type Sink } from '../reconnect/reconnecting-stream.ts'
 import type { UpstreamFactory } from '../upstream/shapes.ts'
 import { type SseEvent, serializeComment, serializeEvent } from '../wire/event.ts'
-import { onDeparture } from './client.ts'
+import { hasDisconnected, onDisconnect } from './client.ts'
 import { type DownstreamResponse, openHead, refuse, streamHeaders } from './head.ts'
+import {
+  checkRelayOptions,
+  type RelayOptions,
+  type RelayResponseOptions,
+  type RelayRules,
+} from './options.ts'
 
 /**
- * A sink that is full gets this many bytes more before the upstream is stopped: as a rule it is empty again within the
- * same turn, and stopping and starting for each chunk costs more than all else.
+ * A response that is full gets this many bytes more before the upstream is stopped: as a rule it is empty again within
+ * the same turn, and stopping and starting for each chunk costs more than all else.
  */
 const mostBehind = 65_536
-
-/** Options of {@link relayResponse}: those of a source, and what its client gets besides the events. */
-export interface RelayResponseOptions extends Omit<SourceOptions, 'objectMode' | 'tracker'> {
-  /** After this many milliseconds without a byte the client gets a comment; 0 sends none. Default 15000. */
-  readonly heartbeat?: number | undefined
-  /** The reconnection time that the client is told, in milliseconds. Default: none; the upstream's is never passed on. */
-  readonly retry?: number | undefined
-  /** What becomes of the upstream when the client has gone: it is closed at once, or read to its end. Default `'abort'`. */
-  readonly onClientGone?: 'abort' | 'drain' | undefined
-  /**
-   * The last event for a client whose stream fails after its head is out; the response then ends. Without it, or when
-   * it gives undefined, the connection is destroyed, so that the client can tell all the same.
-   */
-  readonly errorEvent?: ((error: Error) => SseEvent | undefined) | undefined
-  /** Whether the client gets `relay-status` events, without ids: `reconnecting`, `live`, `gap`. Default false. */
-  readonly statusEvents?: boolean | undefined
-}
-
-/** Options of {@link relaySse}. */
-export interface RelayOptions extends RelayResponseOptions {
-  /**
-   * `'lazy'` answers when the upstream has answered, so that a first 401, 404 or 429 reaches the client; `'eager'`
-   * answers at once. Default `'lazy'`.
-   */
-  readonly head?: 'lazy' | 'eager' | undefined
-  /**
-   * With `'lazy'`: a retry that is due later than this after the start is not waited for, and the failure is the
-   * answer; 0 makes the first failure the answer. Milliseconds. Default 5000.
-   */
-  readonly headTimeout?: number | undefined
-}
 
 /** How a relay came to its end. */
 export interface RelaySummary {
   /**
-   * `'ended'`: the stream came to its end; `'client-gone'`: the client left before; `'refused'`: the client got a
+   * `'ended'`: the stream came to its end; `'client-gone'`: the client disconnected before; `'refused'`: the client got a
    * status other than 200; `'failed'`: the stream failed after its head was out.
    */
   readonly outcome: 'ended' | 'client-gone' | 'refused' | 'failed'
-  /** What it was refused with, or failed with. */
+  /** What the client was refused with, or the stream failed with. */
   readonly error: Error | undefined
-  /** The last event ID of what was passed on. */
+  /** The last event ID of what was passed on; `''` when there is none. */
   readonly lastEventId: string
-  readonly stats: SourceStats
+  /** Where the stream could be resumed; undefined when unknown. */
+  readonly cursor: string | undefined
+  readonly stats: StreamStats
 }
 
 /**
  * Answers a request with an event stream that outlives its upstream's connections.
  *
  * It writes the head (`content-type`, `cache-control`, `x-accel-buffering`, besides what was set before), the events,
- * and heartbeats in between; it closes the upstream when the client leaves, and lets the client see every failure.
+ * and heartbeats in between; it closes the upstream when the client disconnects, and lets the client see every failure.
  *
  * @param req - A request of node:http, node:https or node:http2, or a framework's around it; its `Last-Event-ID` is
  * where the stream starts, unless `lastEventId` says otherwise.
  * @param res - The response to that request. Nobody else may write to it.
- * @returns How it ended; whatever client and upstream did, it does not reject for it.
+ * @returns How the relay ended; it does not reject for what a client or an upstream did.
  * @throws `TypeError` or `RangeError` that names a wrong option, and what a function of the caller's throws; as long as
  * the head is not out, the response is then left as it was, for the caller's own error handling.
  */
@@ -80,24 +58,17 @@ export async function relaySse(
   factory: UpstreamFactory,
   options: RelayOptions = {},
 ): Promise<RelaySummary> {
-  const headTimeout = number(options.headTimeout, 'headTimeout', 5000, 0, longestTimer)
-  const eager = oneOf(options.head, 'head', ['lazy', 'eager']) === 'eager'
   const relay = new Relay(res, req, factory, options)
-  // What a client does wrong is followed by a close, which is what counts.
+  // What a client does wrong is followed by a close, and the close is what counts.
   if (req instanceof EventEmitter) req.on('error', () => {})
-  if (eager || res.headersSent) openHead(res)
-  else answerWithin(relay, res, headTimeout)
-  const release = onDeparture(req, () => relay.leave())
-  try {
-    return await relay.run()
-  } finally {
-    release()
-  }
+  if (relay.rules.head === 'eager' || res.headersSent) openHead(res)
+  else relay.awaitHead(res)
+  return relay.run(req)
 }
 
 /**
  * The same for servers that speak the fetch API: a 200 at once, as with `head: 'eager'`, whose body is the stream. When
- * its consumer cancels the body, or the request's signal is aborted, the client has gone.
+ * its consumer cancels the body, or the request's signal is aborted, the client has disconnected.
  *
  * @param onEnd - Called once with the summary, or with what a function of the caller's threw.
  * @throws `TypeError` or `RangeError` that names a wrong option.
@@ -120,209 +91,241 @@ export function relayResponse(
   return response
 }
 
-/** Waits with the head until the upstream has answered, or a failure has to be the answer. */
-function answerWithin(relay: Relay, res: DownstreamResponse, headTimeout: number): void {
-  const deadline = performance.now() + headTimeout
-  relay.beforeHead = (error) => {
-    if (error) {
-      refuse(res, error)
-    } else {
-      res.statusCode = 204
-      res.end()
-    }
-  }
-  relay.source.once('open', () => {
-    relay.beforeHead = undefined
-    openHead(res)
-    relay.start()
-  })
-  relay.source.on('retry', ({ delay, error }) => {
-    if (relay.beforeHead && performance.now() + delay > deadline) relay.source.destroy(error)
-  })
-}
-
-interface RelayRules {
-  readonly heartbeat: number
-  readonly retry: number | undefined
-  readonly onClientGone: 'abort' | 'drain'
-  readonly errorEvent: RelayResponseOptions['errorEvent']
-  readonly statusEvents: boolean
-}
-
-/** A source and the sink of one client: whatever becomes of either, the other one is not left behind. */
-class Relay {
-  readonly source: ResilientSseSource<Buffer>
-  /** While the head is not out: answers with a failure, or, without one, that there is nothing. */
-  beforeHead: ((error?: Error) => void) | undefined
-  readonly #sink: Writable
-  readonly #rules: RelayRules
-  #heartbeat: Deadline | undefined
-  /** How it ends, once that is known. */
+/** The engine onto one response: a sink that writes to a client, and what is said to the client in between. */
+class Relay implements Sink {
+  readonly rules: RelayRules
+  readonly #response: Writable
+  readonly #stream: ReconnectingStream
+  readonly #signal: AbortSignal | undefined
+  /** The response whose head waits for the upstream's answer, and until when a retry may delay it. */
+  #waiting: { readonly res: DownstreamResponse; readonly until: number } | undefined
   #outcome: RelaySummary['outcome'] | undefined
   #error: Error | undefined
-  #settle: (fault?: Error) => void = () => {}
-  #clientGone = false
-  /** What was written since the sink had room. */
+  /** The client disconnected, and the stream is read to its end all the same. */
+  #isDraining = false
+  /** Bytes written since the response was full. */
   #behind = 0
+  #heartbeat: Deadline | undefined
+  /** The client knows that the upstream is away. */
+  #saidReconnecting = false
+  /** Stops listening to the client's connection. */
+  #release = () => {}
+  #resolve: (summary: RelaySummary) => void = () => {}
+  #reject: (fault: Error) => void = () => {}
 
   constructor(
-    sink: Writable,
+    response: Writable,
     request: RequestWithLastEventId,
     factory: UpstreamFactory,
     options: RelayOptions,
   ) {
-    const {
-      head: _,
-      headTimeout: __,
-      heartbeat,
-      retry,
-      onClientGone,
-      errorEvent,
-      statusEvents,
-      ...rest
-    } = options
-    expectOptional(errorEvent, 'function', 'errorEvent')
-    this.#rules = {
-      heartbeat: number(heartbeat, 'heartbeat', 15_000, 0, longestTimer),
-      retry: retry === undefined ? undefined : Math.round(number(retry, 'retry', 0, 0, longestTimer)),
-      onClientGone: oneOf<'abort' | 'drain'>(onClientGone, 'onClientGone', ['abort', 'drain']),
-      statusEvents: flag(statusEvents, 'statusEvents', false),
-      errorEvent,
-    }
-    this.#sink = sink
-    this.source = createResilientSseSource(factory, {
-      ...rest,
-      lastEventId: rest.lastEventId ?? lastEventIdFrom(request),
-    })
+    if (typeof factory !== 'function')
+      throw new TypeError(`factory must be a function, got ${shown(factory)}`)
+    const { rules, source } = checkRelayOptions(options)
+    this.rules = rules
+    this.#response = response
+    this.#signal = source.signal
+    const lastEventId = source.lastEventId ?? lastEventIdFrom(request)
+    this.#stream = new ReconnectingStream(factory, checkSourceOptions({ ...source, lastEventId }), this)
   }
 
-  /** Relays until one of both ends is through. */
-  run(): Promise<RelaySummary> {
-    const { source } = this
+  /** The head is to wait until the upstream has answered, or a failure has to be the answer. */
+  awaitHead(res: DownstreamResponse): void {
+    this.#waiting = { res, until: performance.now() + this.rules.headTimeout }
+  }
+
+  /**
+   * Relays until one of both ends is through.
+   *
+   * @param request - Has the client's connection, where the response does not say that it closes.
+   */
+  run(request: object = {}): Promise<RelaySummary> {
     return new Promise((resolve, reject) => {
-      this.#settle = (fault) => {
-        this.#heartbeat?.clear()
-        this.#settle = () => {}
-        if (fault) reject(fault)
-        else resolve(this.#summary())
-      }
-      const sink = this.#sink
-      // An EPIPE is followed by a close, which is what counts.
-      sink.on('error', () => {})
-      sink.on('drain', () => {
+      this.#resolve = resolve
+      this.#reject = reject
+      const response = this.#response
+      // An EPIPE is followed by a close, and the close is what counts.
+      response.on('error', () => {})
+      response.on('drain', () => {
         this.#behind = 0
-        source.resume()
+        this.#stream.resume()
       })
-      sink.once('finish', () => this.#settle())
-      sink.once('close', () => this.leave())
-      source.on('error', (error) => this.#onError(error))
-      source.once('end', () => this.#onEnd())
-      if (this.#clientGone || sink.destroyed || sink.writableEnded) {
-        this.leave()
+      response.once('finish', () => this.#settle())
+      response.once('close', () => this.onClientGone())
+      if (response.destroyed || response.writableEnded || hasDisconnected(request)) {
+        this.#settleAs('client-gone')
         return
       }
-      source.on('data', (chunk) => this.#write(chunk))
-      if (this.#rules.statusEvents) this.#tellStatus()
-      if (!this.beforeHead) this.start()
+      this.#listenToSignal()
+      this.#release = onDisconnect(request, () => this.onClientGone())
+      if (!this.#waiting) this.#startStream()
+      this.#stream.start()
     })
   }
 
-  /** The head is out: from here on the client is told of life, and of failure, within the stream. */
-  start(): void {
-    const { heartbeat, retry } = this.#rules
-    this.#heartbeat = new Deadline(heartbeat, () => this.#beat(), false)
-    if (retry !== undefined) this.#write(`retry: ${retry}\n\n`)
-  }
-
-  /** The client's end is closed, whether it had everything or not. */
-  leave(): void {
+  /** The client's connection is closed, whether the client had everything or not. */
+  onClientGone(): void {
     if (this.#outcome !== undefined) {
       this.#settle()
       return
     }
-    this.#clientGone = true
+    if (this.#isDraining) return
     this.#heartbeat?.clear()
-    if (this.#rules.onClientGone === 'drain' && !this.source.readableEnded) {
-      this.source.resume()
+    if (this.rules.onClientGone === 'drain') {
+      this.#isDraining = true
+      this.#stream.resume()
       return
     }
-    this.source.destroy()
+    this.#outcome = 'client-gone'
+    this.#stream.stop()
     this.#settle()
   }
 
-  #summary(): RelaySummary {
-    const { lastEventId, stats } = this.source
-    return { outcome: this.#outcome ?? 'client-gone', error: this.#error, lastEventId, stats }
+  blocks(bytes: Buffer): boolean {
+    return this.#write(bytes)
   }
 
-  /** Each chunk is made of whole blocks, so anything may stand between two of them. */
-  #write(chunk: Buffer | string): void {
-    if (this.#clientGone || this.#outcome !== undefined) return
-    const sink = this.#sink
-    if (sink.write(chunk)) this.#behind = 0
-    else {
-      this.#behind += chunk.length
-      if (this.#behind >= mostBehind) this.source.pause()
+  event(event: SseEvent): boolean {
+    return this.#write(serializeEvent(event))
+  }
+
+  announced<K extends Announced>(kind: K, message: Messages[K]): void {
+    if (kind === 'open') this.#onOpen()
+    else if (kind === 'retry' && 'delay' in message) this.#onRetry(message.delay, message.error)
+    else if (kind === 'gap') this.#sayStatus('gap')
+  }
+
+  end(): void {
+    if (this.#isDraining) {
+      this.#settleAs('client-gone')
+      return
     }
+    if (this.#waiting) {
+      const { res } = this.#waiting
+      this.#outcome = 'refused'
+      res.statusCode = 204
+      res.end()
+      return
+    }
+    this.#outcome = 'ended'
+    this.#response.end()
+  }
+
+  fail(error: Error): void {
+    this.#error = error
+    // Neither the upstream's doing nor an abort: a function of the caller's has thrown.
+    const fault = error instanceof SseError || error.name === 'AbortError' ? undefined : error
+    if (this.#isDraining) {
+      this.#settleAs('client-gone', fault)
+      return
+    }
+    if (this.#waiting) {
+      const { res } = this.#waiting
+      this.#outcome = 'refused'
+      if (fault) this.#settle(fault)
+      else refuse(res, error)
+      return
+    }
+    this.#outcome = 'failed'
+    this.#sayFailure(error, fault)
+  }
+
+  #onOpen(): void {
+    if (this.#waiting) {
+      openHead(this.#waiting.res)
+      this.#waiting = undefined
+      this.#startStream()
+    }
+    if (this.#saidReconnecting) this.#sayStatus('live')
+    this.#saidReconnecting = false
+  }
+
+  #onRetry(delay: number, error: Error): void {
+    if (this.#waiting && performance.now() + delay > this.#waiting.until) {
+      this.#stream.stop(error)
+      this.fail(error)
+      return
+    }
+    if (!this.#saidReconnecting) this.#sayStatus('reconnecting')
+    this.#saidReconnecting = this.#waiting === undefined
+  }
+
+  /** The head is out: from here on the client learns of life, and of failure, within the stream. */
+  #startStream(): void {
+    const { heartbeat, retry } = this.rules
+    this.#heartbeat = new Deadline(heartbeat, () => this.#beat(), false)
+    if (retry !== undefined) this.#write(`retry: ${retry}\n\n`)
+  }
+
+  /** @returns Whether the client has room for more. */
+  #write(bytes: Buffer | string): boolean {
+    if (this.#isDraining || this.#outcome !== undefined) return true
+    const response = this.#response
+    if (response.write(bytes)) this.#behind = 0
+    else this.#behind += bytes.length
     // What compression middleware adds.
-    if ('flush' in sink && typeof sink.flush === 'function') sink.flush()
+    if ('flush' in response && typeof response.flush === 'function') response.flush()
     this.#heartbeat?.refresh()
+    return this.#behind < mostBehind
   }
 
   #beat(): void {
-    // A client that does not read is not helped by more to read.
-    if (this.#behind > 0) this.#heartbeat?.refresh()
+    // A client that does not read is not helped by more to read, and nothing may stand within a block.
+    if (this.#behind > 0 || !this.#stream.isBetweenBlocks) this.#heartbeat?.refresh()
     else this.#write(serializeComment(''))
   }
 
-  #onEnd(): void {
-    this.#outcome = this.beforeHead ? 'refused' : 'ended'
-    if (this.#clientGone) {
-      this.#outcome = 'client-gone'
-      this.#settle()
-    } else if (this.beforeHead) this.beforeHead()
-    else this.#sink.end()
+  #sayStatus(status: 'reconnecting' | 'live' | 'gap'): void {
+    if (!this.rules.statusEvents || this.#waiting) return
+    this.#write(serializeEvent({ event: 'relay-status', data: JSON.stringify({ status }) }))
   }
 
-  #onError(error: Error): void {
-    this.#error = error
-    // Not the upstream's doing, nor an abort: a function of the caller's has thrown.
-    const fault = error instanceof SseError || error.name === 'AbortError' ? undefined : error
-    if (this.#clientGone || (fault && this.beforeHead)) {
-      this.#settle(fault)
-      return
-    }
-    this.#outcome = this.beforeHead ? 'refused' : 'failed'
-    if (this.beforeHead) this.beforeHead(error)
-    else this.#tellFailure(error, fault)
-  }
-
-  #tellFailure(error: Error, fault: Error | undefined): void {
+  #sayFailure(error: Error, fault: Error | undefined): void {
     try {
-      const event = this.#rules.errorEvent?.(error)
-      if (event === undefined) this.#sink.destroy(error)
-      else this.#sink.end(serializeEvent(event))
+      const event = this.#stream.isBetweenBlocks ? this.rules.errorEvent?.(error) : undefined
+      if (event === undefined) this.#break(error)
+      else this.#response.end(serializeEvent(event))
       if (fault) this.#settle(fault)
     } catch (thrown) {
-      this.#sink.destroy(error)
+      this.#break(error)
       this.#settle(asError(thrown))
     }
   }
 
-  #tellStatus(): void {
-    let away = false
-    const tell = (status: string) => {
-      if (!this.beforeHead)
-        this.#write(serializeEvent({ event: 'relay-status', data: JSON.stringify({ status }) }))
+  /** A turn later: what was written in this turn waits in the socket, which would discard it. */
+  #break(error: Error): void {
+    setImmediate(() => this.#response.destroy(error))
+  }
+
+  #listenToSignal(): void {
+    const signal = this.#signal
+    if (!signal) return
+    const onAbort = () => {
+      if (this.#outcome !== undefined) return
+      const error = new DOMException('The operation was aborted', {
+        name: 'AbortError',
+        cause: signal.reason,
+      })
+      this.#stream.stop(error)
+      this.fail(error)
     }
-    this.source.on('retry', () => {
-      if (!away) tell('reconnecting')
-      away = true
-    })
-    this.source.on('open', () => {
-      if (away) tell('live')
-      away = false
-    })
-    this.source.on('gap', () => tell('gap'))
+    signal.addEventListener('abort', onAbort, { once: true })
+    this.#response.once('close', () => signal.removeEventListener('abort', onAbort))
+    if (signal.aborted) onAbort()
+  }
+
+  #settleAs(outcome: RelaySummary['outcome'], fault?: Error): void {
+    this.#outcome = outcome
+    this.#settle(fault)
+  }
+
+  /** The relay is over. Further calls do nothing: the promise keeps its first value. */
+  #settle(fault?: Error): void {
+    this.#heartbeat?.clear()
+    this.#release()
+    if (fault) this.#reject(fault)
+    const { lastEventId, cursor, stats } = this.#stream
+    const outcome = this.#outcome ?? 'client-gone'
+    this.#resolve({ outcome, error: this.#error, lastEventId, cursor, stats })
   }
 }

@@ -1,5 +1,5 @@
 import { Transform } from 'node:stream'
-import { announce, type DuplicateMessage } from '../diagnostics.ts'
+import { announce, type DuplicateMessage, nextStreamId } from '../diagnostics.ts'
 import { asError, shown } from '../errors.ts'
 import type { SseEvent } from '../wire/event.ts'
 import { EventTracker } from './tracker.ts'
@@ -17,6 +17,7 @@ export function createDedupe(tracker: EventTracker = new EventTracker()): Transf
   if (!(tracker instanceof EventTracker)) {
     throw new TypeError(`tracker must be an EventTracker, got ${shown(tracker)}`)
   }
+  const id = nextStreamId()
   return new Transform({
     objectMode: true,
     transform(event: SseEvent, _, callback) {
@@ -31,7 +32,7 @@ export function createDedupe(tracker: EventTracker = new EventTracker()): Transf
         callback(null, event)
         return
       }
-      const message: DuplicateMessage = { stream: this, name: undefined, event }
+      const message: DuplicateMessage = { id, stream: this, name: undefined, upstream: undefined, event }
       announce('duplicate', message)
       this.emit('duplicate', message)
       callback()

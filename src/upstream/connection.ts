@@ -1,20 +1,13 @@
 import { finished, type Readable } from 'node:stream'
 import type { DropReason } from '../diagnostics.ts'
-import { asError, SseError, textOf } from '../errors.ts'
+import { asError, SseError, shown, textOf } from '../errors.ts'
 import { Deadline } from '../http/deadline.ts'
 import { fieldOf, retryAfterOf } from '../http/fields.ts'
 import { isEventStream } from '../http/media-type.ts'
-import {
-  decodeBody,
-  discardBody,
-  discardUpstream,
-  isDecodable,
-  type OpenedUpstream,
-  openUpstream,
-  type Upstream,
-} from './shapes.ts'
+import { decodeBody, isDecodable } from './decode.ts'
+import { discardBody, discardUpstream, type OpenedUpstream, openUpstream, type Upstream } from './shapes.ts'
 
-/** How a connection is no more. */
+/** How an open connection was lost. */
 export interface Drop {
   readonly reason: DropReason
   readonly error: SseError
@@ -22,46 +15,40 @@ export interface Drop {
 
 /** What an attempt needs. */
 export interface DialOptions {
-  /** Most milliseconds until the response's head; 0 means no limit. */
+  /** The most milliseconds until the response's head; 0 means no limit. */
   readonly connectTimeout: number
-  /** Most milliseconds without a sign of life once it is open; 0 means no limit. */
+  /** The most milliseconds without a sign of life once the connection is open; 0 means no limit. */
   readonly idleTimeout: number
-  /** Ends the attempt; aborted also when its connection ends otherwise than cleanly. */
+  /** Ends the attempt. Aborted also when the attempt fails. */
   readonly controller: AbortController
 }
 
 /**
- * One attempt: takes the upstream, or calls the function that opens it, and checks what it says.
+ * One attempt: takes the upstream, or calls the function that opens it, and checks the answer.
  *
- * @returns The connection, or undefined when the upstream says that there is no more (204).
+ * @returns The connection, or undefined when the upstream says that nothing more follows (204).
  * @throws {@link SseError} `ERR_SSE_CONNECT`, `ERR_SSE_CONNECT_TIMEOUT`, `ERR_SSE_STATUS`, `ERR_SSE_CONTENT_TYPE`;
- * `TypeError` when it gives something that is no upstream; the reason with which the controller was aborted.
+ * `TypeError` for a value that is not an upstream; the reason with which the controller was aborted.
  */
 export async function dial(
   upstream: OpenedUpstream | ((signal: AbortSignal) => Upstream | Promise<Upstream>),
-  options: DialOptions,
+  { connectTimeout, idleTimeout, controller }: DialOptions,
 ): Promise<Connection | undefined> {
-  const { controller } = options
   try {
     const opened =
       typeof upstream === 'function'
-        ? openUpstream(await answerOf(upstream, options.connectTimeout, controller))
+        ? openUpstream(await answerOf(upstream, connectTimeout, controller))
         : upstream
-    if (!isOpen(opened)) {
-      discardBody(opened.body)
-      return undefined
-    }
-    return new Connection(opened, options.idleTimeout, (error, cleanEnd) => {
-      // After a clean end there is nothing to abort, and the socket may serve another request.
-      if (!cleanEnd) controller.abort(error)
-    })
+    if (isOpen(opened)) return new Connection(opened, idleTimeout)
+    discardBody(opened.body)
+    return undefined
   } catch (error) {
     controller.abort(error)
     throw error
   }
 }
 
-/** What `open` resolves with, unless the time is over or the signal aborted before: then that is discarded later. */
+/** What `open` resolves with, unless the time is over or the signal aborted before: a late upstream is discarded. */
 function answerOf(
   open: (signal: AbortSignal) => Upstream | Promise<Upstream>,
   timeout: number,
@@ -94,7 +81,7 @@ function connectError(cause: unknown): SseError {
   return new SseError('ERR_SSE_CONNECT', `the upstream could not be reached: ${reason}`, { cause })
 }
 
-/** Whether there is an event stream to read; not so for a 204. Throws, and closes the body, for any other answer. */
+/** Whether there is an event stream to read; false for a 204. Throws, and closes the body, for any other answer. */
 function isOpen({ statusCode, headers, body, encodings }: OpenedUpstream): boolean {
   if (statusCode === undefined) return true
   if (statusCode === 204) return false
@@ -115,14 +102,18 @@ function isOpen({ statusCode, headers, body, encodings }: OpenedUpstream): boole
   throw new SseError(
     'ERR_SSE_CONTENT_TYPE',
     `the upstream answered with ${got}, not with a readable text/event-stream`,
-    {
-      statusCode,
-      headers,
-    },
+    { statusCode, headers },
   )
 }
 
-type OnClose = (error: Error | undefined, cleanEnd: boolean) => void
+/** Who reads a connection. */
+export interface ConnectionReader {
+  onChunk(chunk: Buffer): void
+  /** Called once, unless the connection was closed from here: no chunk follows. */
+  onDrop(drop: Drop): void
+  /** Called once, in place of `onDrop`, with what `onChunk` threw: no chunk follows. */
+  onFault(error: Error): void
+}
 
 /** An open connection: its bytes, and the one reason why they end. */
 export class Connection {
@@ -133,102 +124,97 @@ export class Connection {
   readonly #upstreamBody: Readable
   readonly #body: Readable
   readonly #idleTimeout: number
-  readonly #onClose: OnClose
+  #reader: ConnectionReader | undefined
   #deadline: Deadline | undefined
-  #paused = false
-  #closed = false
-  #settle: (error: Error | undefined, drop: Drop | undefined) => void = () => {}
+  #isClosed = false
 
-  /** @param onClose - Called once. */
-  constructor(upstream: OpenedUpstream, idleTimeout: number, onClose: OnClose) {
+  constructor(upstream: OpenedUpstream, idleTimeout: number) {
     this.url = upstream.url
     this.#upstreamBody = upstream.body
     this.#body = decodeBody(upstream.body, upstream.encodings)
     this.#idleTimeout = idleTimeout
-    this.#onClose = onClose
+  }
+
+  /** How long the connection has been open, in milliseconds. */
+  get openFor(): number {
+    return performance.now() - this.openedAt
   }
 
   /**
-   * Hands on the body's chunks until it ends, however that comes about; settles once. A body may fire end, close,
-   * error and aborted for the same drop.
-   *
-   * @param onChunk - Called with each chunk; what it throws closes the connection.
-   * @returns How it was lost, or undefined when it was closed from here.
-   * @throws What `onChunk` threw, or {@link close} was given.
+   * Hands on the body's chunks until it ends, however that comes about. A body may fire end, close, error and aborted for
+   * the same drop.
    */
-  read(onChunk: (chunk: unknown) => void): Promise<Drop | undefined> {
+  read(reader: ConnectionReader): void {
+    if (this.#isClosed) return
+    this.#reader = reader
     const body = this.#body
-    if (this.#closed) return Promise.resolve(undefined)
-    return new Promise((resolve, reject) => {
-      this.#settle = (error, drop) => (error && !drop ? reject(error) : resolve(drop))
-      const onEnd = () => this.#drop('end', new SseError('ERR_SSE_DROPPED', 'the upstream ended the stream'))
-      body.on('error', () => {})
-      body.once('end', onEnd)
-      // Everything else, also a body that was over before anybody listened.
-      finished(body, { writable: false }, (cause) => {
-        if (!cause && body.readableEnded) onEnd()
-        else this.#drop('reset', droppedError(cause))
-      })
-      this.#deadline = new Deadline(this.#idleTimeout, () => this.#onIdle())
-      body.on('data', (chunk) => {
-        if (this.#closed) return
-        try {
-          onChunk(chunk)
-        } catch (error) {
-          this.close(asError(error))
-        }
-      })
-      if (this.#paused) body.pause()
-      else body.resume()
+    const onEnd = () => this.#drop('end', new SseError('ERR_SSE_DROPPED', 'the upstream ended the stream'))
+    body.on('error', () => {})
+    body.once('end', onEnd)
+    // Everything else, also a body that was over before anybody listened.
+    finished(body, { writable: false }, (cause) => {
+      if (!cause && body.readableEnded) onEnd()
+      else this.#drop('reset', droppedError(cause))
     })
+    this.#deadline = new Deadline(this.#idleTimeout, () => this.#onIdle())
+    body.on('data', (chunk) => this.#onData(chunk))
+    body.resume()
   }
 
   /** Notes a sign of life: the idle time starts anew. */
   touch(): void {
-    if (!this.#closed) this.#deadline?.refresh()
+    if (!this.#isClosed) this.#deadline?.refresh()
   }
 
   /** Stops the upstream; what it has sent already waits in the sockets' buffers. */
   pause(): void {
-    if (this.#paused) return
-    this.#paused = true
     this.#body.pause()
   }
 
   resume(): void {
-    if (!this.#paused) return
-    this.#paused = false
+    if (this.#isClosed || !this.#body.isPaused()) return
     this.touch()
     this.#body.resume()
   }
 
-  /** Closes the connection; no chunk is handed on after. */
-  close(error?: Error): void {
-    this.#end(error)
+  /** Closes the connection from here; its reader is not called any more. */
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#deadline?.clear()
+    discardBody(this.#body)
+    discardBody(this.#upstreamBody)
+  }
+
+  #onData(chunk: unknown): void {
+    if (this.#isClosed) return
+    try {
+      this.#reader?.onChunk(bytesOf(chunk))
+    } catch (error) {
+      this.close()
+      this.#reader?.onFault(asError(error))
+    }
   }
 
   #onIdle(): void {
     // While we do not read, the silence is ours.
-    if (this.#paused) return
-    this.#drop(
-      'idle-timeout',
-      new SseError('ERR_SSE_IDLE_TIMEOUT', `the upstream was silent for ${this.#idleTimeout} ms`),
-    )
+    if (this.#body.isPaused()) return
+    const message = `the upstream was silent for ${this.#idleTimeout} ms`
+    this.#drop('idle-timeout', new SseError('ERR_SSE_IDLE_TIMEOUT', message))
   }
 
   #drop(reason: DropReason, error: SseError): void {
-    this.#end(reason === 'end' ? undefined : error, { reason, error })
+    if (this.#isClosed) return
+    this.close()
+    this.#reader?.onDrop({ reason, error })
   }
+}
 
-  #end(error: Error | undefined, drop?: Drop): void {
-    if (this.#closed) return
-    this.#closed = true
-    this.#deadline?.clear()
-    discardBody(this.#body)
-    discardBody(this.#upstreamBody)
-    this.#onClose(error, drop?.reason === 'end')
-    this.#settle(error, drop)
-  }
+function bytesOf(chunk: unknown): Buffer {
+  if (Buffer.isBuffer(chunk)) return chunk
+  if (typeof chunk === 'string') return Buffer.from(chunk)
+  if (chunk instanceof Uint8Array) return Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+  throw new TypeError(`an upstream must yield bytes or strings, got ${shown(chunk)}`)
 }
 
 function droppedError(cause: unknown): SseError {

@@ -1,7 +1,7 @@
-import { pipeline, Readable, type Transform } from 'node:stream'
+import { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
-import zlib from 'node:zlib'
 import { type HeaderFields, shown } from '../errors.ts'
+import { codingsOf } from './decode.ts'
 
 /** What a factory is told about the attempt that it is called for. */
 export interface UpstreamContext {
@@ -65,6 +65,8 @@ export interface UpstreamFactory {
   (context: UpstreamContext): Upstream | Promise<Upstream>
   /** Where it connects to, for logs; they show it without credentials and query values. */
   readonly url?: string
+  /** The request's method; decides whether the request may be sent again (RFC 9110, 9.2.2). Default `'GET'`. */
+  readonly method?: string
 }
 
 /** An upstream of whatever shape, seen in one way. */
@@ -132,42 +134,6 @@ export function discardUpstream(upstream: Upstream): void {
 export function discardBody(body: Readable): void {
   body.on('error', () => {})
   body.destroy()
-}
-
-const decoders: Readonly<Record<string, () => Transform>> = {
-  gzip: () => zlib.createGunzip(),
-  'x-gzip': () => zlib.createGunzip(),
-  deflate: () => zlib.createInflate(),
-  br: () => zlib.createBrotliDecompress(),
-}
-
-/** The most content codings that are taken off one body. */
-const mostEncodings = 4
-
-/** Whether all of the codings can be taken off. */
-export function isDecodable(encodings: readonly string[]): boolean {
-  // Each takes memory of its own, and makes more of what comes in.
-  return encodings.length <= mostEncodings && encodings.every((coding) => Object.hasOwn(decoders, coding))
-}
-
-/** Takes the codings off a body, the last one first; each chunk comes out as far as it can be decoded. */
-export function decodeBody(body: Readable, encodings: readonly string[]): Readable {
-  return encodings.reduceRight<Readable>((encoded, coding) => {
-    const decoder = decoders[coding]?.()
-    // Errors reach whoever reads the decoder; pipeline passes them on in both directions.
-    return decoder ? pipeline(encoded, decoder, () => {}) : encoded
-  }, body)
-}
-
-function codingsOf(headers: HeaderFields): string[] {
-  const field = headers['content-encoding']
-  if (field === undefined) return []
-  const value = typeof field === 'string' ? field : field.join(',')
-  return value
-    .toLowerCase()
-    .split(',')
-    .map((coding) => coding.trim())
-    .filter((coding) => coding !== '' && coding !== 'identity')
 }
 
 function readableOf(body: ByteStream, who: string): Readable {

@@ -1,3 +1,5 @@
+import { skim } from './skim.ts'
+
 const LF = 10
 const CR = 13
 const COLON = 58
@@ -70,6 +72,10 @@ export class BlockCutter {
     }
     this.#hold(bytes.subarray(end))
     return runs
+  }
+
+  get isBetweenBlocks(): boolean {
+    return this.#heldSize === 0
   }
 
   /** Whether a block was over the limit; the cutter is of no use then. */
@@ -209,5 +215,39 @@ export class BlockCutter {
     const isLot = bytes.length - endOfHeld >= leastLeft
     this.#append(isLot ? bytes.subarray(0, endOfHeld) : bytes)
     return isLot ? [this.#takeHeld(), bytes.subarray(endOfHeld)] : [this.#takeHeld()]
+  }
+}
+
+export class BlockScanner {
+  events = 0
+  idStart = -1
+  idEnd = -1
+  mustRead = false
+  readonly #cutter: BlockCutter
+  #runs: Buffer[] = []
+  constructor(maxBlockSize: number) {
+    this.#cutter = new BlockCutter(maxBlockSize)
+  }
+  get tooLarge(): boolean {
+    return this.#cutter.tooLarge
+  }
+  get isBetweenBlocks(): boolean {
+    return this.#cutter.isBetweenBlocks
+  }
+  push(chunk: Buffer): void {
+    this.#runs = this.#cutter.cut(chunk)
+  }
+  next(): Buffer | undefined {
+    const run = this.#runs.shift()
+    if (run === undefined) return undefined
+    const skimmed = skim(run)
+    this.mustRead = skimmed === undefined
+    this.events = skimmed?.events ?? 0
+    this.idStart = skimmed && skimmed.idStart > 0 ? skimmed.idStart : -1
+    this.idEnd = skimmed && skimmed.idStart > 0 ? skimmed.idEnd : -1
+    return run
+  }
+  rest(): Buffer {
+    return this.#cutter.rest()
   }
 }

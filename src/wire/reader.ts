@@ -102,3 +102,17 @@ export class EventReader {
     this.#callbacks.onEvent({ id })
   }
 }
+
+export class BlockReader {
+  readonly #reader: EventReader
+  constructor(callbacks: ReaderCallbacks) {
+    this.#reader = new EventReader(2 ** 29 - 24, callbacks)
+  }
+  read(blocks: Buffer): void {
+    this.#reader.readBlocks(blocks)
+  }
+  readRest(bytes: Buffer): void {
+    this.#reader.read(bytes)
+    this.#reader.end()
+  }
+}

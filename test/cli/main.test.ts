@@ -26,7 +26,7 @@ const patience = 20_000
 
 /** Starts it and waits until it listens. */
 async function start(args: readonly string[], preload: readonly string[] = []): Promise<Running> {
-  const program = startNode([...preload, 'src/cli/main.ts', ...onFreePorts, ...args])
+  const program = startNode([...preload, 'src/cli.ts', ...onFreePorts, ...args])
   let log = ''
   program.child.stderr?.on('data', (text: string) => {
     log += text
@@ -57,7 +57,7 @@ async function start(args: readonly string[], preload: readonly string[] = []): 
   }
 }
 
-const run = (...args: string[]) => startNode(['src/cli/main.ts', ...args]).ended
+const run = (...args: string[]) => startNode(['src/cli.ts', ...args]).ended
 
 /** What a client of its own connection has got so far. */
 interface Client extends Disposable {
@@ -151,7 +151,7 @@ describe('resilient-sse', function () {
     await got(client, 'id: 20\n')
     first.child.kill('SIGKILL')
     await first.ended
-    await gateway.line(/upstream dropped/)
+    await gateway.line(/upstream retry/)
     const before = idsOf(client).length
     await using _ = await startUpstream(port)
     await until(
@@ -160,7 +160,9 @@ describe('resilient-sse', function () {
     )
     expect(client.over).to.equal(undefined)
     expect(idsOf(client)).to.deep.equal(idsOf(client).map((_, n) => n + 1))
-    expect(await gateway.line(/upstream open/)).to.match(/ level=info .* attempt=\d+ opens=1 cursor=\d+$/)
+    expect(await gateway.line(/upstream open/)).to.match(
+      / level=info .* attempt=\d+ opens=1 cursor=\d+ after=reset$/,
+    )
   })
 
   it('sends requests where the longest path says, and 404 where none fits', async () => {
@@ -229,14 +231,7 @@ describe('resilient-sse', function () {
       return next(name, context)
     }`
     const register = `import { register } from 'node:module'; register(${JSON.stringify(dataUrl(hooks))})`
-    const args = [
-      '--import',
-      dataUrl(register),
-      'src/cli/main.ts',
-      '--upstream',
-      'http://host',
-      ...onFreePorts,
-    ]
+    const args = ['--import', dataUrl(register), 'src/cli.ts', '--upstream', 'http://host', ...onFreePorts]
     const { code, err } = await startNode(args).ended
     expect(code).to.equal(1)
     expect(err).to.match(/^resilient-sse: .*prom-client.*$/m)
@@ -386,21 +381,22 @@ describe('resilient-sse', function () {
     const fails = () =>
       serveInTurn(resets('id: 1" level=error\ndata: 1\n\n'), (_, response) => response.writeHead(410).end())
 
-    it('has a logfmt line for a drop, a retry and a failure', async () => {
+    it('has a logfmt line for a retry, with its drop, and for a failure', async () => {
       await using upstream = await fails()
       await using gateway = await start(['--upstream', `http://127.0.0.1:${upstream.port}`, ...quick])
       using client = ask(`${gateway.url}/events?token=secret`)
       await over(client)
       const about = `upstream="http://127.0.0.1:${upstream.port}/events?token=*"`
       const time = /^time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z /
-      const drop = await gateway.line(/upstream dropped/)
-      expect(drop).to.match(time).and.to.include(` level=info msg="upstream dropped" ${about} reason=reset `)
-      expect(drop).to.include(' code=ERR_SSE_DROPPED error="')
-      expect(await gateway.line(/upstream retry/)).to.include(
-        ` level=info msg="upstream retry" ${about} attempt=0 delay=20 source=backoff code=ERR_SSE_DROPPED error="`,
+      const retry = await gateway.line(/upstream retry/)
+      expect(retry)
+        .to.match(time)
+        .and.to.match(/ level=info msg="upstream retry" streamId=\d+ upstream=/)
+      expect(retry).to.include(
+        `${about} attempt=0 delay=20 source=backoff failed=false after=reset code=ERR_SSE_DROPPED error="`,
       )
       expect(await gateway.line(/level=error/)).to.include(
-        ` msg="stream over" ${about} code=ERR_SSE_STATUS error=`,
+        `${about} outcome=failed failed=true after=reset code=ERR_SSE_STATUS error=`,
       )
       expect(client.over).to.equal('broken')
       expect(gateway.log).not.to.include('secret')

@@ -7,8 +7,8 @@ export class NaiveTracker {
   readonly #passedOn: string[] = []
   /** Where the window starts; on a connection it stays there until it has turned over. */
   #from = 0
-  /** How many were passed on when look-ups end; infinite for one that was never told of a connection. */
-  #until = Number.POSITIVE_INFINITY
+  /** How many more events are looked up; Infinity before the first connection. */
+  #left = Number.POSITIVE_INFINITY
   lastEventId = ''
 
   constructor(windowSize: number, identity: EventIdentity = 'id+data') {
@@ -17,21 +17,21 @@ export class NaiveTracker {
   }
 
   opened(): void {
-    const first = this.#until === Number.POSITIVE_INFINITY
     const { length } = this.#passedOn
     this.#from = Math.max(0, length - this.#windowSize)
-    this.#until = first && length === 0 ? 0 : length + this.#windowSize
+    this.#left = this.#left === Number.POSITIVE_INFINITY && length === 0 ? 0 : this.#windowSize
   }
 
   isDuplicate(event: SseEvent): boolean {
     const { length } = this.#passedOn
-    if (this.#until === Number.POSITIVE_INFINITY) this.#from = Math.max(0, length - this.#windowSize)
+    if (this.#left === Number.POSITIVE_INFINITY) this.#from = Math.max(0, length - this.#windowSize)
     const key = this.#keyOf(event)
-    return length < this.#until && key !== undefined && this.#passedOn.includes(key, this.#from)
+    return this.#left > 0 && key !== undefined && this.#passedOn.includes(key, this.#from)
   }
 
   accept(event: SseEvent): boolean {
     if (this.isDuplicate(event)) return false
+    if (this.#left > 0) this.#left--
     const key = this.#keyOf(event)
     if (key !== undefined) this.#passedOn.push(key)
     return true

@@ -3,7 +3,7 @@ import { Ledger } from '../../src/demo/ledger.ts'
 import { dataOf } from '../../src/demo/numbered-event.ts'
 import { startNode } from '../support/child.ts'
 
-const demo = (...args: string[]) => startNode(['src/cli/main.ts', 'demo', ...args]).ended
+const demo = (...args: string[]) => startNode(['src/cli.ts', 'demo', ...args]).ended
 
 /** The figures of the closing table by their labels. */
 function figuresOf(output: string): Map<string, number> {

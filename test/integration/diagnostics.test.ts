@@ -5,7 +5,7 @@ import { library, runModule } from '../support/child.ts'
 import { drain, fast, lastIs, wire } from '../support/events.ts'
 import { answers, ends, resets, serveInTurn } from '../support/server.ts'
 
-const kinds = ['open', 'drop', 'retry', 'gap', 'duplicate', 'end'] as const
+const kinds = ['start', 'open', 'drop', 'retry', 'gap', 'duplicate', 'end'] as const
 
 describe('what is announced', () => {
   const scripts = () =>
@@ -16,24 +16,30 @@ describe('what is announced', () => {
     const source = createResilientSseSource(httpUpstream(`${server.url}?key=secret`), {
       reconnect: fast,
       isTerminal: lastIs('end'),
+      name: 'feed',
     })
     const seen: string[] = []
+    const ids = new Set<number>()
     const subscriptions = kinds.map((kind) => {
       const listener = (message: unknown) => {
-        const { stream, name }: StreamMessage = Object(message)
+        const { id, stream, name, upstream }: StreamMessage = Object(message)
         if (stream !== source) return
         seen.push(kind)
-        expect(name).to.equal(`${server.url}?key=*`)
+        ids.add(id)
+        expect([name, upstream]).to.deep.equal(['feed', `${server.url}?key=*`])
       }
       diagnosticsChannel.subscribe(`resilient-sse:${kind}`, listener)
       return () => diagnosticsChannel.unsubscribe(`resilient-sse:${kind}`, listener)
     })
     await drain(source)
     for (const unsubscribe of subscriptions) unsubscribe()
-    expect(seen).to.deep.equal('open drop retry retry open gap drop retry open duplicate end'.split(' '))
+    expect(seen).to.deep.equal(
+      'start open drop retry retry open gap drop retry open duplicate end'.split(' '),
+    )
+    expect(ids.size).to.equal(1)
   })
 
-  it('reaches the logger: recoveries, drops and retries as info, with attempt, delay and what set it', async () => {
+  it('reaches the logger: recoveries and retries as info, with attempt, delay and what set it', async () => {
     await using server = await scripts()
     const lines: [level: string, message: string, fields: object][] = []
     const log = (level: string) => (fields: object, message: string) => lines.push([level, message, fields])
@@ -46,20 +52,27 @@ describe('what is announced', () => {
     })
     await drain(source)
     expect(lines.map(([level, message]) => `${level}: ${message}`)).to.deep.equal([
+      'debug: stream started',
       'debug: upstream open',
-      'info: upstream dropped',
+      'debug: upstream dropped',
       'info: upstream retry',
       'info: upstream retry',
       'info: upstream open',
       'warn: events may be missing',
-      'info: upstream dropped',
+      'debug: upstream dropped',
       'info: upstream retry',
       'info: upstream open',
       'debug: duplicate dropped',
       'debug: stream over',
     ])
-    expect(lines[2]?.[2]).to.include({ upstream: 'feed', attempt: 0, delay: 1, source: 'backoff' })
-    expect(lines[2]?.[2]).to.have.nested.property('err.code', 'ERR_SSE_DROPPED')
+    expect(lines[3]?.[2]).to.include({
+      name: 'feed',
+      upstream: server.url,
+      attempt: 0,
+      delay: 1,
+      source: 'backoff',
+    })
+    expect(lines[3]?.[2]).to.have.nested.property('err.code', 'ERR_SSE_DROPPED')
   })
 
   it('logs a failure as an error', async () => {

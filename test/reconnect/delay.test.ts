@@ -1,13 +1,12 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { SseError, type SseErrorCode } from '../../src/errors.ts'
+import { SseError, type SseErrorCode, type SseErrorDetails } from '../../src/errors.ts'
 import {
   type Delay,
   type DelayOccasion,
   type DelayRules,
   delayOf,
   isRetryable,
-  retryLoop,
 } from '../../src/reconnect/delay.ts'
 
 const rules: DelayRules = {
@@ -250,8 +249,8 @@ describe('isRetryable', () => {
     const [before, after] = table[code]
     it(`says ${before} for ${code} before anything was passed on, and ${after} after`, () => {
       const error = new SseError(code, 'no')
-      expect(isRetryable(error, false)).to.equal(before)
-      expect(isRetryable(error, true)).to.equal(after)
+      expect(isRetryable(error, { passedOn: false, once: false })).to.equal(before)
+      expect(isRetryable(error, { passedOn: true, once: false })).to.equal(after)
     })
   }
 
@@ -259,139 +258,27 @@ describe('isRetryable', () => {
     for (let statusCode = 300; statusCode <= 599; statusCode++) {
       const error = new SseError('ERR_SSE_STATUS', 'no', { statusCode })
       const expected = [408, 425, 429].includes(statusCode) || statusCode >= 500
-      expect(isRetryable(error, false), `${statusCode} before`).to.equal(expected)
-      expect(isRetryable(error, true), `${statusCode} after`).to.equal(expected)
+      expect(isRetryable(error, { passedOn: false, once: false }), `${statusCode} before`).to.equal(expected)
+      expect(isRetryable(error, { passedOn: true, once: false }), `${statusCode} after`).to.equal(expected)
     }
+  })
+
+  it('of a request that is sent once says so only where the request is known not to have been processed', () => {
+    const retryable = (code: SseErrorCode, details: SseErrorDetails = {}) =>
+      isRetryable(new SseError(code, 'no', details), { passedOn: false, once: true })
+    expect(retryable('ERR_SSE_CONNECT', { sent: false })).to.equal(true)
+    expect(retryable('ERR_SSE_CONNECT', { sent: true })).to.equal(false)
+    expect(retryable('ERR_SSE_CONNECT')).to.equal(false)
+    for (const code of ['ERR_SSE_CONNECT_TIMEOUT', 'ERR_SSE_DROPPED', 'ERR_SSE_IDLE_TIMEOUT'] as const)
+      expect(retryable(code), code).to.equal(false)
+    expect(retryable('ERR_SSE_STATUS', { statusCode: 503 })).to.equal(true)
+    expect(retryable('ERR_SSE_STATUS', { statusCode: 404 })).to.equal(false)
+    const page = new SseError('ERR_SSE_CONTENT_TYPE', 'no')
+    expect(isRetryable(page, { passedOn: true, once: true })).to.equal(false)
   })
 
   it('does not go by the status of another code', () => {
     const error = new SseError('ERR_SSE_CONTENT_TYPE', 'no', { statusCode: 503 })
-    expect(isRetryable(error, false)).to.equal(false)
+    expect(isRetryable(error, { passedOn: false, once: false })).to.equal(false)
   })
 })
-
-describe('retryLoop', () => {
-  /** Runs a loop whose attempts fail until the one with the number `success`; notes what it asks. */
-  async function run(attempts: number, success: number, stopAt = Number.POSITIVE_INFINITY) {
-    const made: number[] = []
-    const asked: [unknown, number][] = []
-    const outcome = await retryLoop(
-      async (n) => {
-        made.push(n)
-        if (n !== success) throw `failure ${n}`
-        return `success ${n}`
-      },
-      {
-        attempts,
-        beforeNext: async (error, next) => {
-          asked.push([error, next])
-          if (next === stopAt) throw 'stopped'
-        },
-      },
-    ).catch((error: unknown) => ({ error }))
-    return { made, asked, outcome }
-  }
-
-  it('makes one attempt where that succeeds', async () => {
-    expect(await run(5, 0)).to.deep.equal({ made: [0], asked: [], outcome: 'success 0' })
-  })
-
-  it('numbers the attempts, asks with each error and the next number, and stops at success', async () => {
-    expect(await run(5, 3)).to.deep.equal({
-      made: [0, 1, 2, 3],
-      asked: [
-        ['failure 0', 1],
-        ['failure 1', 2],
-        ['failure 2', 3],
-      ],
-      outcome: 'success 3',
-    })
-  })
-
-  it('goes on beyond every count with attempts Infinity', async () => {
-    const { made, outcome } = await run(Number.POSITIVE_INFINITY, 25)
-    expect(made).to.have.lengthOf(26)
-    expect(outcome).to.equal('success 25')
-  })
-
-  it('fails with what beforeNext throws, and attempts no more', async () => {
-    const { made, outcome } = await run(5, 4, 2)
-    expect(made).to.deep.equal([0, 1])
-    expect(outcome).to.deep.equal({ error: 'stopped' })
-  })
-
-  it('asks also when the attempts are used up, and fails with the last error if nothing is thrown', async () => {
-    const { made, asked, outcome } = await run(3, -1)
-    expect(made).to.deep.equal([0, 1, 2])
-    expect(asked.map(([, next]) => next)).to.deep.equal([1, 2, 3])
-    expect(outcome).to.deep.equal({ error: 'failure 2' })
-  })
-
-  it('makes at least one attempt, also with attempts 0', async () => {
-    expect(await run(0, 0)).to.deep.equal({ made: [0], asked: [], outcome: 'success 0' })
-    const { made, asked, outcome } = await run(0, 1)
-    expect(made).to.deep.equal([0])
-    expect(asked).to.deep.equal([['failure 0', 1]])
-    expect(outcome).to.deep.equal({ error: 'failure 0' })
-  })
-
-  it('takes what an attempt throws at once for a failure like any other', async () => {
-    const made: number[] = []
-    const result = await retryLoop(
-      (n) => {
-        made.push(n)
-        if (n === 0) throw new Error('at once')
-        return Promise.resolve(n)
-      },
-      { attempts: 5, beforeNext: async () => {} },
-    )
-    expect(result).to.equal(1)
-    expect(made).to.deep.equal([0, 1])
-  })
-
-  it('waits for beforeNext before the next attempt', async () => {
-    const order: string[] = []
-    const { promise, resolve } = withResolvers()
-    const loop = retryLoop(
-      async (n) => {
-        order.push(`attempt ${n}`)
-        if (n === 0) throw new Error('no')
-      },
-      {
-        attempts: 5,
-        beforeNext: () => {
-          order.push('asked')
-          setImmediate(() => {
-            order.push('due')
-            resolve()
-          })
-          return promise
-        },
-      },
-    )
-    await loop
-    expect(order).to.deep.equal(['attempt 0', 'asked', 'due', 'attempt 1'])
-  })
-
-  it('sets no timer that is not a number, after however many attempts', async () => {
-    const warnings: Error[] = []
-    const onWarning = (warning: Error) => warnings.push(warning)
-    process.on('warning', onWarning)
-    try {
-      // 2 ** 1024 is Infinity, and 0 times that is NaN; Node from 24 on warns of such a timer.
-      const { made } = await run(Number.POSITIVE_INFINITY, 1030)
-      expect(made).to.have.lengthOf(1031)
-      expect(warnings).to.deep.equal([])
-    } finally {
-      process.off('warning', onWarning)
-    }
-  })
-})
-
-function withResolvers(): { readonly promise: Promise<void>; readonly resolve: () => void } {
-  let resolve = () => {}
-  const promise = new Promise<void>((settle) => {
-    resolve = settle
-  })
-  return { promise, resolve }
-}

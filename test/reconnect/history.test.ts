@@ -11,7 +11,7 @@ describe('a history', () => {
     expect(history.open()).to.equal(0)
     history.drop('reset', first)
     history.attempt()
-    history.down(second)
+    history.failed(second)
     history.attempt()
     expect(history.open()).to.equal(1)
     history.gap()
@@ -30,11 +30,11 @@ describe('a history', () => {
     const history = new History()
     history.attempt()
     expect(history.stats.downtime).to.equal(0)
-    history.down(new Error('no'))
+    history.failed(new Error('no'))
     const before = history.stats.downtime
     const grown = () => history.stats.downtime > before
     await until(grown, () => 'the outage goes on')
-    history.down(new Error('again'))
+    history.failed(new Error('again'))
     expect(history.stats.downtime, 'a second failure starts no new outage').to.be.above(before)
     history.open()
     const { downtime } = history.stats

@@ -158,21 +158,21 @@ describe('createResilientSseSource', () => {
   })
 
   describe('choices', () => {
-    refuses({ resume: 'never' }, TypeError, 'resume', '"never"')
+    refuses({ resume: 'sometimes' }, TypeError, 'resume', '"sometimes"')
     refuses({ resume: true }, TypeError, 'resume', 'true')
     refuses({ resume: null }, TypeError, 'resume', 'null')
     refuses({ idleResetOn: 'comments' }, TypeError, 'idleResetOn', '"comments"')
     refuses({ idleResetOn: null }, TypeError, 'idleResetOn', 'null')
 
     it('names the choices', () => {
-      expect(() => make(factory, { resume: 'never' })).to.throw(
-        /'always' or 'with-cursor' or 'before-first-event'/,
+      expect(() => make(factory, { resume: 'sometimes' })).to.throw(
+        /'always' or 'with-cursor' or 'before-first-event' or 'never'/,
       )
       expect(() => make(factory, { idleResetOn: '' })).to.throw(/'bytes' or 'events'/)
     })
 
     it('accepts each of them', () => {
-      for (const resume of ['always', 'with-cursor', 'before-first-event'] as const) {
+      for (const resume of ['always', 'with-cursor', 'before-first-event', 'never'] as const) {
         expect(checkSourceOptions({ resume }).resume).to.equal(resume)
       }
       for (const idleResetOn of ['bytes', 'events'] as const) {

@@ -399,26 +399,27 @@ describe('EventTracker', () => {
         const passedOn: string[] = []
         /** Where the window starts; on a connection it stays there until it has turned over. */
         let from = 0
-        /** How many are passed on when look-ups end. */
-        let until = Number.POSITIVE_INFINITY
+        /** How many more events are looked up. */
+        let left = Number.POSITIVE_INFINITY
         let duplicates = 0
         const acceptOne = (each: SseEvent) => {
           const { id, event: type, data } = each
           const key =
             id === undefined ? undefined : JSON.stringify([id, data === undefined ? null : type, data])
-          if (until === Number.POSITIVE_INFINITY) from = Math.max(0, passedOn.length - windowSize)
-          const looks = passedOn.length < until
-          const duplicate = looks && key !== undefined && passedOn.slice(from).includes(key)
+          if (left === Number.POSITIVE_INFINITY) from = Math.max(0, passedOn.length - windowSize)
+          const duplicate = left > 0 && key !== undefined && passedOn.slice(from).includes(key)
           expect(tracker.isDuplicate(each)).to.equal(duplicate)
           expect(tracker.accept(each)).to.equal(!duplicate)
           if (duplicate) duplicates++
-          else if (key !== undefined) passedOn.push(key)
+          else {
+            if (left > 0) left--
+            if (key !== undefined) passedOn.push(key)
+          }
         }
         for (const each of steps) {
           if (each === 'opened') {
             from = Math.max(0, passedOn.length - windowSize)
-            const first = until === Number.POSITIVE_INFINITY
-            until = first && passedOn.length === 0 ? 0 : passedOn.length + windowSize
+            left = left === Number.POSITIVE_INFINITY && passedOn.length === 0 ? 0 : windowSize
             tracker.opened()
           } else if (Array.isArray(each)) {
             each.forEach(acceptOne)
@@ -430,6 +431,17 @@ describe('EventTracker', () => {
       }),
       { numRuns: 500 },
     )
+  })
+
+  it('stops looking after as many events as the window holds, also where none of them has an id', () => {
+    const tracker = driven([event(1)], 10)
+    tracker.opened()
+    const answers = Array.from({ length: 9 }, () => tracker.accept({ data: 'x' }))
+    expect(answers.includes(false)).to.equal(false)
+    expect(tracker.isDuplicate(event(1))).to.equal(true)
+    tracker.accept({ data: 'x' })
+    expect(tracker.isDuplicate(event(1))).to.equal(false)
+    expect(tracker.looksUp).to.equal(false)
   })
 
   describe('does not mix up any two of 200,000 events', () => {
@@ -445,6 +457,13 @@ describe('EventTracker', () => {
         (n) => event(String.fromCharCode(0x4e00 + (n % 20000), 0xac00 + Math.floor(n / 20000))),
       ],
       ['ids of one bit in many', (n) => event(n.toString(2))],
+      [
+        'ids that differ in bit 15 of their code units only',
+        (n) =>
+          event(
+            String.fromCharCode(...Array.from({ length: 18 }, (_, bit) => 0x0100 | (((n >> bit) & 1) << 15))),
+          ),
+      ],
     ]
     for (const [name, make] of series) {
       it(`with ${name}`, () => {

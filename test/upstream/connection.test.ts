@@ -1,7 +1,7 @@
-import { getEventListeners } from 'node:events'
+import { getEventListeners, once } from 'node:events'
 import { PassThrough } from 'node:stream'
 import { expect } from 'chai'
-import { dial } from '../../src/upstream/connection.ts'
+import { type Connection, type Drop, dial } from '../../src/upstream/connection.ts'
 import { until } from '../support/until.ts'
 
 const timeouts = { connectTimeout: 0, idleTimeout: 0 }
@@ -12,52 +12,65 @@ async function open() {
   const controller = new AbortController()
   const connection = await dial(() => body, { ...timeouts, controller })
   if (!connection) throw new Error('not open')
-  return { body, connection, attemptSignal: controller.signal }
+  return { body, connection }
+}
+
+/** Reads a connection; resolves with its drop, rejects with its fault. */
+function dropOf(connection: Connection, onChunk: (chunk: Buffer) => void = () => {}): Promise<Drop> {
+  return new Promise((onDrop, onFault) => connection.read({ onChunk, onDrop, onFault }))
 }
 
 describe('a connection', () => {
-  for (const [end, reason, aborted] of [
-    ['end', 'end', false],
-    ['destroy', 'reset', true],
-    ['error', 'reset', true],
+  for (const [end, reason] of [
+    ['end', 'end'],
+    ['destroy', 'reset'],
+    ['error', 'reset'],
   ] as const) {
-    it(`settles once for ${end}, and ${aborted ? 'aborts' : 'does not abort'} the factory's signal`, async () => {
-      const { body, connection, attemptSignal } = await open()
-      const drop = connection.read(() => {})
+    it(`is dropped once for ${end}, and its body is destroyed`, async () => {
+      const { body, connection } = await open()
+      const drops: Drop[] = []
+      connection.read({ onChunk() {}, onDrop: (drop) => drops.push(drop), onFault() {} })
+      const closed = once(body, 'close')
       if (end === 'end') body.end('x')
       else if (end === 'destroy') body.destroy()
       else body.destroy(new Error('broken'))
-      expect((await drop)?.reason).to.equal(reason)
-      expect(attemptSignal.aborted).to.equal(aborted)
+      await closed.catch(() => {})
+      await new Promise(setImmediate)
+      expect(drops.map((drop) => drop.reason)).to.deep.equal([reason])
       expect(body.destroyed).to.equal(true)
     })
   }
 
-  it('hands on no chunk after it was closed, and settles without a drop', async () => {
-    const { body, connection, attemptSignal } = await open()
-    const chunks: unknown[] = []
-    const drop = connection.read((chunk) => {
-      chunks.push(chunk)
-      connection.close()
+  it('hands on no chunk after it was closed, and is not dropped then', async () => {
+    const { body, connection } = await open()
+    const seen: string[] = []
+    connection.read({
+      onChunk(chunk) {
+        seen.push(String(chunk))
+        connection.close()
+      },
+      onDrop: () => seen.push('drop'),
+      onFault: () => seen.push('fault'),
     })
+    const closed = once(body, 'close')
     body.write('a')
     body.write('b')
-    expect(await drop).to.equal(undefined)
-    expect(chunks.map(String)).to.deep.equal(['a'])
-    expect(attemptSignal.aborted).to.equal(true)
+    await closed
+    await new Promise(setImmediate)
+    expect(seen).to.deep.equal(['a'])
   })
 
   it('that is closed before it is read is not read', async () => {
     const { connection, body } = await open()
     connection.close()
-    expect(await connection.read(() => {})).to.equal(undefined)
+    connection.read({ onChunk() {}, onDrop() {}, onFault() {} })
     expect(body.listenerCount('data')).to.equal(0)
   })
 
-  it('fails with what its reader throws', async () => {
+  it('gives what its reader throws back to the reader, and closes', async () => {
     const { body, connection } = await open()
     const own = new Error('own')
-    const drop = connection.read(() => {
+    const drop = dropOf(connection, () => {
       throw own
     })
     body.write('a')
@@ -65,9 +78,19 @@ describe('a connection', () => {
     expect(body.destroyed).to.equal(true)
   })
 
+  it('gives a chunk that is neither bytes nor text back as a fault', async () => {
+    const controller = new AbortController()
+    const body = new PassThrough({ objectMode: true })
+    const connection = await dial(() => body, { ...timeouts, controller })
+    if (!connection) throw new Error('not open')
+    const drop = dropOf(connection)
+    body.write(42)
+    expect(await drop.catch((error: unknown) => error)).to.be.instanceOf(TypeError)
+  })
+
   it('survives what a body emits late', async () => {
     const { body, connection } = await open()
-    const drop = connection.read(() => {})
+    const drop = dropOf(connection)
     body.end()
     await drop
     body.emit('error', new Error('late'))
@@ -145,7 +168,7 @@ describe('a connection', () => {
 
   it('has no limits at 0', async () => {
     const { body, connection } = await open()
-    const drop = connection.read(() => {})
+    const drop = dropOf(connection)
     expect(process.getActiveResourcesInfo().filter((type) => type === 'Timeout').length).to.be.at.most(1)
     body.end()
     await drop

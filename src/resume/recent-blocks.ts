@@ -4,10 +4,10 @@ const mostCopied = 8192
 const blankLine = Buffer.from('\n\n')
 
 /**
- * The latest whole blocks that were passed on unread, so that they can be read when it matters what they were: large
- * pieces by reference, small ones copied together.
+ * The latest whole blocks that were passed on without being read. They are read when the connection drops, since a repeat
+ * can then come. Large pieces are kept by reference, small ones are copied together.
  */
-export class UnreadBlocks {
+export class RecentBlocks {
   readonly #limit: number
   readonly #pageSize: number
   #pieces: Buffer[] = []
@@ -15,7 +15,7 @@ export class UnreadBlocks {
   /** The last piece, where that has room at its end. */
   #page: Buffer | undefined
   #used = 0
-  #haveGone = false
+  #hasDiscarded = false
 
   /** @param limit - The most bytes that are kept; the latest blocks are, however many. */
   constructor(limit: number) {
@@ -35,14 +35,14 @@ export class UnreadBlocks {
       this.#copy(blocks)
     }
     this.#size += blocks.length
-    while (this.#size > this.#limit && this.#pieces.length > 1) this.#letGo()
+    while (this.#size > this.#limit && this.#pieces.length > 1) this.#discardOldest()
   }
 
-  /** Of the first piece, of several; of a large one the end stays, where else hardly anything would be left. */
-  #letGo(): void {
+  /** Discards the first piece; of a large piece the end is kept, where less than half the limit would be left. */
+  #discardOldest(): void {
     const first = this.#pieces.shift()
     if (first === undefined) return
-    this.#haveGone = true
+    this.#hasDiscarded = true
     this.#size -= first.length
     if (this.#size >= this.#limit / 2) return
     const end = first.indexOf(blankLine, first.length - (this.#limit - this.#size))
@@ -52,14 +52,14 @@ export class UnreadBlocks {
     this.#size += rest.length
   }
 
-  /** Whether there were blocks that are not kept any more; asked for once. */
-  haveGone(): boolean {
-    const haveGone = this.#haveGone
-    this.#haveGone = false
-    return haveGone
+  /** Whether blocks were discarded since the last call. */
+  hasDiscarded(): boolean {
+    const hasDiscarded = this.#hasDiscarded
+    this.#hasDiscarded = false
+    return hasDiscarded
   }
 
-  /** Takes off what is kept, in order; whole blocks in each piece. */
+  /** Returns what is kept, in order, whole blocks in each piece, and keeps nothing of it. */
   take(): Buffer[] {
     this.#closePage()
     const pieces = this.#pieces
@@ -71,7 +71,7 @@ export class UnreadBlocks {
   #copy(blocks: Buffer): void {
     if (this.#page === undefined || this.#page.length - this.#used < blocks.length) {
       this.#closePage()
-      // Who says little costs little.
+      // A stream with few small events takes a small page.
       const size = Math.min(this.#pageSize, Math.max(256, 2 * this.#size))
       this.#page = Buffer.allocUnsafeSlow(Math.max(blocks.length, size))
       this.#used = 0

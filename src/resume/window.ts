@@ -1,0 +1,129 @@
+const initialCapacity = 32
+const noFingerprints = new Float64Array(0)
+
+/** The largest window: during look-ups a Map holds up to two windows, and 2²⁴ is the most that one can hold. */
+export const largestWindow = 2 ** 23
+
+/**
+ * The fingerprints of the latest events, 8 bytes each, and an index for look-ups that exists only while somebody looks.
+ */
+export class FingerprintWindow {
+  readonly #size: number
+  /** A ring: the fingerprint of the n-th remembered event stands at n modulo the capacity. */
+  #ring = noFingerprints
+  #remembered = 0
+  /** Fingerprint → number of its latest event. */
+  #index: Map<number, number> | undefined
+  /** Whether the index follows the window's end; after a reconnect it does not, see {@link lookUpOnce}. */
+  #slides = false
+  /** Events before this one do not count: events that nobody remembered followed them. */
+  #oldest = 0
+
+  /** @param size - How many of the latest events are remembered. */
+  constructor(size: number) {
+    this.#size = size
+  }
+
+  get isEmpty(): boolean {
+    return this.#remembered === 0
+  }
+
+  has(fingerprint: number): boolean {
+    return this.#index?.has(fingerprint) === true
+  }
+
+  add(fingerprint: number): void {
+    if (this.#remembered === this.#ring.length && this.#ring.length < this.#size) this.#grow()
+    if (this.#index) {
+      if (this.#slides) this.#forget(this.#remembered - this.#size)
+      this.#index.set(fingerprint, this.#remembered)
+    }
+    this.#ring[this.#remembered % this.#ring.length] = fingerprint
+    this.#remembered++
+  }
+
+  /** Keeps an index of the latest events for good. */
+  lookUpAlways(): void {
+    this.#slides = true
+    this.#index = this.#indexed()
+  }
+
+  /**
+   * Makes an index of what is remembered now, until {@link stopLookUps}. Nothing leaves the index meanwhile: where a
+   * replay is a little longer than the window, each of its events would otherwise push the next one out just before it
+   * comes.
+   */
+  lookUpOnce(): void {
+    this.#slides = false
+    this.#index = this.#indexed()
+  }
+
+  stopLookUps(): void {
+    this.#index = undefined
+  }
+
+  /** Says that what is remembered by now was followed by events that are not: a gap that no repeat may span. */
+  skip(): void {
+    this.#oldest = this.#remembered
+  }
+
+  #forget(n: number): void {
+    if (n < 0) return
+    const fingerprint = this.#ring[n % this.#ring.length]
+    if (fingerprint !== undefined && this.#index?.get(fingerprint) === n) this.#index.delete(fingerprint)
+  }
+
+  /** Nothing was overwritten before the ring is at its full size, so its order is that of the numbers. */
+  #grow(): void {
+    const capacity = Math.max(initialCapacity, this.#ring.length * 2)
+    const grown = new Float64Array(Math.min(this.#size, capacity))
+    grown.set(this.#ring)
+    this.#ring = grown
+  }
+
+  #indexed(): Map<number, number> {
+    const index = new Map<number, number>()
+    for (let n = Math.max(this.#oldest, this.#remembered - this.#size); n < this.#remembered; n++) {
+      const fingerprint = this.#ring[n % this.#ring.length]
+      if (fingerprint !== undefined) index.set(fingerprint, n)
+    }
+    return index
+  }
+}
+
+/**
+ * A 53-bit hash of some texts, as a number: MurmurHash3 (x86, 32 bits) with two seeds. Its finaliser lets each input bit
+ * change each output bit with a probability near a half, so that ids which differ in one high bit do not collide.
+ * Each part is closed with its length, so that `['ab', 'c']` and `['a', 'bc']` differ.
+ */
+export function fingerprintOf(parts: readonly string[]): number {
+  let a = 0x9747b28c
+  let b = 0x3c6ef372
+  let length = 0
+  for (const part of parts) {
+    length += part.length
+    // Two UTF-16 code units are one 32-bit block.
+    for (let i = 0; i < part.length; i += 2) {
+      // charCodeAt beyond the end is NaN, which the operator takes for 0; the length tells it from a NUL.
+      const block = part.charCodeAt(i) | (part.charCodeAt(i + 1) << 16)
+      a = mixed(a, block)
+      b = mixed(b, block)
+    }
+    a = mixed(a, part.length)
+    b = mixed(b, part.length)
+  }
+  return finalised(a ^ length) * 0x200000 + (finalised(b ^ length) >>> 11)
+}
+
+function mixed(hash: number, block: number): number {
+  let k = Math.imul(block, 0xcc9e2d51)
+  k = Math.imul((k << 15) | (k >>> 17), 0x1b873593)
+  const h = hash ^ k
+  return (Math.imul((h << 13) | (h >>> 19), 5) + 0xe6546b64) | 0
+}
+
+function finalised(hash: number): number {
+  let h = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
+  return (h ^ (h >>> 16)) >>> 0
+}

@@ -1,0 +1,68 @@
+import { expect } from 'chai'
+import { RecentBlocks } from '../../src/resume/recent-blocks.ts'
+
+describe('RecentBlocks', () => {
+  const event = (n: number, size = 20) => `id: ${n}\ndata: ${'x'.repeat(size)}\n\n`
+  const textOf = (pieces: readonly Buffer[]) => Buffer.concat(pieces).toString()
+
+  for (const size of [20, 200, 5000]) {
+    it(`keeps the latest, in order, each whole in one piece: events of ${size} bytes`, () => {
+      const recent = new RecentBlocks(20_000)
+      const all = Array.from({ length: 1000 }, (_, n) => event(n, size))
+      for (const each of all) recent.add(Buffer.from(each))
+      expect(recent.hasDiscarded()).to.equal(true)
+      expect(recent.hasDiscarded()).to.equal(false)
+      const pieces = recent.take()
+      for (const piece of pieces) expect(piece.toString()).to.match(/^id: \d+\n.*\n\n$/s)
+      const kept = textOf(pieces)
+      expect(kept.length).to.be.within(10_000, 20_000)
+      expect(all.join('').endsWith(kept)).to.equal(true)
+      expect(recent.isEmpty).to.equal(true)
+    })
+  }
+
+  it('keeps the latest piece, however large, and lets go of it', () => {
+    const recent = new RecentBlocks(1000)
+    recent.add(Buffer.from(event(1)))
+    recent.add(Buffer.from(event(2, 5000)))
+    expect(textOf(recent.take())).to.equal(event(2, 5000))
+    expect(recent.hasDiscarded()).to.equal(true)
+    recent.add(Buffer.from(event(3, 5000)))
+    recent.add(Buffer.from(event(4)))
+    recent.add(Buffer.from(event(5, 2000)))
+    expect(textOf(recent.take())).to.equal(event(5, 2000))
+  })
+
+  it('keeps at least half of the limit, where events are no larger than that', () => {
+    const recent = new RecentBlocks(20_000)
+    const large = Array.from({ length: 400 }, (_, n) => event(n)).join('')
+    recent.add(Buffer.from(large))
+    recent.add(Buffer.from(event(400)))
+    const kept = textOf(recent.take())
+    expect(kept.length).to.be.within(10_000, 20_000)
+    expect(kept).to.match(/^id: /)
+    expect(`${large}${event(400)}`.endsWith(kept)).to.equal(true)
+  })
+
+  it('keeps no more than it has to of a large buffer alive', () => {
+    const recent = new RecentBlocks(100_000)
+    const large = Buffer.alloc(50_000)
+    large.set(Buffer.from(event(1, 5000)))
+    recent.add(large.subarray(0, event(1, 5000).length))
+    recent.add(large.subarray(0, event(1, 5000).length))
+    for (const piece of recent.take()) expect(piece.buffer.byteLength).to.be.below(20_000)
+  })
+
+  it('takes little room for little', () => {
+    const recent = new RecentBlocks(65_536)
+    recent.add(Buffer.from(event(1)))
+    expect(recent.take()[0]?.buffer.byteLength).to.be.at.most(256)
+  })
+
+  it('has nothing to let go of as long as there is room', () => {
+    const recent = new RecentBlocks(1000)
+    for (let n = 1; n <= 10; n++) recent.add(Buffer.from(event(n)))
+    expect(recent.hasDiscarded()).to.equal(false)
+    expect(textOf(recent.take())).to.equal(Array.from({ length: 10 }, (_, n) => event(n + 1)).join(''))
+  })
+})
