@@ -17,9 +17,9 @@ import { answers, ends, resets, serve, serveInTurn, stays, stream } from '../sup
 import { until } from '../support/until.ts'
 
 function behindBreaker(url: string, { failures = 5, halfOpenAfter = 10_000 } = {}): UpstreamFactory {
-  const counted = handleWhen(({ name }) => name !== 'AbortError').orWhenResult(
-    (response) => response instanceof Response && response.status >= 500,
-  )
+  const counted = handleWhen(
+    (error) => !(error instanceof Error && error.name === 'AbortError'),
+  ).orWhenResult((response) => response instanceof Response && response.status >= 500)
   const breaker = circuitBreaker(counted, { breaker: new ConsecutiveBreaker(failures), halfOpenAfter })
   return ({ headers, signal }) => breaker.execute(() => fetch(url, { headers, signal }))
 }
