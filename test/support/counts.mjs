@@ -3,44 +3,76 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
+/** What the closing lines show of each command, so that they fit on one screen. */
+const shown = { tests: 8, linesOfError: 4, linesOfOutput: 20 }
+
 /**
- * Runs commands side by side, in each of which mocha's reporter leaves its counts, then prints the sum as the closing line.
- * What the first one writes is seen at once, that of the others after their end.
+ * Runs commands side by side, in each of which mocha's reporter leaves its counts. Prints which of them failed and with
+ * what, then the sum of the counts as the closing line. The output of the first command is printed as it comes, the output
+ * of the others after all have ended.
  *
- * @returns Whether everything passed; a run without counts, or without a test, did not.
+ * @param commands - For each its name, and the program with its arguments.
+ * @returns Whether everything passed. A run without counts, or without a test, did not.
  */
 export async function runWithCounts(...commands) {
   const results = await Promise.all(commands.map((command, n) => runOne(command, n === 0)))
-  for (const { output } of results) process.stdout.write(output)
-  const sum = (name) => results.reduce((total, { counts }) => total + counts[name], 0)
+  for (const { output } of results.slice(1)) process.stdout.write(output)
+  for (const result of results) if (!result.passed) console.log(failureOf(result))
+  const sum = (name) => results.reduce((total, { counts }) => total + (counts?.[name] ?? 0), 0)
   console.log(`\n${sum('passes')} passed, ${sum('failures')} failed`)
-  return results.every(({ status, counts }) => status === 0 && counts.failures === 0 && counts.passes > 0)
+  return results.every(({ passed }) => passed)
 }
 
-async function runOne([program, ...args], seen) {
+async function runOne({ name, run: [program, ...args] }, isFirst) {
   const folder = mkdtempSync(join(tmpdir(), 'resilient-sse-'))
   const file = join(folder, 'counts.json')
   const child = spawn(program, args, {
-    stdio: ['ignore', seen ? 'inherit' : 'pipe', seen ? 'inherit' : 'pipe'],
+    stdio: ['ignore', isFirst ? 'inherit' : 'pipe', 'pipe'],
     env: { ...process.env, COUNTS_FILE: file },
     shell: process.platform === 'win32',
   })
   let output = ''
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.setEncoding('utf8').on('data', (text) => {
-      output += text
-    })
-  }
-  const status = await new Promise((resolve) => {
-    child.on('error', () => resolve(1)).on('close', (code) => resolve(code ?? 1))
+  let errors = ''
+  child.stdout?.setEncoding('utf8').on('data', (text) => {
+    output += text
   })
-  let counts = { passes: 0, failures: 0 }
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    if (isFirst) process.stderr.write(text)
+    output += text
+    errors += text
+  })
+  const status = await new Promise((resolve) => {
+    child.on('error', (error) => {
+      errors += error.message
+      resolve(1)
+    })
+    child.on('close', (code, signal) => resolve(code ?? signal))
+  })
+  const counts = readCounts(file)
+  rmSync(folder, { recursive: true, force: true })
+  const passed = status === 0 && counts !== undefined && counts.failures === 0 && counts.passes > 0
+  return { name, status, counts, errors, output, passed }
+}
+
+/** @returns Undefined when mocha did not come to its end, and so has written nothing. */
+function readCounts(file) {
   try {
-    counts = JSON.parse(readFileSync(file, 'utf8'))
-  } catch (error) {
-    output += `no counts: ${error.message}\n`
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
+    return JSON.parse(readFileSync(file, 'utf8'))
+  } catch {
+    return undefined
   }
-  return { status, counts, output }
+}
+
+/** The failed tests; where no test failed, the end of what was written to standard error: a crash, or the coverage. */
+function failureOf({ name, status, counts, errors }) {
+  const failed = counts?.failed ?? []
+  const tests = failed.slice(0, shown.tests).map(({ title, error }, n) => {
+    const lines = error.split('\n').slice(0, shown.linesOfError)
+    return `  ${n + 1}) ${title}\n${lines.map((line) => `     ${line.trim()}\n`).join('')}`
+  })
+  if (failed.length > shown.tests) tests.push(`  and ${failed.length - shown.tests} more, see above\n`)
+  const why = counts === undefined ? ', mocha did not come to its end' : ''
+  const rest =
+    failed.length > 0 ? '' : `${errors.trimEnd().split('\n').slice(-shown.linesOfOutput).join('\n')}\n`
+  return `\nFAILED: ${name} (exit status ${status}${why})\n${tests.join('')}${rest}`.trimEnd()
 }

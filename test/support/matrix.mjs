@@ -1,4 +1,4 @@
-// What `npm run test:matrix` does: the same tests on each supported line of Node, from npm's builds of it.
+// What `npm run test:matrix` does: the same tests on each supported line of Node, from npm's builds of Node.
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { runWithCounts } from './counts.mjs'
@@ -10,7 +10,9 @@ const lines = process.argv.length > 2 ? process.argv.slice(2) : ['22', '24', '26
 for (const line of lines) {
   const build = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}@${line}`
   console.log(`\n# Node ${line} (${build})`)
-  const onLine = ['npm', 'exec', '--yes', `--package=${build}`, '--', 'node', mocha, 'test/**/*.test.ts']
-  const passed = await runWithCounts(onLine)
+  const passed = await runWithCounts({
+    name: `the tests on Node ${line}`,
+    run: ['npm', 'exec', '--yes', `--package=${build}`, '--', 'node', mocha, 'test/**/*.test.ts'],
+  })
   if (!passed) process.exit(1)
 }

@@ -3,14 +3,21 @@ import Mocha from 'mocha'
 
 const { Spec } = Mocha.reporters
 
-/** The spec reporter, and the real counts in the file that `COUNTS_FILE` names, for the closing line of a run. */
+/**
+ * The spec reporter. It also leaves the real counts, and what failed, in the file that `COUNTS_FILE` names, for the
+ * closing lines of a run.
+ */
 export default class CountingReporter extends Spec {
   constructor(runner, options) {
     super(runner, options)
+    const failed = []
+    runner.on('fail', (test, error) => {
+      failed.push({ title: test.fullTitle(), error: String(error?.stack ?? error) })
+    })
     runner.once('end', () => {
-      const { passes, failures, pending } = this.stats
+      const { passes, failures } = this.stats
       if (process.env.COUNTS_FILE) {
-        writeFileSync(process.env.COUNTS_FILE, JSON.stringify({ passes, failures, pending }))
+        writeFileSync(process.env.COUNTS_FILE, JSON.stringify({ passes, failures, failed }))
       }
     })
   }

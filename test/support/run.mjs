@@ -1,20 +1,22 @@
-// What `npm test` does: build, check, run the tests with coverage, beside them those that take their time, and close with
-// mocha's counts.
+// What `npm test` does: build, check, run the tests with coverage and, side by side with them, the tests that take long.
 import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { runWithCounts } from './counts.mjs'
 
-const silently = ['run', '--silent']
+const { scripts } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
 
-for (const step of ['build', 'lint']) {
-  const options = { stdio: 'inherit', shell: process.platform === 'win32' }
-  const status = spawnSync('npm', [...silently, step], options).status ?? 1
-  if (status !== 0) {
-    console.error(`\nnpm run ${step} failed`)
-    process.exit(status)
+for (const script of ['build', 'lint']) {
+  // One command at a time, to name the one that fails: some of them say nothing of themselves.
+  for (const command of scripts[script].split(' && ')) {
+    const status = spawnSync(command, { stdio: 'inherit', shell: true }).status ?? 1
+    if (status !== 0) {
+      console.error(`\nFAILED: ${command} (of npm run ${script}, exit status ${status})`)
+      process.exit(status)
+    }
   }
 }
-const passed = await runWithCounts(
-  ['npm', ...silently, 'test:coverage', '--', ...process.argv.slice(2)],
-  ['npm', ...silently, 'test:long', '--', ...process.argv.slice(2)],
-)
-process.exit(passed ? 0 : 1)
+const tests = (script) => ({
+  name: `npm run ${script}`,
+  run: ['npm', 'run', '--silent', script, '--', ...process.argv.slice(2)],
+})
+process.exit((await runWithCounts(tests('test:coverage'), tests('test:long'))) ? 0 : 1)

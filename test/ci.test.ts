@@ -1,0 +1,107 @@
+import { execFile } from 'node:child_process'
+import { chmod, cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+
+interface Ended {
+  readonly code: number | null
+  /** Standard output. */
+  readonly output: string
+}
+
+async function run(program: string, args: readonly string[], path = process.env.PATH): Promise<Ended> {
+  return await new Promise((resolve) => {
+    const child = execFile(program, args, { env: { ...process.env, PATH: path } }, (_, output) => {
+      resolve({ code: child.exitCode, output })
+    })
+  })
+}
+
+/** A folder that is removed at the end of the scope. */
+async function folder() {
+  const path = await mkdtemp(join(tmpdir(), 'resilient-sse-'))
+  return { path, [Symbol.asyncDispose]: async () => await rm(path, { recursive: true }) }
+}
+
+describe('.ci/run', () => {
+  /** Runs a copy of it with a program of ours in place of npm, which is told the arguments as `$*`. */
+  async function runWith(npm: string): Promise<Ended> {
+    await using copy = await folder()
+    await mkdir(join(copy.path, '.ci'))
+    await cp(join(root, '.ci/run'), join(copy.path, '.ci/run'))
+    await writeFile(join(copy.path, 'npm'), `#!/bin/sh\necho "npm $*"\n${npm}\n`)
+    await chmod(join(copy.path, 'npm'), 0o755)
+    return await run(join(copy.path, '.ci/run'), [], copy.path + delimiter + process.env.PATH)
+  }
+
+  it('installs, tests, tests on each Node, runs each benchmark, and closes with the sum of the counts', async () => {
+    const { code, output } = await runWith('case "$*" in *test*) printf "12 passed, 0 failed\\n";; esac')
+    expect(output.match(/^npm .*/gm)).to.deep.equal([
+      'npm ci',
+      'npm test',
+      'npm run test:matrix',
+      'npm run bench -- --quick',
+    ])
+    expect(output).to.match(/\n24 passed, 0 failed\n$/)
+    expect(code).to.equal(0)
+  })
+
+  it('stops at the step that fails, and closes with its name and the counts', async () => {
+    const { code, output } = await runWith('[ "$1" = ci ] || { printf "11 passed, 1 failed\\n"; exit 3; }')
+    expect(output).to.match(/\nFAILED: npm test\n11 passed, 1 failed\n$/)
+    expect(code).to.equal(1)
+  })
+
+  it('gives no counts where no test has run', async () => {
+    const { code, output } = await runWith('exit 1')
+    expect(output).to.match(/npm ci\n\nFAILED: npm ci\n$/)
+    expect(code).to.equal(1)
+  })
+})
+
+describe('the closing lines of a test run', () => {
+  /** What they are for mocha files with these texts, each run by a mocha of its own. */
+  async function closingLines(...tests: readonly string[]): Promise<Ended> {
+    await using place = await folder()
+    const mocha = [join(root, 'node_modules/mocha/bin/mocha.js'), '--no-config', '--reporter']
+    const commands = tests.map((test, n) => {
+      const file = join(place.path, `${n}.mjs`)
+      const args = [...mocha, join(root, 'test/support/reporter.mjs'), file]
+      return { file, test, command: { name: `run ${n}`, run: [process.execPath, ...args] } }
+    })
+    for (const { file, test } of commands) await writeFile(file, test)
+    const script = `import { runWithCounts } from ${JSON.stringify(new URL('support/counts.mjs', import.meta.url))}
+      process.exit((await runWithCounts(...${JSON.stringify(commands.map(({ command }) => command))})) ? 0 : 1)`
+    const { code, output } = await run(process.execPath, ['--input-type=module', '--eval', script])
+    return { code, output: output.slice(Math.max(0, output.lastIndexOf('FAILED: '))) }
+  }
+
+  it('name each test that failed, with its error, and count all runs', async () => {
+    const { code, output } = await closingLines(
+      "it('is right', () => {})",
+      "describe('it', () => { it('is wrong', () => { throw new Error('of a reason') }) })",
+    )
+    expect(output).to.match(/^FAILED: run 1 \(exit status 1\)\n {2}1\) it is wrong\n {5}Error: of a reason\n/)
+    expect(output).to.match(/\n1 passed, 1 failed\n$/)
+    expect(code).to.equal(1)
+  })
+
+  it('show the error of a run that ended before its tests', async () => {
+    const { code, output } = await closingLines("throw new Error('at the start')")
+    expect(output).to.match(/^FAILED: run 0 \(exit status 1, mocha did not come to its end\)\n/)
+    expect(output).to.include('Error: at the start')
+    expect(output).to.match(/\n0 passed, 0 failed\n$/)
+    expect(code).to.equal(1)
+  })
+
+  it('are the counts alone where everything passed', async () => {
+    const { code, output } = await closingLines("it('is right', () => {})", "it('is right', () => {})")
+    expect(output).to.match(/\n2 passed, 0 failed\n$/)
+    expect(output).not.to.include('FAILED')
+    expect(code).to.equal(0)
+  })
+})
