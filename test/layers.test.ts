@@ -1,0 +1,91 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { posix } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+
+/** From the bottom. A room is a file or a folder of `src`, and imports only from the rows below its own. */
+const rows = [
+  ['errors'],
+  ['http'],
+  ['options'],
+  ['wire'],
+  ['diagnostics'],
+  ['upstream', 'resume'],
+  ['reconnect'],
+  ['source', 'relay'],
+  ['proxy'],
+  ['demo'],
+  ['cli'],
+]
+const entries = ['index', 'metrics']
+
+interface Arrow {
+  readonly from: string
+  readonly to: string
+  readonly how: 'value' | 'type' | 'dynamic'
+}
+
+const source = fileURLToPath(new URL('../src/', import.meta.url))
+const files = readdirSync(source, { recursive: true, encoding: 'utf8' })
+  .map((file) => file.replaceAll('\\', '/'))
+  .filter((file) => file.endsWith('.ts'))
+const arrows = files.flatMap((file) => importsOf(file))
+
+function importsOf(file: string): Arrow[] {
+  const text = readFileSync(source + file, 'utf8')
+  const statement = /^(?:import|export) (?<type>type )?(?:[^'";]* from )?'(?<path>\.[^']+)'/gm
+  const call = /\bimport\(\s*'(?<path>\.[^']+)'/g
+  const arrow = (path = '', how: Arrow['how']) => ({
+    from: file,
+    to: posix.join(posix.dirname(file), path),
+    how,
+  })
+  return [
+    ...Array.from(text.matchAll(statement), ({ groups }) =>
+      arrow(groups?.path, groups?.type ? 'type' : 'value'),
+    ),
+    ...Array.from(text.matchAll(call), ({ groups }) => arrow(groups?.path, 'dynamic')),
+  ]
+}
+
+const roomOf = (file: string) => file.replace(/(\/.*|\.ts)$/, '')
+const rowOf = (file: string) => rows.findIndex((row) => row.includes(roomOf(file)))
+const named = ({ from, to, how }: Arrow) => `${from} → ${to} (${how})`
+
+function isAllowed({ from, to, how }: Arrow): boolean {
+  // The metrics need a package that is installed only where they are used.
+  if (to === 'metrics.ts') return from === 'cli/admin.ts' && how !== 'value'
+  if (entries.includes(roomOf(to))) return false
+  if (from === 'index.ts') return true
+  // Metrics count what is announced on the diagnostics channels, and need nothing else but types.
+  if (from === 'metrics.ts') return how === 'type' || ['errors', 'diagnostics'].includes(roomOf(to))
+  return roomOf(from) === roomOf(to) || rowOf(to) < rowOf(from)
+}
+
+/** The arrows within a room that lead back, over other arrows, to the file that they come from. */
+function cycles(): string[] {
+  const within = arrows.filter(({ from, to }) => roomOf(from) === roomOf(to))
+  const reaches = (from: string, goal: string, seen = new Set<string>()): boolean =>
+    within.some((arrow) => {
+      if (arrow.from !== from || seen.has(arrow.to)) return false
+      seen.add(arrow.to)
+      return arrow.to === goal || reaches(arrow.to, goal, seen)
+    })
+  return within.filter(({ from, to }) => reaches(to, from)).map(named)
+}
+
+describe('the layers of src', () => {
+  it('have a place for each room', () => {
+    const rooms = new Set(files.map(roomOf))
+    expect([...rows.flat(), ...entries]).to.include.members([...rooms])
+    expect(arrows).to.have.length.above(files.length)
+  })
+
+  it('import downwards only', () => {
+    expect(arrows.filter((arrow) => !isAllowed(arrow)).map(named)).to.deep.equal([])
+  })
+
+  it('have no cycle within a room', () => {
+    expect(cycles()).to.deep.equal([])
+  })
+})
