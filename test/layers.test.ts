@@ -74,6 +74,11 @@ function cycles(): string[] {
   return within.filter(({ from, to }) => reaches(to, from)).map(named)
 }
 
+function expectNone(faults: readonly unknown[]): void {
+  // In its own message chai cuts a long list short.
+  expect(faults, faults.join(', ')).to.deep.equal([])
+}
+
 describe('the layers of src', () => {
   it('have a place for each room', () => {
     const rooms = new Set(files.map(roomOf))
@@ -81,11 +86,23 @@ describe('the layers of src', () => {
     expect(arrows).to.have.length.above(files.length)
   })
 
+  it('stand in CONTRIBUTING, with a line for each file', () => {
+    const document = readFileSync(new URL('../CONTRIBUTING.md', import.meta.url), 'utf8')
+    const [, table = ''] = document.split('| file | what it does |')
+    const lines = Array.from(
+      table.split('\n## ', 1)[0]?.matchAll(/^\| `(.+?)` \|/gm) ?? [],
+      ([, name]) => name,
+    )
+    const shown = files.map((file) => (roomOf(file) === 'demo' ? 'demo/' : file.replace(/\.ts$/, '')))
+    expectNone(shown.filter((file) => !lines.includes(file)))
+    expectNone(lines.filter((line) => !shown.includes(line ?? '')))
+  })
+
   it('import downwards only', () => {
-    expect(arrows.filter((arrow) => !isAllowed(arrow)).map(named)).to.deep.equal([])
+    expectNone(arrows.filter((arrow) => !isAllowed(arrow)).map(named))
   })
 
   it('have no cycle within a room', () => {
-    expect(cycles()).to.deep.equal([])
+    expectNone(cycles())
   })
 })
