@@ -1,10 +1,10 @@
 import { createParser } from 'eventsource-parser'
 import { do_not_optimize, measure } from 'mitata'
-import { delayOf } from '../dist/backoff.js'
-import { BlockCutter } from '../dist/blocks.js'
-import { type SseEvent, serializeEvent } from '../dist/event.js'
-import { EventReader } from '../dist/reader.js'
-import { EventTracker } from '../dist/tracker.js'
+import { delayOf } from '../dist/reconnect/delay.js'
+import { EventTracker } from '../dist/resume/tracker.js'
+import { BlockCutter } from '../dist/wire/blocks.js'
+import { type SseEvent, serializeEvent } from '../dist/wire/event.js'
+import { EventReader } from '../dist/wire/reader.js'
 import { EventWriter } from './wire.ts'
 
 /** A part of the library, or of what it is made of, alone. */
