@@ -10,12 +10,8 @@ import type {
 } from './diagnostics.ts'
 import { SseError, shown } from './errors.ts'
 import { type CheckedOptions, checkSourceOptions, type SourceOptions } from './reconnect/options.ts'
-import {
-  type Announced,
-  ReconnectingStream,
-  type Sink,
-  type SourceState,
-} from './reconnect/reconnecting-stream.ts'
+import { ReconnectingStream, type SourceState } from './reconnect/reconnecting-stream.ts'
+import type { Announced, Sink } from './reconnect/sink.ts'
 import type { UpstreamFactory } from './upstream/shapes.ts'
 import type { SseEvent } from './wire/event.ts'
 

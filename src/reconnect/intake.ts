@@ -4,7 +4,7 @@ import { BlockScanner } from '../wire/blocks.ts'
 import { type SseEvent, serializeComment, serializeEvent } from '../wire/event.ts'
 import { BlockReader } from '../wire/reader.ts'
 import type { CheckedOptions } from './options.ts'
-import type { Sink } from './reconnecting-stream.ts'
+import type { Sink } from './sink.ts'
 
 /** What an intake tells the stream that it belongs to. */
 export interface IntakeOwner {

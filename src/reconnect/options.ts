@@ -68,7 +68,11 @@ export interface SourceOptions {
    * `'always'` reconnects as EventSource does, and emits `gap` when it cannot say where to resume.
    * `'with-cursor'` reconnects after the first event only when there is a cursor, `'before-first-event'` never after
    * it; a drop then fails with `ERR_SSE_NOT_RESUMABLE`, and a clean end, where no `isTerminal` contradicts, is the end.
-   * Default `'always'`.
+   * `'never'` reads one connection to its end, and in byte mode passes every byte on as it came.
+   *
+   * Default `'always'`; `'before-first-event'` for a factory whose `method` is not idempotent. Such a request is sent again
+   * only when it is known not to have been processed: no connection came about, or the answer was 408, 425, 429 or 5xx
+   * (RFC 9110, 9.2.2). What answers it is passed on as with `'never'`.
    */
   readonly resume?: ResumeMode | undefined
   /** Whether this event is the last: it is passed on and the stream ends. */
@@ -125,7 +129,8 @@ export interface CheckedOptions {
   readonly reconnect: CheckedReconnectOptions
   readonly tracker: EventTracker
   readonly cursor: SourceOptions['cursor']
-  readonly resume: ResumeMode
+  /** Absent: by the factory's method. */
+  readonly resume: ResumeMode | undefined
   readonly isTerminal: SourceOptions['isTerminal']
   readonly initialResponse: Upstream | undefined
   readonly objectMode: boolean
@@ -153,7 +158,15 @@ export function checkSourceOptions(options: SourceOptions): CheckedOptions {
     reconnect: checkReconnect(options.reconnect),
     tracker: options.tracker ?? new EventTracker({ lastEventId: options.lastEventId }),
     cursor: options.cursor,
-    resume: oneOf(options.resume, 'resume', ['always', 'with-cursor', 'before-first-event', 'never']),
+    resume:
+      options.resume === undefined
+        ? undefined
+        : oneOf<ResumeMode>(options.resume, 'resume', [
+            'always',
+            'with-cursor',
+            'before-first-event',
+            'never',
+          ]),
     isTerminal: options.isTerminal,
     initialResponse: options.initialResponse,
     objectMode: flag(options.objectMode, 'objectMode', false),

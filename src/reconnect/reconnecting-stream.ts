@@ -22,35 +22,11 @@ import type { SseEvent } from '../wire/event.ts'
 import { delayOf, isRetryable } from './delay.ts'
 import { History } from './history.ts'
 import { BlockIntake, type Intake, type IntakeOwner, VerbatimIntake } from './intake.ts'
-import type { CheckedOptions } from './options.ts'
+import type { CheckedOptions, ResumeMode } from './options.ts'
+import type { Announced, Sink } from './sink.ts'
 
 /** Where a stream stands: an attempt is under way, a connection is open, a delay is running, or the stream is over. */
 export type SourceState = 'connecting' | 'open' | 'waiting' | 'ended'
-
-/** What is announced of a stream while it lives. */
-export type Announced = 'open' | 'drop' | 'retry' | 'gap' | 'duplicate'
-
-/** Who gets what a stream passes on. */
-export interface Sink {
-  /** Whether somebody asks for the comments among the blocks. */
-  readonly readsComments?: boolean
-  /**
-   * Whole blocks in wire form; of a request that is sent once, bytes as they came. The bytes are the sink's only until it
-   * returns; what it keeps it copies.
-   *
-   * @returns False: no more until `resume()`.
-   */
-  blocks(bytes: Buffer): boolean
-  /** The same one by one, for a sink that asked for events. */
-  event(event: SseEvent): boolean
-  comment?(text: string): void
-  /** The stream has announced a message of a kind. */
-  announced<K extends Announced>(kind: K, message: Messages[K]): void
-  /** The stream is complete. Nothing follows. */
-  end(): void
-  /** The stream has failed. Nothing follows. */
-  fail(error: Error): void
-}
 
 /** How an attempt came to its end: the stream is complete, or there may be another attempt. */
 type Outcome = 'ended' | Interruption
@@ -71,6 +47,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
   readonly #sink: Sink
   readonly #delivered: Delivered
   readonly #history = new History()
+  readonly #resume: ResumeMode
   /** Whether the request is sent again only when it is known not to have been processed (RFC 9110, 9.2.2). */
   readonly #isSentOnce: boolean
   /** Whether bytes are passed on as they come: of a request that is sent once, they belong to its client. */
@@ -104,8 +81,10 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     this.#factory = factory
     this.#options = options
     this.#sink = sink
-    this.#isSentOnce = !isIdempotent(factory.method) && options.resume === 'before-first-event'
-    this.#isVerbatim = !options.objectMode && (this.#isSentOnce || options.resume === 'never')
+    const idempotent = isIdempotent(factory.method)
+    this.#resume = options.resume ?? (idempotent ? 'always' : 'before-first-event')
+    this.#isSentOnce = !idempotent && this.#resume === 'before-first-event'
+    this.#isVerbatim = !options.objectMode && (this.#isSentOnce || this.#resume === 'never')
     this.#delivered = new Delivered({ ...options, dedupe: options.dedupe && !this.#isVerbatim })
     this.#upstreamUrl = factory.url && redactUrl(factory.url)
     if (options.initialResponse === undefined) return
@@ -331,7 +310,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     this.#state = 'waiting'
     this.#history.drop(reason, error)
     this.#announce('drop', { ...this.#about, reason, error, duration, progress })
-    if (!canResume && this.#options.resume !== 'never') {
+    if (!canResume && this.#resume !== 'never') {
       const why = 'the stream cannot be resumed after its first event'
       const cause = { cause: error }
       return { error: new SseError('ERR_SSE_NOT_RESUMABLE', `${why}: ${error.message}`, cause), progress }
@@ -342,10 +321,10 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
 
   /** Whether the stream may go on with another connection. */
   #canResume(): boolean {
-    const { resume } = this.#options
-    if (resume === 'never') return false
+    if (this.#resume === 'never') return false
     if (this.#delivered.events === 0) return !this.#isSentOnce
-    return resume === 'always' || (resume === 'with-cursor' && this.#delivered.position.cursor !== undefined)
+    if (this.#resume === 'with-cursor') return this.#delivered.position.cursor !== undefined
+    return this.#resume === 'always'
   }
 
   /**
@@ -357,7 +336,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
   async #beforeRetry({ error, progress }: Interruption): Promise<boolean> {
     // An error that is not ours is a fault in the caller's code, which another attempt does not mend.
     if (this.isOver || !(error instanceof SseError) || error.code === 'ERR_SSE_NOT_RESUMABLE') return false
-    if (this.#options.resume === 'never') return false
+    if (this.#resume === 'never') return false
     if (progress) {
       this.#attempts = 0
       this.#retries = 0

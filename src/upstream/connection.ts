@@ -76,9 +76,18 @@ function answerOf(
   })
 }
 
-function connectError(cause: unknown): SseError {
+/** What an attempt fails with for what its factory threw. */
+function connectError(cause: unknown): Error {
+  if (cause instanceof Error && (cause instanceof SseError || isFault(cause))) return cause
   const reason = cause instanceof Error ? cause.message || cause.name : textOf(cause)
   return new SseError('ERR_SSE_CONNECT', `the upstream could not be reached: ${reason}`, { cause })
+}
+
+/** Whether an error says that the code is wrong, which another attempt does not mend; fetch gives its errors a cause. */
+function isFault(error: Error): boolean {
+  if (error instanceof ReferenceError || error instanceof SyntaxError) return true
+  if ('code' in error && typeof error.code === 'string') return error.code.startsWith('ERR_INVALID_')
+  return error instanceof TypeError && error.cause === undefined
 }
 
 /** Whether there is an event stream to read; false for a 204. Throws, and closes the body, for any other answer. */

@@ -83,5 +83,5 @@ export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {
     })
   // No more of the context: the request's listeners would keep its last error, which keeps the request before, and so on.
   const factory: UpstreamFactory = ({ headers, signal }) => dial({ headers, signal }, false)
-  return Object.assign(factory, { url: href })
+  return Object.assign(factory, { url: href, method: requestOptions.method ?? 'GET' })
 }
