@@ -1,67 +1,68 @@
-import http from 'node:http'
+import http, { type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
+import type { Readable } from 'node:stream'
 import { createParser } from 'eventsource-parser'
-import type { Ledger } from './ledger.ts'
+import type { Arrival } from './ledger.ts'
 
-export interface ClientOptions {
-  /** Ends the connection when aborted. */
-  readonly signal: AbortSignal
-  /** How many milliseconds without a single byte it puts up with. Default 30000. */
+export interface RequestOptions {
+  readonly headers?: OutgoingHttpHeaders
+  /** Where to resume; sent as a browser does, as the bytes of UTF-8, and left out where a header cannot hold it. */
+  readonly lastEventId?: string | undefined
+  /** Breaks the connection when aborted. */
+  readonly signal?: AbortSignal
+  /** How many milliseconds without a single byte it puts up with. Default: any number. */
   readonly patience?: number
 }
 
-/** Reads a whole event stream over one connection. It knows nothing of what is behind the server that it talks to. */
-export class Client {
-  /** The longest time between two events, in milliseconds. */
-  longestPause = 0
-  readonly #ledger: Ledger
-  #latest = 0
+const isSendable = (id: string) => id !== '' && [...id].every((unit) => unit >= ' ' && unit !== '\x7f')
 
-  constructor(ledger: Ledger) {
-    this.#ledger = ledger
+/**
+ * Sends a GET over a connection of its own. It knows nothing of what is behind the server that it talks to.
+ *
+ * @throws When there is no answer. What breaks the response later is the response's error.
+ */
+export function request(url: string, options: RequestOptions = {}): Promise<IncomingMessage> {
+  const { lastEventId = '', signal, patience } = options
+  const headers = {
+    ...(isSendable(lastEventId) && { 'last-event-id': Buffer.from(lastEventId).toString('latin1') }),
+    ...options.headers,
   }
-
-  /**
-   * Resolves when the server ends the stream.
-   *
-   * @throws When the connection breaks, when it is silent for too long, and when `signal` is aborted.
-   */
-  async read(url: string, { signal, patience = 30_000 }: ClientOptions): Promise<void> {
-    const request = http.get(url, { agent: false, headers: { accept: 'text/event-stream' }, signal })
-    // The response fails as well, and that is where failures are met.
-    request.on('error', () => {})
-    let impatience: Error | undefined
-    request.setTimeout(patience, () => {
-      impatience = new Error(`nothing arrived for ${patience / 1000} s`)
-      request.destroy(impatience)
+  return new Promise((resolve, reject) => {
+    const sent = http.get(url, { agent: false, headers, ...(signal && { signal }) })
+    let response: IncomingMessage | undefined
+    sent.on('error', reject)
+    sent.on('response', (answer) => {
+      response = answer
+      resolve(answer)
     })
-    try {
-      await this.#readResponse(await responseTo(request))
-    } catch (error) {
-      // Of these a response knows only that it was cut off.
-      signal.throwIfAborted()
-      throw impatience ?? error
-    }
-  }
-
-  async #readResponse(response: http.IncomingMessage): Promise<void> {
-    if (response.statusCode !== 200) throw new Error(`the gateway answered ${response.statusCode}`)
-    const parser = createParser({ onEvent: ({ id, data }) => this.#note(id, data) })
-    this.#latest = performance.now()
-    response.setEncoding('utf8')
-    for await (const text of response) parser.feed(String(text))
-  }
-
-  #note(id: string | undefined, data: string): void {
-    const now = performance.now()
-    this.longestPause = Math.max(this.longestPause, now - this.#latest)
-    this.#latest = now
-    this.#ledger.note(id, data)
-  }
+    if (patience === undefined) return
+    sent.setTimeout(patience, () => {
+      // A response whose request is destroyed knows only that it was cut off.
+      const impatience = new Error(`nothing arrived for ${patience / 1000} s`)
+      if (response) response.destroy(impatience)
+      else sent.destroy(impatience)
+    })
+  })
 }
 
-function responseTo(request: http.ClientRequest): Promise<http.IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    request.once('response', resolve)
-    request.once('error', reject)
+/**
+ * Reads a body of bytes, or a stream of events, until it is over or destroyed; what shares a chunk with the event at which
+ * its reader destroys it is not noted any more. An id is noted in front of its event.
+ *
+ * @returns What broke the body, or undefined when it ended as if it were whole.
+ */
+export function readEvents(body: Readable, note: (arrival: Arrival) => void): Promise<Error | undefined> {
+  const noteWhileOpen = (arrival: Arrival) => {
+    if (!body.destroyed) note(arrival)
+  }
+  const decoder = new TextDecoder()
+  const parser = createParser({ onId: (id) => noteWhileOpen({ id }), onEvent: noteWhileOpen })
+  body.on('data', (chunk: unknown) => {
+    if (chunk instanceof Uint8Array) parser.feed(decoder.decode(chunk, { stream: true }))
+    else noteWhileOpen(Object(chunk))
+  })
+  return new Promise((resolve) => {
+    body.on('end', () => resolve(undefined))
+    body.on('error', resolve)
+    body.on('close', () => resolve(new Error('the connection was closed')))
   })
 }

@@ -1,6 +1,9 @@
 import http from 'node:http'
 import { close, listen, urlOf } from './listen.ts'
 
+/** Milliseconds between two attempts to get the port back, which another program may have taken meanwhile. */
+const nextAttempt = 50
+
 /** A server on a free port that can be gone for a while. */
 export class FlickeringServer {
   readonly #server: http.Server
@@ -20,12 +23,23 @@ export class FlickeringServer {
     this.#port = await listen(this.#server)
   }
 
-  /** Drops every connection and refuses new ones, until it is back on the same port. */
-  leave(duration: number): void {
+  /**
+   * Drops every connection and refuses new ones, until it is back on the same port.
+   *
+   * @param away - After how many milliseconds it comes back by itself. Default: not before {@link comeBack}.
+   */
+  leave(away?: number): void {
     if (this.#closed) return
     this.#server.close()
     this.#server.closeAllConnections()
-    this.#returnIn(duration)
+    if (away === undefined) clearTimeout(this.#return)
+    else this.#comeBackIn(away)
+  }
+
+  comeBack(): void {
+    clearTimeout(this.#return)
+    if (this.#closed || this.#server.listening) return
+    listen(this.#server, this.#port).catch(() => this.#comeBackIn(nextAttempt))
   }
 
   async close(): Promise<void> {
@@ -34,11 +48,8 @@ export class FlickeringServer {
     await close(this.#server)
   }
 
-  #returnIn(delay: number): void {
+  #comeBackIn(delay: number): void {
     clearTimeout(this.#return)
-    this.#return = setTimeout(() => {
-      // Somebody else may have taken the port meanwhile.
-      listen(this.#server, this.#port).catch(() => this.#returnIn(delay))
-    }, delay)
+    this.#return = setTimeout(() => this.comeBack(), delay)
   }
 }

@@ -2,10 +2,12 @@ import { once } from 'node:events'
 import type { Server } from 'node:http'
 
 const host = '127.0.0.1'
+/** Connections that wait to be accepted: thousands may come back at once. */
+const backlog = 4096
 
 /** Listens on the loopback interface; on a free port for 0. Resolves with the port. */
 export async function listen(server: Server, port = 0): Promise<number> {
-  server.listen(port, host)
+  server.listen({ port, host, backlog })
   await once(server, 'listening')
   const address = server.address()
   if (typeof address !== 'object' || address === null) throw new Error(`no port to listen on: ${address}`)

@@ -1,7 +1,7 @@
 import { type DemoOptions, help, readArguments, UsageError } from './arguments.ts'
-import { Client } from './client.ts'
+import { readEvents, request } from './client.ts'
 import { startGateway } from './gateway.ts'
-import { Ledger } from './ledger.ts'
+import { type Arrival, Ledger, numbered } from './ledger.ts'
 import { type Run, showProgress, tableOf } from './report.ts'
 import { startUnreliableUpstream } from './unreliable-upstream.ts'
 
@@ -32,7 +32,10 @@ async function demonstrate(options: DemoOptions, terminal: Terminal): Promise<nu
   const upstream = await startUnreliableUpstream(options)
   const gateway = await startGateway(upstream.url)
   try {
-    return await watch({ upstream, gateway, ledger: new Ledger(events) }, terminal)
+    return await watch(
+      { upstream, gateway, events, ledger: new Ledger({ positionOf: numbered(events) }) },
+      terminal,
+    )
   } finally {
     await gateway.close()
     await upstream.close()
@@ -42,8 +45,7 @@ async function demonstrate(options: DemoOptions, terminal: Terminal): Promise<nu
 /** Has the client read everything, and says how it went. */
 async function watch(run: Run, terminal: Terminal): Promise<number> {
   const say = (text: string) => terminal.stdout.write(`${text}\n`)
-  const { gateway, ledger } = run
-  const client = new Client(ledger)
+  const { gateway, ledger, events } = run
   const stop = new AbortController()
   const onSignal = () => stop.abort()
   // Once: whoever presses Ctrl-C again does not want to wait.
@@ -51,23 +53,38 @@ async function watch(run: Run, terminal: Terminal): Promise<number> {
   terminal.once('SIGTERM', onSignal)
   const hideProgress = showProgress(run, terminal.stdout)
   const start = performance.now()
-  const failure = await client.read(gateway.url, { signal: stop.signal }).catch((error: unknown) => error)
+  let longestPause = 0
+  let latest = start
+  const note = (arrival: Arrival) => {
+    const now = performance.now()
+    longestPause = Math.max(longestPause, now - latest)
+    latest = now
+    ledger.note(arrival)
+  }
+  const failure = await read(gateway.url, stop.signal, note).catch((error: unknown) => error)
   hideProgress()
   terminal.off('SIGINT', onSignal)
   terminal.off('SIGTERM', onSignal)
   if (stop.signal.aborted) {
-    say(`Stopped after ${ledger.delivered} of ${ledger.expected} events.`)
+    say(`Stopped after ${ledger.delivered} of ${events} events.`)
     return 130
   }
-  say(`\n${tableOf(run, client.longestPause, performance.now() - start)}\n`)
+  say(`\n${tableOf(run, longestPause, performance.now() - start)}\n`)
   if (failure !== undefined) console.log(`The client's connection broke: ${reasonOf(failure, gateway.error)}`)
-  const fine = failure === undefined && ledger.isWhole && gateway.connections === 1
+  const fine = failure === undefined && ledger.isWhole(events) && gateway.connections === 1
   say(
     fine
       ? 'Every event arrived once and in order, over one connection that never broke.'
       : 'The stream did not stay whole.',
   )
   return fine ? 0 : 1
+}
+
+/** Reads the whole stream over one connection; gives, or throws, what broke it. */
+async function read(url: string, signal: AbortSignal, note: (arrival: Arrival) => void): Promise<unknown> {
+  const response = await request(url, { headers: { accept: 'text/event-stream' }, signal, patience: 30_000 })
+  if (response.statusCode !== 200) throw new Error(`the gateway answered ${response.statusCode}`)
+  return readEvents(response, note)
 }
 
 /** The gateway's failure is the cause of the client's, where there is one. */

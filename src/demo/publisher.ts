@@ -1,35 +1,29 @@
-import { wireOf } from './numbered-event.ts'
+export interface PublisherOptions {
+  readonly eventsPerSecond: number
+  /** How many events are published from the start. Default 0. */
+  readonly backlog?: number
+  /** The last event that there is. Default: none. */
+  readonly last?: number
+  /** The time in milliseconds. Default `performance.now()`. */
+  readonly now?: () => number
+}
 
-const interval = 10
-
-/** Publishes events 1..N at a steady pace into a history that keeps them all. */
+/** Publishes numbered events at a steady pace: by the clock and not by a timer, which is late on a busy machine. */
 export class Publisher {
-  /** Event n, as it stands on the wire, at index n - 1. */
-  readonly history: Buffer[] = []
-  readonly #events: number
-  readonly #eventsPerSecond: number
-  #timer: NodeJS.Timeout | undefined
+  readonly #options: PublisherOptions
+  readonly #now: () => number
+  readonly #start: number
 
-  constructor(events: number, eventsPerSecond: number) {
-    this.#events = events
-    this.#eventsPerSecond = eventsPerSecond
+  /** Publishing starts with it. */
+  constructor(options: PublisherOptions) {
+    this.#options = options
+    this.#now = options.now ?? (() => performance.now())
+    this.#start = this.#now()
   }
 
-  /** @param onPublish - Called after each addition to the history. */
-  start(onPublish: () => void): void {
-    const start = performance.now()
-    this.#timer = setInterval(() => {
-      // By the clock and not by the tick: a busy machine's timers are late.
-      const due = Math.floor(((performance.now() - start) / 1000) * this.#eventsPerSecond)
-      while (this.history.length < Math.min(due, this.#events)) {
-        this.history.push(wireOf(this.history.length + 1))
-      }
-      if (this.history.length === this.#events) this.stop()
-      onPublish()
-    }, interval)
-  }
-
-  stop(): void {
-    clearInterval(this.#timer)
+  /** The number of the latest event. */
+  get latest(): number {
+    const { eventsPerSecond, backlog = 0, last = Number.POSITIVE_INFINITY } = this.#options
+    return Math.min(last, backlog + Math.floor(((this.#now() - this.#start) / 1000) * eventsPerSecond))
   }
 }

@@ -18,6 +18,8 @@ export interface Run {
   readonly upstream: UnreliableUpstream
   readonly gateway: Gateway
   readonly ledger: Ledger
+  /** How many events there are to come. */
+  readonly events: number
 }
 
 /** Shows how far a run is, until the returned function is called: one line on a terminal, elsewhere one a second. */
@@ -33,9 +35,9 @@ export function showProgress(run: Run, output: NodeJS.WriteStream): () => void {
   }
 }
 
-function progressOf({ upstream, gateway, ledger }: Run): string {
+function progressOf({ upstream, gateway, ledger, events }: Run): string {
   return [
-    `delivered ${ledger.delivered}/${ledger.expected}`,
+    `delivered ${ledger.delivered}/${events}`,
     `drops ${totalOf(upstream.drops)}`,
     `reconnects ${gateway.reconnects}`,
     gateway.state,
@@ -45,12 +47,16 @@ function progressOf({ upstream, gateway, ledger }: Run): string {
 type Row = readonly [label: string, value: number | string, unit?: string]
 
 /** The closing table. */
-export function tableOf({ upstream, gateway, ledger }: Run, longestPause: number, duration: number): string {
+export function tableOf(
+  { upstream, gateway, ledger, events }: Run,
+  longestPause: number,
+  duration: number,
+): string {
   return formatted([
     ['events sent', upstream.sent],
     ['  sent again', upstream.sentAgain],
     ['delivered', ledger.delivered],
-    ['lost', ledger.lost],
+    ['lost', ledger.lost(events)],
     ['twice', ledger.twice],
     ['out of order', ledger.outOfOrder],
     ['damaged', ledger.damaged],

@@ -1,8 +1,8 @@
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createParser } from 'eventsource-parser'
-import type { SseEvent } from '../../src/index.ts'
-import { Ledger } from './ledger.ts'
+import { readEvents } from '../support/client.ts'
+import { type Arrival, Ledger } from '../support/ledger.ts'
+import type { Block } from './log.ts'
 import type { Scenario } from './scenario.ts'
 
 /**
@@ -33,7 +33,6 @@ export class HostileClient {
   readonly trace: string[]
   readonly #scenario: Scenario
   readonly #stops: number[]
-  #lastEventId = ''
   #events = 0
   #latest = performance.now()
 
@@ -41,7 +40,11 @@ export class HostileClient {
     this.#scenario = scenario
     this.#stops = [...scenario.client.after]
     this.trace = trace
-    this.ledger = new Ledger(scenario.log, scenario.replays)
+    this.ledger = new Ledger({
+      positionOf: positionsIn(scenario.log),
+      mayRepeat: (position) => !scenario.log[position - 1]?.counts,
+      replayed: scenario.replays,
+    })
   }
 
   /** Resolves when it has seen the end, or nothing more for too long. */
@@ -50,7 +53,7 @@ export class HostileClient {
       this.ledger.connect()
       const end = await this.#readStream(open, stream)
       this.trace.push(`client ${stream}: ${end}; has ${this.ledger.delivered}`)
-      if (end === 'no more' || (end === 'end' && this.ledger.sawLast)) return
+      if (end === 'no more' || (end === 'end' && this.ledger.has(this.#scenario.log.length))) return
       if (end === 'end') this.endedEarly++
       if (end === 'broken') this.broken++
       if (end === 'refused') this.refused++
@@ -61,7 +64,7 @@ export class HostileClient {
 
   async #readStream(open: Open, stream: number): Promise<End> {
     try {
-      const body = await open(stream, this.#lastEventId)
+      const body = await open(stream, this.ledger.lastEventId ?? '')
       return body === undefined ? 'no more' : await this.#readBody(body)
     } catch (error) {
       this.trace.push(`client ${stream}: ${error}`)
@@ -72,7 +75,9 @@ export class HostileClient {
   #readBody(body: Readable): Promise<End> {
     return new Promise((resolve) => {
       let paused: NodeJS.Timeout | undefined
+      let over = false
       const settle = (end: End) => {
+        over = true
         clearInterval(watch)
         clearTimeout(paused)
         resolve(end)
@@ -88,48 +93,34 @@ export class HostileClient {
         clearTimeout(paused)
         paused = setTimeout(() => body.resume(), duration)
       }
-      const note = (event: SseEvent) => {
-        // What shares a chunk with the event at which it left is not its own any more.
-        if (body.destroyed) return
-        this.#note(event)
-        // An id is told in front of its event.
-        if (event.data === undefined || !this.#stops[0] || this.#events < this.#stops[0]) return
+      const { kind, pause: duration } = this.#scenario.client
+      const note = (arrival: Arrival) => {
+        this.ledger.note(arrival)
+        if (arrival.data === undefined) return
+        this.#events++
+        this.#latest = performance.now()
+        if (!this.#stops[0] || this.#events < this.#stops[0]) return
         this.#stops.shift()
-        if (this.#scenario.client.kind === 'returning') settle('left')
-        else if (this.#scenario.client.kind === 'stalling') pause(this.#scenario.client.pause)
+        if (kind === 'returning') settle('left')
+        else if (kind === 'stalling') pause(duration)
       }
-      const parse = parserFor(note)
-      body.on('data', (chunk: unknown) => {
-        parse(chunk)
-        if (this.#scenario.client.kind === 'slow' && !body.destroyed) pause(this.#events % 5)
+      void readEvents(body, note).then((error) => {
+        if (error && !over) this.trace.push(`client: ${error}`)
+        settle(error ? 'broken' : 'end')
       })
-      body.on('end', () => settle('end'))
-      body.on('error', (error) => {
-        this.trace.push(`client: ${error}`)
-        settle('broken')
-      })
-      body.on('close', () => settle('broken'))
+      if (kind === 'slow') body.on('data', () => body.destroyed || pause(this.#events % 5))
     })
-  }
-
-  #note({ id, event, data }: SseEvent): void {
-    if (id !== undefined) this.#lastEventId = id
-    if (data === undefined) return
-    this.#events++
-    this.#latest = performance.now()
-    this.ledger.note({ id, type: event, data })
   }
 }
 
-/** Hands on the events in what a stream yields, whether that is bytes or the events themselves. */
-function parserFor(note: (event: SseEvent) => void): (chunk: unknown) => void {
-  const decoder = new TextDecoder()
-  const parser = createParser({
-    onId: (id) => note({ id }),
-    onEvent: ({ id, event, data }) => note({ id, event, data }),
-  })
-  return (chunk) => {
-    if (chunk instanceof Uint8Array) parser.feed(decoder.decode(chunk, { stream: true }))
-    else note(Object(chunk))
+/** Which block an arrival is: an event without an id has the last event ID, whoever says so. */
+function positionsIn(log: readonly Block[]): (arrival: Arrival) => number | undefined {
+  const typeOf = (name: string | undefined) => name ?? 'message'
+  return ({ id, event, data = '' }) => {
+    const block = log[Number.parseInt(data, 10) - 1]
+    if (block === undefined) return undefined
+    const isSame =
+      block.data === data && typeOf(block.type) === typeOf(event) && (!block.counts || block.id === id)
+    return isSame ? block.position : undefined
   }
 }

@@ -1,4 +1,4 @@
-import { oneOf, type Random, wholeBetween } from '../../src/demo/random.ts'
+import { oneOf, type Random, wholeBetween } from '../support/flaky-upstream.ts'
 
 /** A block as the upstream means it: an event, or an id alone. */
 export interface Block {

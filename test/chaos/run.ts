@@ -48,7 +48,7 @@ export async function run(upstream: HostileUpstream, startWay: StartWay): Promis
     return {
       seed: scenario.seed,
       delivered: ledger.delivered,
-      lost: ledger.missing.length,
+      lost: ledger.lost(scenario.log.filter(({ data }) => data !== undefined).length),
       twice: ledger.twice,
       outOfOrder: ledger.outOfOrder,
       damaged: ledger.damaged,

@@ -1,4 +1,4 @@
-import { createRandom, oneOf, type Random, wholeBetween } from '../../src/demo/random.ts'
+import { createRandom, oneOf, type Random, wholeBetween } from '../support/flaky-upstream.ts'
 import { type Block, logOf } from './log.ts'
 
 /** What an upstream does with the request for a connection, or with the connection once it is open. */

@@ -1,13 +1,19 @@
-import type http from 'node:http'
-import type { Socket } from 'node:net'
-import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
-import { FlickeringServer } from '../../src/demo/flickering-server.ts'
-import { oneOf, wholeBetween } from '../../src/demo/random.ts'
+import type { OutgoingHttpHeaders } from 'node:http'
+import {
+  type Answer,
+  type Asked,
+  type Ending,
+  FlakyUpstream,
+  type Leave,
+  oneOf,
+  type Steps,
+  wholeBetween,
+} from '../support/flaky-upstream.ts'
 import type { Block } from './log.ts'
 import type { ConnectionPlan, Fault, Scenario } from './scenario.ts'
 import { Writer } from './wire.ts'
 
-type Refusal = readonly [status: number, headers: http.OutgoingHttpHeaders]
+type Refusal = readonly [status: number, headers: OutgoingHttpHeaders]
 
 const refusals: readonly [Refusal, ...Refusal[]] = [
   [408, {}],
@@ -21,20 +27,16 @@ const refusals: readonly [Refusal, ...Refusal[]] = [
   [504, {}],
 ]
 
-/** An event stream on a free port that keeps all it has said, and misbehaves as the scenario has it. */
+/** An upstream that keeps all it has said, and misbehaves as the scenario has it. */
 export class HostileUpstream {
   /** What happened, for whoever has to understand a failure. */
   readonly trace: string[] = []
   readonly met = new Map<Fault, number>()
-  /** How many attempts, by whomever, there were. */
-  requests = 0
   readonly scenario: Scenario
-  readonly #server = new FlickeringServer((request, response) => this.#answer(request, response))
-  readonly #open = new Map<http.ServerResponse, Socket>()
+  readonly #server = new FlakyUpstream((asked) => this.#answerTo(asked))
   /** The last position that was sent to anybody. */
   #frontier = 0
   #restarted = false
-  #closed = false
   /** Streams that have got an event for sure: what is wrong with a first answer is for the client to know. */
   readonly #begun = new Set<string>()
 
@@ -44,7 +46,7 @@ export class HostileUpstream {
 
   static async start(scenario: Scenario): Promise<HostileUpstream> {
     const upstream = new HostileUpstream(scenario)
-    await upstream.#server.open()
+    await upstream.#server.start()
     return upstream
   }
 
@@ -52,41 +54,35 @@ export class HostileUpstream {
     return this.#server.url
   }
 
+  /** How many attempts, by whomever, there were. */
+  get requests(): number {
+    return this.#server.requests
+  }
+
   /** Answers that are not over, on either side. */
   get open(): number {
-    // One that waits behind another answer is not told that their connection is closed.
-    return [...this.#open.values()].filter(({ destroyed }) => !destroyed).length
+    return this.#server.open
   }
 
-  async close(): Promise<void> {
-    this.#closed = true
-    await this.#server.close()
+  close(): Promise<void> {
+    return this.#server.close()
   }
 
-  #answer(request: http.IncomingMessage, response: http.ServerResponse): void {
-    const n = this.requests++
+  #answerTo({ n, headers, lastEventId }: Asked): Answer {
     const plan = this.scenario.connection(n)
-    const stream = String(request.headers['x-stream'] ?? '')
-    const header = request.headers['last-event-id']
-    const asked = header === undefined ? undefined : Buffer.from(String(header), 'latin1').toString()
-    const next = this.#positionAfter(asked)
+    const stream = String(headers['x-stream'] ?? '')
+    const next = this.#positionAfter(lastEventId)
     const fault = plan.fault === 'html' && !this.#begun.has(stream) ? 'status' : plan.fault
     this.trace.push(
-      `upstream ${n} for stream ${stream}: asked ${asked?.slice(0, 30)}, so from ${next} of ${this.scenario.log.length}; ` +
+      `upstream ${n} for stream ${stream}: asked ${lastEventId?.slice(0, 30)}, so from ${next} of ${this.scenario.log.length}; ` +
         `${fault ?? 'sound'} after ${plan.events}, ${plan.delivery}, ${plan.overlap} early`,
     )
-    this.#open.set(response, request.socket)
-    response.on('close', () => this.#open.delete(response))
-    if (next > this.scenario.log.length) {
-      response.writeHead(204).end()
-      return
-    }
+    if (next > this.scenario.log.length) return { status: 204 }
     if (fault) this.met.set(fault, (this.met.get(fault) ?? 0) + 1)
-    if (fault && this.#refuses(fault, plan, response)) return
     const early = { exact: 0, overlapping: plan.overlap, ignored: next }[this.scenario.resume]
-    const connection = { response, plan, fault, stream, next, from: Math.max(1, next - early) }
-    // A client that leaves ends whatever is being written.
-    this.#send(connection).catch((error: unknown) => this.trace.push(`upstream ${n}: ${error}`))
+    return (
+      refusalOf(fault, plan) ?? this.#stream({ plan, fault, stream, next, from: Math.max(1, next - early) })
+    )
   }
 
   /** The position behind the block with this id; that block again, where others have the same id. */
@@ -104,34 +100,7 @@ export class HostileUpstream {
     return shared ? first + 1 : last + 2
   }
 
-  /** Whether that was the answer. */
-  #refuses(fault: Fault, { chance }: ConnectionPlan, response: http.ServerResponse): boolean {
-    switch (fault) {
-      case 'refused':
-        this.#server.leave(wholeBetween(1, 100, chance))
-        return true
-      case 'blackhole':
-        return true
-      case 'no answer':
-        response.socket?.destroy()
-        return true
-      case 'status': {
-        const [status, headers] = oneOf(refusals, chance)
-        response.writeHead(status, headers)
-        // Some never finish saying no.
-        if (chance < 0.9) response.end('not now\n')
-        else response.write('not now\n')
-        return true
-      }
-      case 'html':
-        response.writeHead(200, { 'content-type': 'text/html' }).end('<p>We will be back.')
-        return true
-      default:
-        return false
-    }
-  }
-
-  async #send({ response, plan, fault, stream, next, from }: Sending): Promise<void> {
+  #stream({ plan, fault, stream, next, from }: Sending): Answer {
     const { log, restart } = this.scenario
     const writer = new Writer(plan.random)
     const end = fault === undefined ? log.length : Math.min(log.length, next - 1 + plan.events)
@@ -139,59 +108,54 @@ export class HostileUpstream {
     const blocks = log.slice(from - 1, crash ? restart : end)
     const bytes = blocks.map((block) => writer.bytesOf(block))
     const following = log[from - 1 + blocks.length]
-    const part = following && isCut(fault) && !crash ? cut(writer, following, plan) : Buffer.alloc(0)
+    const part = following && isCut(fault) && !crash ? cut(writer, following, plan) : undefined
     const whole = bytes.reduce((size, { length }) => size + length, 0)
-    response.writeHead(200, {
-      'content-type': 'text/event-stream; charset=utf-8',
-      ...lengthOf(fault, whole, plan),
-    })
-    response.flushHeaders()
     this.#frontier = Math.max(this.#frontier, from - 1 + blocks.length)
-    await this.#deliver(response, bytes, plan)
-    if (crash) {
-      this.#restarted = true
-      this.trace.push('upstream: restarts, and counts from 1')
-      this.#server.leave(wholeBetween(1, 100, plan.chance))
-      return
+    const onDelivered = (): Ending | Leave => {
+      if (crash) return this.#restart(plan)
+      const saysSo = blocks.some(({ data }) => data !== undefined)
+      if (fault && arrives.includes(fault) && saysSo) this.#begun.add(stream)
+      return { how: endings[fault ?? 'end'] ?? 'end', ...(part && { part }) }
     }
-    if (fault && arrives.includes(fault) && blocks.some(({ data }) => data !== undefined))
-      this.#begun.add(stream)
-    await misbehave(response, fault, part)
+    const headers = { 'content-type': 'text/event-stream; charset=utf-8', ...lengthOf(fault, whole, plan) }
+    return { headers, steps: deliver(bytes, plan, onDelivered) }
   }
 
-  async #deliver(response: http.ServerResponse, blocks: Buffer[], { delivery, random }: ConnectionPlan) {
-    const write = async (bytes: Buffer) => {
-      if (response.destroyed || this.#closed) throw new Error('the client left')
-      if (!response.write(bytes)) await drained(response)
-    }
-    if (delivery === 'paced') {
-      for (const block of blocks) {
-        await write(block)
-        await sleep(wholeBetween(0, 3, random()))
-      }
-      return
-    }
-    const bytes = Buffer.concat(blocks)
-    const most = { whole: bytes.length, pieces: 2000, 'single bytes': bytes.length > 5000 ? 400 : 1 }[
-      delivery
-    ]
-    for (let at = 0; at < bytes.length; ) {
-      const size = wholeBetween(1, most, most === bytes.length ? 0.999_999 : random())
-      await write(bytes.subarray(at, at + size))
-      at += size
-      if (most < bytes.length) await nextTurn()
-    }
+  #restart({ chance }: ConnectionPlan): Leave {
+    this.#restarted = true
+    this.trace.push('upstream: restarts, and counts from 1')
+    return { how: 'leave', away: wholeBetween(1, 100, chance) }
   }
 }
 
 interface Sending {
-  readonly response: http.ServerResponse
   readonly plan: ConnectionPlan
   readonly fault: Fault | undefined
   readonly stream: string
   /** The first position that is new, and the one at which it starts. */
   readonly next: number
   readonly from: number
+}
+
+/** The answer of a fault that lets no event through. */
+function refusalOf(fault: Fault | undefined, { chance }: ConnectionPlan): Answer | undefined {
+  switch (fault) {
+    case 'refused':
+      return { ending: { how: 'leave', away: wholeBetween(1, 100, chance) } }
+    case 'blackhole':
+      return { ending: { how: 'silence' } }
+    case 'no answer':
+      return { ending: { how: 'close' } }
+    case 'status': {
+      const [status, headers] = oneOf(refusals, chance)
+      // Some never finish saying no.
+      return { status, headers, body: 'not now\n', hangs: chance >= 0.9 }
+    }
+    case 'html':
+      return { status: 200, headers: { 'content-type': 'text/html' }, body: '<p>We will be back.' }
+    default:
+      return undefined
+  }
 }
 
 const isCut = (fault: Fault | undefined) =>
@@ -201,6 +165,16 @@ const isCut = (fault: Fault | undefined) =>
 /** Faults in front of which everything that was sent arrives. */
 const arrives: readonly Fault[] = ['end', 'cut and end', 'silence', 'content-length too long']
 
+/** How the faults that are no clean end are done. */
+const endings: Partial<Record<Fault, Ending['how']>> = {
+  reset: 'reset',
+  'cut and reset': 'reset',
+  'reset and lose': 'reset at once',
+  silence: 'silence',
+  'truncated chunk': 'truncated chunk',
+  'content-length too long': 'close',
+}
+
 /** A part of an event and no more: from one byte to all but the one that would end it. */
 function cut(writer: Writer, block: Block, { chance }: ConnectionPlan): Buffer {
   const bytes = writer.bytesOf(block)
@@ -209,65 +183,31 @@ function cut(writer: Writer, block: Block, { chance }: ConnectionPlan): Buffer {
   return bytes.subarray(0, chance < 1 ? wholeBetween(1, most, chance) : 1 + ((chance - 1) % most))
 }
 
-function lengthOf(
-  fault: Fault | undefined,
-  whole: number,
-  { chance }: ConnectionPlan,
-): http.OutgoingHttpHeaders {
+function lengthOf(fault: Fault | undefined, whole: number, { chance }: ConnectionPlan): OutgoingHttpHeaders {
   if (fault === 'content-length too long') return { 'content-length': whole + 500 }
   if (fault === 'content-length too short') return { 'content-length': wholeBetween(0, whole, chance) }
   return {}
 }
 
-async function misbehave(
-  response: http.ServerResponse,
-  fault: Fault | undefined,
-  part: Buffer,
-): Promise<void> {
-  const { socket } = response
-  switch (fault) {
-    case 'reset and lose':
-      socket?.resetAndDestroy()
-      return
-    case 'silence':
-      // The socket stays open until the other side has had enough of it.
-      response.write(part)
-      return
-    case 'truncated chunk':
-      await flushed(response)
-      socket?.write(`ffff\r\n${part.toString('latin1')}`, 'latin1', () => socket.destroy())
-      return
-    case 'content-length too long':
-      await flushed(response)
-      socket?.end()
-      return
-    case 'reset':
-    case 'cut and reset':
-      response.write(part)
-      await flushed(response)
-      await nextTurn()
-      socket?.resetAndDestroy()
-      return
-    default:
-      response.end(part)
-  }
-}
-
-/** Waits until there is room, or the other side has left. */
-function drained(response: http.ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      response.off('drain', done).off('close', done)
-      resolve()
+function* deliver(
+  blocks: readonly Buffer[],
+  { delivery, random }: ConnectionPlan,
+  onDelivered: () => Ending | Leave,
+): Steps {
+  if (delivery === 'paced') {
+    for (const block of blocks) {
+      yield block
+      yield wholeBetween(0, 3, random())
     }
-    response.on('drain', done).on('close', done)
-  })
-}
-
-/** Waits until the socket has taken everything, or is gone. */
-async function flushed(response: http.ServerResponse): Promise<void> {
-  await new Promise<void>((resolve) => {
-    response.once('close', resolve)
-    response.write('', () => resolve())
-  })
+    return onDelivered()
+  }
+  const bytes = Buffer.concat(blocks)
+  const most = { whole: bytes.length, pieces: 2000, 'single bytes': bytes.length > 5000 ? 400 : 1 }[delivery]
+  for (let at = 0; at < bytes.length; ) {
+    const size = wholeBetween(1, most, most === bytes.length ? 0.999_999 : random())
+    yield bytes.subarray(at, at + size)
+    at += size
+    if (most < bytes.length) yield 0
+  }
+  return onDelivered()
 }

@@ -11,6 +11,7 @@ import {
   type SourceOptions,
   type SseEvent,
 } from '../../src/index.ts'
+import { request } from '../support/client.ts'
 import { serve } from '../support/server.ts'
 import { type Open, patience } from './client.ts'
 import type { HostileUpstream } from './upstream.ts'
@@ -112,24 +113,11 @@ async function serverWay({ url }: HostileUpstream, listen: Listen): Promise<Way>
   }
 }
 
-const isSendable = (id: string) => id !== '' && [...id].every((unit) => unit >= ' ' && unit !== '\x7f')
-
 /** Opens a stream over a connection of its own. */
 export function openAt(url: string): Open {
   return async (stream, lastEventId) => {
-    const headers = {
-      accept: 'text/event-stream',
-      'x-stream': String(stream),
-      // As a browser does: the bytes of UTF-8. What cannot be sent is left out.
-      ...(isSendable(lastEventId) && {
-        'last-event-id': Buffer.from(lastEventId).toString('latin1'),
-      }),
-    }
-    const response = await new Promise<IncomingMessage>((resolve, reject) => {
-      const request = http.get(url, { agent: false, headers }, resolve).on('error', reject)
-      const timer = setTimeout(() => request.destroy(new Error('no answer')), patience)
-      request.on('response', () => clearTimeout(timer)).on('close', () => clearTimeout(timer))
-    })
+    const headers = { accept: 'text/event-stream', 'x-stream': stream }
+    const response = await request(url, { headers, lastEventId, patience })
     if (response.statusCode === 200) return response
     // Some never finish saying no.
     response.destroy()

@@ -1,4 +1,4 @@
-import { oneOf, type Random } from '../../src/demo/random.ts'
+import { oneOf, type Random } from '../support/flaky-upstream.ts'
 import type { Block } from './log.ts'
 
 const reconnectionTimes = ['0', '3', '99999999999', '9'.repeat(400), '5abc', '-1', '1e3', '', ' 7'] as const

@@ -1,6 +1,4 @@
 import { expect } from 'chai'
-import { Ledger } from '../../src/demo/ledger.ts'
-import { dataOf } from '../../src/demo/numbered-event.ts'
 import { startNode } from '../support/child.ts'
 
 const demo = (...args: string[]) => startNode(['src/cli.ts', 'demo', ...args]).ended
@@ -62,43 +60,5 @@ describe('the demonstration', () => {
     const { code, err } = await demo('--rate', '1')
     expect(code).to.equal(2)
     expect(err).to.include('--rate')
-  })
-})
-
-describe("the demonstration's ledger", () => {
-  function ledgerOf(expected: number, ...numbers: number[]): Ledger {
-    const ledger = new Ledger(expected)
-    for (const number of numbers) ledger.note(String(number), dataOf(number))
-    return ledger
-  }
-
-  it('finds a whole stream whole', () => {
-    const ledger = ledgerOf(3, 1, 2, 3)
-    expect(ledger).to.include({ delivered: 3, lost: 0, twice: 0, outOfOrder: 0, damaged: 0, isWhole: true })
-  })
-
-  it('tells lost, repeated and disordered events apart', () => {
-    // 3 and 4 come late, 5 and 1 come again, 6 and 8 never.
-    const ledger = ledgerOf(8, 1, 2, 5, 5, 3, 4, 1, 7)
-    expect(ledger).to.include({ delivered: 6, lost: 2, twice: 2, outOfOrder: 2, damaged: 0, isWhole: false })
-  })
-
-  for (const [flaw, numbers] of [
-    ['lost', [1, 3]],
-    ['twice', [1, 2, 2, 3]],
-    ['outOfOrder', [1, 3, 2]],
-  ] as const) {
-    it(`takes a stream with one event ${flaw} for broken`, () => {
-      expect(ledgerOf(3, ...numbers)).to.include({ [flaw]: 1, isWhole: false })
-    })
-  }
-
-  it('does not believe an id whose data is that of another event, or of none', () => {
-    const ledger = new Ledger(2)
-    ledger.note('1', dataOf(2))
-    ledger.note('2', dataOf(2).slice(0, -1))
-    ledger.note('3', dataOf(3))
-    ledger.note(undefined, dataOf(1))
-    expect(ledger).to.include({ delivered: 0, lost: 2, damaged: 4, isWhole: false })
   })
 })

@@ -1,7 +1,7 @@
-import http from 'node:http'
-import { createParser } from 'eventsource-parser'
-import type { Random } from '../../src/demo/random.ts'
-import { StreamLedger } from './ledger.ts'
+import type { IncomingMessage } from 'node:http'
+import { readEvents, request } from '../support/client.ts'
+import type { Random } from '../support/flaky-upstream.ts'
+import { Ledger } from '../support/ledger.ts'
 
 export interface ClientOptions {
   readonly url: string
@@ -12,7 +12,7 @@ export interface ClientOptions {
 
 /** Reads a stream to its end. Now and then it vanishes, and comes back with the last event ID that it has. */
 export class SoakClient {
-  readonly ledger = new StreamLedger()
+  readonly ledger = new Ledger()
   /** How often it vanished. */
   vanished = 0
   /** How often it met anything but events and, once, the end: none of it is the client's to see. */
@@ -30,55 +30,45 @@ export class SoakClient {
     this.#options = options
   }
 
-  connect(): void {
-    const { lastEventId } = this.ledger
-    const headers = { ...(lastEventId !== undefined && { 'last-event-id': lastEventId }) }
-    const request = http.get(this.#options.url, { agent: false, headers })
-    let over = false
-    const leave = (note: () => void) => {
-      if (over) return
-      over = true
-      note()
-      if (!this.done) this.#return = setTimeout(() => this.connect(), 100 * this.#options.random())
+  async connect(): Promise<void> {
+    let vanished = false
+    try {
+      const response = await request(this.#options.url, { lastEventId: this.ledger.lastEventId })
+      vanished = await this.#read(response)
+    } catch {
+      this.broken++
     }
-    request.on('error', () => leave(() => this.broken++))
-    request.on('response', (response) => {
-      response.on('error', () => {})
-      response.on('close', () => leave(() => this.#onEnd(response)))
-      this.#read(response, () => {
-        leave(() => this.vanished++)
-        if (this.#options.random() < 0.5) response.socket.resetAndDestroy()
-        else request.destroy()
-      })
-    })
+    if (vanished) this.vanished++
+    if (!this.done) this.#return = setTimeout(() => void this.connect(), 100 * this.#options.random())
   }
 
   close(): void {
     clearTimeout(this.#return)
   }
 
-  #onEnd(response: http.IncomingMessage): void {
-    // 204: it has come back for more, and there is no more.
-    const whole = response.complete && (response.statusCode === 200 || response.statusCode === 204)
-    if (whole && this.finishing) this.done = true
-    else this.broken++
-  }
-
-  #read(response: http.IncomingMessage, vanish: () => void): void {
+  /** @returns Whether it vanished. */
+  async #read(response: IncomingMessage): Promise<boolean> {
+    let vanished = false
     let events = 0
-    const parser = createParser({
-      onEvent: ({ id, data }) => {
-        events++
-        this.ledger.note(id, data)
-      },
+    const over = readEvents(response, (arrival) => {
+      if (arrival.data !== undefined) events++
+      this.ledger.note(arrival)
     })
-    response.setEncoding('utf8')
-    response.on('data', (text: string) => {
-      if (response.destroyed) return
-      events = 0
-      parser.feed(text)
+    response.on('data', () => {
       const stays = this.staying || this.finishing
-      if (!stays && this.#options.random() < events / this.#options.meanEvents) vanish()
+      if (!stays && this.#options.random() < events / this.#options.meanEvents) {
+        vanished = true
+        if (this.#options.random() < 0.5) response.socket.resetAndDestroy()
+        response.destroy()
+      }
+      events = 0
     })
+    const error = await over
+    if (vanished) return true
+    // 204: it has come back for more, and there is no more.
+    const isWhole = !error && (response.statusCode === 200 || response.statusCode === 204)
+    if (isWhole && this.finishing) this.done = true
+    else this.broken++
+    return false
   }
 }

@@ -1,7 +1,5 @@
 import { expect } from 'chai'
-import { dataOf } from '../../src/demo/numbered-event.ts'
 import { startNode } from '../support/child.ts'
-import { StreamLedger } from './ledger.ts'
 import { closedSourcesOf, type Sample, trendsOf } from './samples.ts'
 
 const soak = (...args: string[]) => startNode(['--expose-gc', 'test/soak/main.ts', ...args]).ended
@@ -77,17 +75,5 @@ describe("the soak's verdict", () => {
 
   it('counts the sources of closed relays at the end', () => {
     expect(closedSourcesOf(samplesOf(flat))).to.equal(36.5)
-  })
-})
-
-describe("a soak's ledger", () => {
-  it('tells lost, repeated and disordered events apart, and damaged ones', () => {
-    const ledger = new StreamLedger()
-    for (const number of [1, 2, 5, 5, 3, 1, 7]) ledger.note(String(number), dataOf(number))
-    ledger.note('8', dataOf(9))
-    ledger.note(undefined, dataOf(8))
-    expect(ledger).to.include({ delivered: 5, twice: 2, outOfOrder: 1, damaged: 2, lastEventId: '7' })
-    expect(ledger.lost()).to.equal(2)
-    expect(ledger.lost(9)).to.equal(4)
   })
 })

@@ -1,7 +1,7 @@
 // Everything around the relaying process, so that its memory is its own: the upstreams behind it, and its clients.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { createRandom } from '../../src/demo/random.ts'
+import { createRandom } from '../support/flaky-upstream.ts'
 import { SoakClient } from './client.ts'
 import type { WorldReport } from './report.ts'
 import { DroppingUpstream } from './upstream.ts'
@@ -30,7 +30,7 @@ const clients = Array.from(
   (_, number) =>
     new SoakClient({ url: `${values.relay}${upstream.addressOf(number)}`, random, meanEvents: 1000 }),
 )
-for (const client of clients) client.connect()
+for (const client of clients) void client.connect()
 const reporting = setInterval(() => process.send?.(report(false)), 500)
 // The relaying process says when nothing may happen for a moment, and when it is enough, or it is no more.
 await new Promise<void>((resolve) => {

@@ -1,17 +1,17 @@
 import type http from 'node:http'
-import { createParser } from 'eventsource-parser'
 import {
   createResilientSseSource,
   httpUpstream,
   type ReconnectOptions,
   type ResilientSseSource,
 } from '../../src/index.ts'
-import { StreamLedger } from '../soak/ledger.ts'
+import { readEvents } from '../support/client.ts'
+import { Ledger } from '../support/ledger.ts'
 import type { AskedDelay } from './delays.ts'
 
 /** One stream in byte mode, read and checked event by event. */
 export class CheckedStream {
-  readonly ledger = new StreamLedger()
+  readonly ledger = new Ledger()
   /** The delays that it asked for since {@link forget}. */
   delays: AskedDelay[] = []
   error: Error | undefined
@@ -32,14 +32,10 @@ export class CheckedStream {
       { reconnect },
     )
     this.#observe()
-    const parser = createParser({
-      onEvent: ({ id, data }) => {
-        this.isFresh = true
-        this.ledger.note(id, data)
-      },
+    void readEvents(this.#source, (arrival) => {
+      if (arrival.data !== undefined) this.isFresh = true
+      this.ledger.note(arrival)
     })
-    const decoder = new TextDecoder()
-    this.#source.on('data', (chunk) => parser.feed(decoder.decode(chunk, { stream: true })))
   }
 
   /** How long its connection has been open, in milliseconds. */

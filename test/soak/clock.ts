@@ -1,0 +1,22 @@
+/** Milliseconds, of a clock that can be held. */
+export class HeldClock {
+  /** How long it was held, without the time since {@link hold}. */
+  #held = 0
+  #heldAt: number | undefined
+
+  get isHeld(): boolean {
+    return this.#heldAt !== undefined
+  }
+
+  readonly now = (): number => (this.#heldAt ?? performance.now()) - this.#held
+
+  hold(): void {
+    this.#heldAt ??= performance.now()
+  }
+
+  go(): void {
+    if (this.#heldAt === undefined) return
+    this.#held += performance.now() - this.#heldAt
+    this.#heldAt = undefined
+  }
+}

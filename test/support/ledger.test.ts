@@ -1,0 +1,68 @@
+import { expect } from 'chai'
+import { dataOf } from './flaky-upstream.ts'
+import { Ledger, numbered } from './ledger.ts'
+
+function ledgerOf(numbers: readonly number[], ledger = new Ledger()): Ledger {
+  for (const number of numbers) ledger.note({ id: String(number), data: dataOf(number) })
+  return ledger
+}
+
+describe('the ledger', () => {
+  it('finds a whole stream whole', () => {
+    const ledger = ledgerOf([1, 2, 3])
+    expect(ledger).to.include({ delivered: 3, twice: 0, outOfOrder: 0, damaged: 0, lastEventId: '3' })
+    expect(ledger.lost(3)).to.equal(0)
+    expect(ledger.isWhole(3)).to.equal(true)
+  })
+
+  it('tells lost, repeated and disordered events apart', () => {
+    // 3 and 4 come late, 5 and 1 come again, 6 and 8 never.
+    const ledger = ledgerOf([1, 2, 5, 5, 3, 4, 1, 7])
+    expect(ledger).to.include({ delivered: 6, twice: 2, outOfOrder: 2, damaged: 0, lastEventId: '7' })
+    expect(ledger.lost()).to.equal(1)
+    expect(ledger.lost(8)).to.equal(2)
+    expect([5, 6, 7, 8].map((number) => ledger.has(number))).to.deep.equal([true, false, true, false])
+  })
+
+  for (const [flaw, numbers] of [
+    ['lost', [1, 3]],
+    ['twice', [1, 2, 2, 3]],
+    ['out of order', [1, 3, 2]],
+  ] as const) {
+    it(`takes a stream with one event ${flaw} for broken`, () => {
+      expect(ledgerOf(numbers).isWhole(3)).to.equal(false)
+    })
+  }
+
+  it('does not believe an id whose data is that of another event, or of none', () => {
+    const ledger = new Ledger({ positionOf: numbered(2) })
+    ledger.note({ id: '1', data: dataOf(2) })
+    ledger.note({ id: '2', data: dataOf(2).slice(0, -1) })
+    ledger.note({ id: '3', data: dataOf(3) })
+    ledger.note({ data: dataOf(1) })
+    expect(ledger).to.include({ delivered: 0, damaged: 4 })
+    expect(ledger.lost(2)).to.equal(2)
+    expect(ledger.isWhole(2)).to.equal(false)
+  })
+
+  it('knows an id without data as a place to resume from, and as no event', () => {
+    const ledger = ledgerOf([1])
+    ledger.note({ id: 'alone' })
+    expect(ledger).to.include({ delivered: 1, damaged: 0, lastEventId: 'alone' })
+  })
+
+  it('lets everything come again over a new connection where the upstream replays, and nothing within one', () => {
+    const ledger = ledgerOf([1, 2, 4], new Ledger({ replayed: true }))
+    ledger.connect()
+    ledgerOf([2, 1, 3, 3, 6, 5], ledger)
+    expect(ledger).to.include({ delivered: 6, twice: 1, outOfOrder: 1 })
+    const strict = ledgerOf([1], new Ledger())
+    strict.connect()
+    expect(ledgerOf([1], strict)).to.include({ twice: 1 })
+  })
+
+  it('does not count repeats of an event that nobody could know again', () => {
+    const ledger = ledgerOf([1, 2, 2, 3, 1], new Ledger({ mayRepeat: (position) => position === 2 }))
+    expect(ledger).to.include({ delivered: 3, twice: 1, outOfOrder: 0 })
+  })
+})
