@@ -12,8 +12,8 @@ import {
 } from '../../src/index.ts'
 import { drain } from '../support/events.ts'
 import { chunksOf, cuts, type Item, itemsOf, plain } from '../support/model.ts'
+import { type BodyEnd, type BodyKind, bodyKinds, bodyOf, noMore } from './bodies.ts'
 import { NaiveTracker } from './naive-tracker.ts'
-import { type BodyEnd, type BodyKind, bodyKinds, bodyOf, noMore } from './upstreams.ts'
 import { expectItems } from './wire.ts'
 
 type Failure = 'throws' | 'rejects' | 503 | 429

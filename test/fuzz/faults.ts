@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { createResilientSseSource, SseError, type Upstream, type UpstreamContext } from '../../src/index.ts'
 import { chunksOf, cuts, streamBytes } from '../support/model.ts'
 import { until } from '../support/until.ts'
-import { type Body, bodyKinds, bodyOf, chunkAs, chunkTypes, noMore } from './upstreams.ts'
+import { type Body, bodyKinds, bodyOf, chunkAs, chunkTypes, noMore } from './bodies.ts'
 
 /** What an attempt meets. */
 type Answer =

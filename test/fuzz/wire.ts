@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { createResilientSseSource, createSerializer, type SseEvent, serializeEvent } from '../../src/index.ts'
 import { drain } from '../support/events.ts'
 import { chunksOf, cuts, type Item, itemsOf, itemsWithin, plain, streamBytes } from '../support/model.ts'
-import { type BodyKind, bodyKinds, bodyOf, chunkAs, chunkTypes } from './upstreams.ts'
+import { type BodyKind, bodyKinds, bodyOf, chunkAs, chunkTypes } from './bodies.ts'
 
 /** Text with all that may bite on the wire, halves of surrogate pairs included. */
 const text = fc.string({

@@ -17,10 +17,11 @@ import {
   type UpstreamFactory,
 } from '../../src/index.ts'
 import { library, runModule } from '../support/child.ts'
+import { answerOf, ask, has } from '../support/client.ts'
 import { drain, fast, wire } from '../support/events.ts'
-import { answers, ends, freePort, serve, serveInTurn, stays } from '../support/server.ts'
+import { proxyTo, relayTo } from '../support/gateway.ts'
+import { answers, ends, freePort, isLeft, serve, serveInTurn, stays } from '../support/server.ts'
 import { until } from '../support/until.ts'
-import { answerOf, ask, has, isLeft, proxyTo, relayTo } from './gateway.ts'
 
 const own = new Error('own')
 const fault = () => {

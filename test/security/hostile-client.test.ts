@@ -3,10 +3,11 @@ import http2 from 'node:http2'
 import net from 'node:net'
 import { expect } from 'chai'
 import { httpUpstream, type RelaySummary, relaySse } from '../../src/index.ts'
+import { ask, has } from '../support/client.ts'
 import { wire } from '../support/events.ts'
-import { flood, serve, settledBytes, stays } from '../support/server.ts'
+import { proxyTo, relayTo } from '../support/gateway.ts'
+import { flood, isLeft, serve, settledBytes, stays } from '../support/server.ts'
 import { until } from '../support/until.ts'
-import { ask, has, isLeft, proxyTo, relayTo } from './gateway.ts'
 
 const request = (...fields: string[]) =>
   `${['GET /events HTTP/1.1', 'host: us', ...fields].join('\r\n')}\r\n\r\n`

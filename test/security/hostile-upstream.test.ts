@@ -4,10 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import zlib from 'node:zlib'
 import { expect } from 'chai'
 import { createResilientSseSource, httpUpstream } from '../../src/index.ts'
+import { answerOf, ask, has } from '../support/client.ts'
 import { drain, wire } from '../support/events.ts'
-import { ends, serve, settledBytes, stream } from '../support/server.ts'
+import { proxyTo, relayTo } from '../support/gateway.ts'
+import { ends, isLeft, serve, serveRaw, settledBytes, stream } from '../support/server.ts'
 import { until } from '../support/until.ts'
-import { answerOf, ask, has, isLeft, proxyTo, relayTo, serveRaw } from './gateway.ts'
 
 const mebibyte = 2 ** 20
 /** More than all buffers between two loopback sockets and in the streams hold. */

@@ -1,9 +1,19 @@
-import http from 'node:http'
+import http, { type RequestListener } from 'node:http'
 import { expect } from 'chai'
 import { httpUpstream, relaySse } from '../../src/index.ts'
+import { answerOf, type Client } from '../support/client.ts'
 import { fast } from '../support/events.ts'
+import { proxyTo } from '../support/gateway.ts'
 import { serve, type TestServer } from '../support/server.ts'
-import { answerOf, type Client, personal, proxyTo } from './gateway.ts'
+
+/** Answers a request with its own cookie, `Last-Event-ID` and path, again and again, under ids that are everybody's. */
+const personal: RequestListener = (request, response) => {
+  const { cookie = '', 'last-event-id': last = '0' } = request.headers
+  const from = Number(last) + 1
+  response.writeHead(200, { 'content-type': 'text/event-stream' })
+  for (const id of [from, from + 1]) response.write(`id: ${id}\ndata: ${request.url} ${cookie} ${last}\n\n`)
+  response.end()
+}
 
 const relay = { reconnect: { ...fast, jitter: 1 }, isTerminal: ({ id = '' }) => id === '6' }
 

@@ -1,7 +1,8 @@
 import { once } from 'node:events'
 import http, { type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import net, { type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { until } from './until.ts'
 
 /** A real server on a free port of the loopback interface; disposing of it closes every connection. */
 export interface TestServer extends AsyncDisposable {
@@ -117,6 +118,49 @@ export function answers(
   }
 }
 
+/** Waits until nobody is connected to it. */
+export const isLeft = ({ sockets }: Pick<TestServer, 'sockets'>) =>
+  until(
+    () => sockets.size === 0,
+    () => `${sockets.size} sockets close`,
+  )
+
+/** An upstream of bytes that no http server would send. */
+export interface RawUpstream extends AsyncDisposable {
+  readonly port: number
+  readonly url: string
+  readonly sockets: ReadonlySet<Socket>
+  /** The bytes of each request, as Latin-1. */
+  readonly requests: string[]
+}
+
+/** @param answer - Called for what looks like a request: with the socket, and the number of the request, from 0. */
+export async function serveRaw(answer: (socket: Socket, n: number) => void): Promise<RawUpstream> {
+  const sockets = new Set<Socket>()
+  const requests: string[] = []
+  const server = net.createServer((socket) => {
+    sockets.add(socket)
+    socket.on('error', () => {}).on('close', () => sockets.delete(socket))
+    socket.setEncoding('latin1').on('data', (text: string) => answer(socket, requests.push(text) - 1))
+  })
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve)
+  })
+  const port = portOf(server)
+  return {
+    port,
+    url: `http://127.0.0.1:${port}/events`,
+    sockets,
+    requests,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy()
+      await new Promise((resolve) => {
+        server.close(resolve)
+      })
+    },
+  }
+}
+
 /** A port on which nobody listens. */
 export async function freePort(): Promise<number> {
   const server = http.createServer().listen(0, '127.0.0.1')
@@ -127,8 +171,8 @@ export async function freePort(): Promise<number> {
   return port
 }
 
-function portOf(server: http.Server): number {
-  const address: AddressInfo | string | null = server.address()
+function portOf(server: net.Server): number {
+  const address = server.address()
   if (address === null || typeof address === 'string') throw new Error('not listening')
   return address.port
 }

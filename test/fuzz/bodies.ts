@@ -3,6 +3,8 @@ import { ReadableStream } from 'node:stream/web'
 import fc from 'fast-check'
 import type { ByteStream, Upstream } from '../../src/index.ts'
 
+// Bodies without a network: a case takes less than a millisecond, and each chunk arrives as it was cut.
+
 /** In what kind of stream an upstream's bytes come. */
 export type BodyKind = 'generator' | 'readable' | 'web'
 

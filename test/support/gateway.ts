@@ -1,0 +1,62 @@
+import http from 'node:http'
+import {
+  createSseProxy,
+  type ProxyOptions,
+  type RelayOptions,
+  type RelaySummary,
+  relaySse,
+  type UpstreamFactory,
+} from '../../src/index.ts'
+import { fast } from './events.ts'
+import { serve, type TestServer } from './server.ts'
+
+/** A server in front of an upstream, and what became of its streams. */
+export interface Gateway extends AsyncDisposable {
+  readonly server: TestServer
+  readonly url: string
+  /** How relays ended. */
+  readonly summaries: RelaySummary[]
+  /** What relays rejected with, or a proxy reported. */
+  readonly faults: unknown[]
+}
+
+/** A raw http server that relays, and answers 500 to a fault in front of the head. */
+export async function relayTo(factory: UpstreamFactory, options: RelayOptions = {}): Promise<Gateway> {
+  const summaries: RelaySummary[] = []
+  const faults: unknown[] = []
+  const server = await serve((req, res) => {
+    relaySse(req, res, factory, { reconnect: fast, ...options }).then(
+      (summary) => summaries.push(summary),
+      (fault: unknown) => {
+        faults.push(fault)
+        if (!res.headersSent) res.writeHead(500).end()
+      },
+    )
+  })
+  return { server, url: server.url, summaries, faults, [Symbol.asyncDispose]: server.close }
+}
+
+/** The proxy in front of an upstream on a port. */
+export async function proxyTo(port: number, options: Partial<ProxyOptions> = {}): Promise<Gateway> {
+  const faults: unknown[] = []
+  const agent = new http.Agent({ keepAlive: true })
+  const server = await serve(
+    createSseProxy({
+      upstream: `http://127.0.0.1:${port}`,
+      agent,
+      onError: (error) => faults.push(error),
+      ...options,
+      relay: { reconnect: fast, ...options.relay },
+    }),
+  )
+  return {
+    server,
+    url: server.url,
+    summaries: [],
+    faults,
+    async [Symbol.asyncDispose]() {
+      await server.close()
+      agent.destroy()
+    },
+  }
+}
