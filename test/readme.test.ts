@@ -1,8 +1,7 @@
-import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import http, { type IncomingMessage } from 'node:http'
 import { expect } from 'chai'
 import { startNode } from './support/child.ts'
+import { get, has } from './support/client.ts'
 import { wire } from './support/events.ts'
 import { ends, resets, serveInTurn, stays } from './support/server.ts'
 import { until } from './support/until.ts'
@@ -28,21 +27,12 @@ describe('the README', () => {
         () => 'the example listens',
       )
       const url = `http://localhost:${port()}/events`
-      const request = http.get(url, { headers: { 'last-event-id': '7' }, agent: false })
-      const [response]: IncomingMessage[] = await once(request, 'response')
-      let received = ''
-      response?.on('data', (chunk) => {
-        received += chunk
-      })
-      response?.on('error', () => {})
-      await until(
-        () => received.includes('event 10'),
-        () => received,
-      )
-      expect(response?.headers['content-type']).to.match(/^text\/event-stream(; charset=utf-8)?$/)
-      expect(received).to.equal(wire(8) + wire(9) + wire(10))
+      const client = await get(url, { 'last-event-id': '7' })
+      await has(client, 'event 10')
+      expect(client.headers['content-type']).to.match(/^text\/event-stream(; charset=utf-8)?$/)
+      expect(client.text).to.equal(wire(8) + wire(9) + wire(10))
       expect(upstream.requests.map(({ headers }) => headers['last-event-id'])).to.deep.equal(['7', '8', '9'])
-      request.destroy()
+      client.leave()
       await until(
         () => upstream.requests[2]?.socket.destroyed === true,
         () => 'the upstream closes',

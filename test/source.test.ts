@@ -326,13 +326,15 @@ describe('the cursor', () => {
   })
 
   it('is not asked of cursor(event) for a block without data', async () => {
+    const asked: (string | undefined)[] = []
     const source = createResilientSseSource(
       async function* () {
         yield 'id: 1\n\ndata: end\n\n'
       },
-      { ...objects, cursor: ({ data }) => data?.toUpperCase(), isTerminal: lastIs('end') },
+      { ...objects, cursor: ({ data }) => void asked.push(data), isTerminal: lastIs('end') },
     )
     expect(await dataOf(source)).to.deep.equal([undefined, 'end'])
+    expect(asked).to.deep.equal(['end'])
   })
 
   it('does not go back with repeats', async () => {

@@ -1,60 +1,13 @@
-import { once } from 'node:events'
-import http, { type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
-import type { Duplex } from 'node:stream'
-import zlib from 'node:zlib'
+import type { RequestListener, ServerResponse } from 'node:http'
 import { expect } from 'chai'
 import compression from 'compression'
 import express from 'express'
 import { httpUpstream, relaySse } from '../../src/index.ts'
 import { type Program, startNode } from '../support/child.ts'
+import { type Client, get } from '../support/client.ts'
 import { wire } from '../support/events.ts'
 import { answers, serve, stays, stream } from '../support/server.ts'
 import { until } from '../support/until.ts'
-
-interface Client extends AsyncDisposable {
-  readonly response: IncomingMessage
-  readonly text: string
-  /** How the response ended, or undefined as long as it goes on. */
-  readonly over: string | undefined
-  leave(): void
-}
-
-/** A client that keeps what it gets, decoded if need be. */
-async function get(url: string, headers: http.OutgoingHttpHeaders = {}): Promise<Client> {
-  const request = http.get(url, { headers, agent: false })
-  const [response]: IncomingMessage[] = await once(request, 'response')
-  if (!response) throw new Error('no response')
-  let text = ''
-  let over: string | undefined
-  const gunzip = response.headers['content-encoding'] === 'gzip' ? zlib.createGunzip() : undefined
-  const body: IncomingMessage | Duplex = gunzip ? response.pipe(gunzip) : response
-  body.setEncoding('utf8').on('data', (chunk: string) => {
-    text += chunk
-  })
-  response.on('end', () => {
-    over = 'end'
-  })
-  response.on('error', ({ message }) => {
-    over = message
-  })
-  const leave = () => {
-    request.destroy()
-    gunzip?.destroy()
-  }
-  return {
-    response,
-    get text() {
-      return text
-    },
-    get over() {
-      return over
-    },
-    leave,
-    async [Symbol.asyncDispose]() {
-      leave()
-    },
-  }
-}
 
 /** An upstream that dies like any other process: it counts on from `Last-Event-ID`, one event every 5 ms. */
 const counter = `
@@ -104,7 +57,7 @@ for (const framework of ['raw-http', 'express', 'koa', 'fastify', 'hono']) {
     it('survives kill -9 of its upstream: one response, no gap, no repeat', async () => {
       await using upstream = await startCounter(0)
       await using gateway = await start(`http://127.0.0.1:${upstream.port}/events`)
-      await using client = await get(gateway.url)
+      using client = await get(gateway.url)
       await reaches(client, 10)
       upstream.child.kill('SIGKILL')
       await upstream.ended
@@ -118,24 +71,23 @@ for (const framework of ['raw-http', 'express', 'koa', 'fastify', 'hono']) {
     it(`answers a first 401 of its upstream with ${framework === 'hono' ? 'a broken 200' : 'that'}`, async () => {
       await using upstream = await serve(answers(401, { 'www-authenticate': 'Bearer' }))
       await using gateway = await start(upstream.url)
-      await using client = await get(gateway.url)
+      using client = await get(gateway.url)
       await until(
         () => client.over !== undefined,
         () => 'the end of the response',
       )
-      const { statusCode, headers } = client.response
-      const [status, field, end] = framework === 'hono' ? [200, undefined, 'aborted'] : [401, 'Bearer', 'end']
-      expect(statusCode).to.equal(status)
-      expect(headers['www-authenticate']).to.equal(field)
+      const [status, field, end] = framework === 'hono' ? [200, undefined, 'broken'] : [401, 'Bearer', 'end']
+      expect(client.status).to.equal(status)
+      expect(client.headers['www-authenticate']).to.equal(field)
       expect(client.over).to.equal(end)
     }).timeout(30_000)
 
-    it('starts where its client was, and closes its upstream within 100 ms of the client leaving', async () => {
+    it('starts where its client was, and closes its upstream when the client leaves', async () => {
       await using upstream = await serve(stays(wire(8)))
       await using gateway = await start(upstream.url)
-      await using client = await get(gateway.url, { 'last-event-id': '7' })
+      using client = await get(gateway.url, { 'last-event-id': '7' })
       await reaches(client, 8)
-      expect(client.response.headers).to.include({
+      expect(client.headers).to.include({
         'content-type': 'text/event-stream',
         'cache-control': 'no-cache, no-transform',
       })
@@ -144,7 +96,6 @@ for (const framework of ['raw-http', 'express', 'koa', 'fastify', 'hono']) {
       await until(
         () => upstream.sockets.size === 0,
         () => 'the upstream closes',
-        100,
       )
     }).timeout(30_000)
   })
@@ -167,7 +118,7 @@ describe('relaySse behind compression', () => {
         await relaySse(req, res, httpUpstream(upstream.url))
       })
     await using gateway = await serve(app)
-    await using client = await get(gateway.url, { 'accept-encoding': 'gzip' })
+    using client = await get(gateway.url, { 'accept-encoding': 'gzip' })
     for (let id = 1; id <= 20; id++) {
       if (id > 1) response?.write(wire(id))
       await reaches(client, id)
@@ -178,7 +129,7 @@ describe('relaySse behind compression', () => {
 
   it('passes each event on when it is written', async () => {
     const client = await oneByOne(() => {})
-    expect(client.response.headers).to.not.have.property('content-encoding')
+    expect(client.headers).to.not.have.property('content-encoding')
   })
 
   it('does so even where something takes no-transform away, and the events are compressed', async () => {
@@ -186,6 +137,6 @@ describe('relaySse behind compression', () => {
       const setHeader = res.setHeader.bind(res)
       res.setHeader = (name, value) => setHeader(name, name === 'cache-control' ? 'no-cache' : value)
     })
-    expect(client.response.headers['content-encoding']).to.equal('gzip')
+    expect(client.headers['content-encoding']).to.equal('gzip')
   })
 })

@@ -319,8 +319,11 @@ describe('the process', () => {
       const make = (path) => createResilientSseSource(httpUpstream(new URL(path, url)), { reconnect: { baseDelay: 60000 } }).resume()
       make('/open').once('data', function () { this.destroy() })
       make('/wait').once('retry', function () { this.destroy() })
-      const dialling = make('/dial')
-      setTimeout(() => dialling.destroy(), 100)
+      const dial = httpUpstream(new URL('/dial', url))
+      const dialling = createResilientSseSource((context) => {
+        setImmediate(() => dialling.destroy())
+        return dial(context)
+      }).resume()
       process.on('exit', () => console.log('exits'))
     `
     expect(await runModule(script, [server.url])).to.include({ code: 0, out: 'exits\n' })

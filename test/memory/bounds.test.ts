@@ -1,8 +1,8 @@
-import { once } from 'node:events'
-import http from 'node:http'
+import type { ServerResponse } from 'node:http'
 import { expect } from 'chai'
 import { httpUpstream, relaySse } from '../../src/index.ts'
 import { endless, fillTracker, keysOf, many, readEndless, readMany } from '../soak/bounds.ts'
+import { request } from '../support/client.ts'
 import { usedMemory } from '../support/memory.ts'
 import { flood, serve, settledBytes } from '../support/server.ts'
 
@@ -53,14 +53,13 @@ describe('memory', () => {
     const clients = 10
     await using upstream = await serve((_, response) => flood(response))
     const factory = httpUpstream(upstream.url, { agent: false })
-    const relayed: http.ServerResponse[] = []
+    const relayed: ServerResponse[] = []
     await using gateway = await serve((request, response) => {
       relayed.push(response)
       void relaySse(request, response, factory)
     })
     const before = await usedMemory()
-    const requests = Array.from({ length: clients }, () => http.get(gateway.url, { agent: false }))
-    const responses = await Promise.all(requests.map((request) => once(request, 'response')))
+    const responses = await Promise.all(Array.from({ length: clients }, () => request(gateway.url)))
     for (const { socket } of [...upstream.requests]) {
       // All that fits between two loopback sockets, and no flood.
       expect(await settledBytes(socket)).to.be.within(1000, 16 * mebibyte)
@@ -69,6 +68,6 @@ describe('memory', () => {
     // Both servers and the clients are in this process as well.
     expect((await usedMemory()) - before).to.be.below(clients * mebibyte)
     expect(responses).to.have.length(clients)
-    for (const request of requests) request.destroy()
+    for (const response of responses) response.destroy()
   }).timeout(60_000)
 })

@@ -207,7 +207,7 @@ describe('a factory', () => {
     let calls = 0
     await using gateway = await relayTo(
       (context) => (++calls === 2 ? new Promise(() => {}) : open(context)),
-      { connectTimeout: 20 },
+      { connectTimeout: 200 },
     )
     using client = ask(gateway.url)
     await has(client, wire(1) + wire(2))

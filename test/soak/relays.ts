@@ -1,7 +1,7 @@
 import diagnosticsChannel from 'node:diagnostics_channel'
 import http from 'node:http'
 import { close, listen } from '../../src/demo/listen.ts'
-import { type EndMessage, httpUpstream, type OpenMessage, relaySse } from '../../src/index.ts'
+import { httpUpstream, relaySse } from '../../src/index.ts'
 import type { Fault } from './options.ts'
 
 /** Short ones, so that much happens. */
@@ -75,7 +75,8 @@ export class Relays {
 
   readonly #onOpen = (message: unknown): void => {
     this.connections++
-    if (!isOpenMessage(message) || message.opens > 0) return
+    if (!isObject(message) || !('opens' in message) || message.opens !== 0) return
+    if (!('stream' in message) || !isObject(message.stream)) return
     this.sources++
     this.#registry.register(message.stream, undefined)
   }
@@ -89,14 +90,10 @@ export class Relays {
   }
 
   readonly #onEnd = (message: unknown): void => {
-    if (isEndMessage(message) && message.duration !== undefined) this.connections--
+    if (isObject(message) && 'duration' in message && message.duration !== undefined) this.connections--
   }
 }
 
-function isEndMessage(message: unknown): message is EndMessage {
-  return typeof message === 'object' && message !== null && 'duration' in message
-}
-
-function isOpenMessage(message: unknown): message is OpenMessage {
-  return typeof message === 'object' && message !== null && 'stream' in message && 'opens' in message
+function isObject(message: unknown): message is object {
+  return typeof message === 'object' && message !== null
 }

@@ -128,7 +128,8 @@ class UpstreamProcess {
 
   /** Resolves when as many streams have come, with the times of it. Each such message is waited for, the first as well. */
   connects(count: number): Promise<number[]> {
-    const isWhole = (value: unknown): value is number[] => Array.isArray(value) && value.length === count
+    const isWhole = (value: unknown): value is number[] =>
+      Array.isArray(value) && value.length === count && value.every((each) => typeof each === 'number')
     return this.#next('connects', isWhole)
   }
 

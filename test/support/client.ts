@@ -1,39 +1,57 @@
 import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders } from 'node:http'
+import zlib from 'node:zlib'
 import { request } from '../../src/demo/client.ts'
 import { until } from './until.ts'
 
-// What reads a stream is in the demonstration, which is shipped and cannot import from the tests.
+// What sends a request and reads a stream is in the demonstration, which is shipped and cannot import from the tests.
 export { readEvents, request } from '../../src/demo/client.ts'
+
+/** How an answer is over: `'broken'` is one that was cut off, or never came. */
+export type Over = 'end' | 'broken'
 
 /** What a client of its own connection has got so far. */
 export interface Client extends Disposable {
   readonly status: number | undefined
   readonly headers: IncomingHttpHeaders
+  /** The body, decoded where it is gzip. */
   readonly text: string
-  /** `'end'` after a whole response, `'broken'` after one that was cut off, or none at all. */
-  readonly over: 'end' | 'broken' | undefined
+  readonly over: Over | undefined
+  /** Resolves when it is over. */
+  readonly ended: Promise<Over>
   /** Whether it reads; it does at first. */
   reads(whether: boolean): void
+  /** Breaks its connection, as disposing of it does. */
+  leave(): void
 }
 
-/** Asks, and keeps what comes as text; disposing of it breaks the connection. */
+/** Asks, and keeps what comes as text. */
 export function ask(url: string, headers: OutgoingHttpHeaders = {}): Client {
   const leaving = new AbortController()
   let response: IncomingMessage | undefined
   let text = ''
-  let failed = false
-  request(url, { headers, signal: leaving.signal }).then(
-    (answer) => {
-      response = answer
-      answer.on('error', () => {}).setEncoding('utf8')
-      answer.on('data', (chunk: string) => {
-        text += chunk
+  let over: Over | undefined
+  const take = (answer: IncomingMessage): Promise<Over> => {
+    response = answer
+    answer.on('error', () => {})
+    const isGzip = answer.headers['content-encoding'] === 'gzip'
+    const body = isGzip ? answer.pipe(zlib.createGunzip()) : answer
+    body.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk
+    })
+    return new Promise((resolve) => {
+      body.on('end', () => resolve('end'))
+      answer.on('close', () => {
+        if (!answer.complete) resolve('broken')
+        if (!answer.complete && body !== answer) body.destroy()
       })
-    },
-    () => {
-      failed = true
-    },
-  )
+    })
+  }
+  const ended = request(url, { headers, signal: leaving.signal })
+    .then(take, (): Over => 'broken')
+    .then((how) => {
+      over = how
+      return how
+    })
   return {
     get status() {
       return response?.statusCode
@@ -45,13 +63,24 @@ export function ask(url: string, headers: OutgoingHttpHeaders = {}): Client {
       return text
     },
     get over() {
-      if (response === undefined) return failed ? 'broken' : undefined
-      if (!response.closed && !response.readableEnded) return undefined
-      return response.complete ? 'end' : 'broken'
+      return over
     },
+    ended,
     reads: (whether) => void (whether ? response?.resume() : response?.pause()),
+    leave: () => leaving.abort(),
     [Symbol.dispose]: () => leaving.abort(),
   }
+}
+
+/** A client that has got the head of its answer. */
+export async function get(url: string, headers?: OutgoingHttpHeaders): Promise<Client> {
+  const client = ask(url, headers)
+  await until(
+    () => client.status !== undefined || client.over !== undefined,
+    () => `the head of an answer from ${url}`,
+  )
+  if (client.status === undefined) throw new Error(`no answer from ${url}`)
+  return client
 }
 
 /** A client's answer to its end, however that came. */

@@ -91,7 +91,8 @@ describe('serializeEvent', () => {
   ]
   for (const [event, message] of notStrings) {
     it(`refuses ${JSON.stringify(event)}`, () => {
-      expect(() => Reflect.apply(serializeEvent, undefined, [event])).to.throw(TypeError, message)
+      // @ts-expect-error what a caller without types may give
+      expect(() => serializeEvent(event)).to.throw(TypeError, message)
     })
   }
 
