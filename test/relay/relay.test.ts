@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import http2 from 'node:http2'
@@ -30,6 +31,7 @@ import {
   stream,
   type TestServer,
 } from '../support/server.ts'
+import { holdTime } from '../support/time.ts'
 import { until } from '../support/until.ts'
 
 interface Gateway extends AsyncDisposable {
@@ -118,10 +120,6 @@ describe('relaySse', () => {
       'x-accel-buffering': 'no',
     })
     expect(client.text).to.equal(wire(1) + wire(2, 'end'))
-    await until(
-      () => relay.summaries.length === 1,
-      () => 'the summary',
-    )
     await settled(relay)
     expect(relay.summaries[0]).to.include({ outcome: 'ended', error: undefined, lastEventId: '2' })
     expect(relay.summaries[0]?.stats).to.include({ events: 2 })
@@ -166,10 +164,6 @@ describe('relaySse', () => {
         expect(client.response.headers).to.include(passed).and.to.not.have.property('x-internal')
         expect(client.text).to.equal(`${status} ${http.STATUS_CODES[status]}\n`)
         expect(client.response.headers['content-type']).to.match(/^text\/plain/)
-        await until(
-          () => relay.summaries.length === 1,
-          () => 'the summary',
-        )
         await settled(relay)
         expect(relay.summaries[0]).to.include({ outcome: 'refused' })
         expect(relay.summaries[0]?.error).to.be.instanceOf(SseError)
@@ -177,20 +171,33 @@ describe('relaySse', () => {
     }
 
     it('answers 502 when nobody listens, once the next attempt would come too late', async () => {
+      const delays: unknown[] = []
+      const onRetry = (message: unknown) => delays.push(Object(message).delay)
+      subscribe('resilient-sse:retry', onRetry)
       await using relay = await gateway(`http://127.0.0.1:${await freePort()}/`, {
         headTimeout: 50,
         reconnect: { baseDelay: 20, jitter: 0 },
       })
-      const client = await get(relay.server.url)
+      using time = holdTime()
+      const answer = get(relay.server.url)
+      await until(
+        () => delays.length === 1,
+        () => 'the first retry',
+      )
+      // The one after this would come 60 ms after the start.
+      await time.pass(20)
+      const client = await answer
       expect(client.response.statusCode).to.equal(502)
       await client.over
       await settled(relay)
-      expect(relay.summaries[0]?.stats.attempts).to.be.within(2, 3)
+      unsubscribe('resilient-sse:retry', onRetry)
+      expect(delays[0]).to.equal(20)
+      expect(relay.summaries[0]?.stats.attempts).to.equal(2)
     })
 
     it('answers 504 when the upstream gives no answer', async () => {
       await using upstream = await serve(() => {})
-      await using relay = await gateway(upstream.url, { connectTimeout: 20, headTimeout: 0 })
+      await using relay = await gateway(upstream.url, { connectTimeout: 200, headTimeout: 0 })
       const client = await get(relay.server.url)
       expect(client.response.statusCode).to.equal(504)
       expect(upstream.requests).to.have.length(1)
@@ -226,11 +233,18 @@ describe('relaySse', () => {
         answer = () => stream(response, wire(1, 'end'))
       })
       await using relay = await gateway(upstream.url, { heartbeat: 5, isTerminal: lastIs('end') })
+      let downstream: ServerResponse | undefined
+      relay.server.server.on('request', (_, response) => {
+        downstream = response
+      })
+      using time = holdTime()
       const client = get(relay.server.url)
       await until(
         () => upstream.requests.length === 1,
         () => 'a request',
       )
+      await time.pass(50)
+      expect(downstream?.headersSent).to.equal(false)
       answer()
       expect((await client).response.statusCode).to.equal(200)
       await (await client).over
@@ -280,15 +294,26 @@ describe('relaySse', () => {
     })
 
     it('sends none with heartbeat 0', async () => {
-      await using upstream = await serve(stays(wire(1)))
-      await using relay = await gateway(upstream.url, { heartbeat: 0 })
+      let write = (_: string) => {}
+      await using upstream = await serve((_, response) => {
+        stream(response, wire(1))
+        write = (text) => response.write(text)
+      })
+      await using relay = await gateway(upstream.url, { heartbeat: 0, idleTimeout: 0 })
+      using time = holdTime()
       const client = await get(relay.server.url)
       await until(
         () => client.text !== '',
         () => 'an event',
       )
-      expect(process.getActiveResourcesInfo()).to.be.an('array')
-      expect(client.text).to.equal(wire(1))
+      // Four times the default.
+      await time.pass(60_000)
+      write(wire(2))
+      await until(
+        () => client.text.includes('event 2'),
+        () => client.text,
+      )
+      expect(client.text).to.equal(wire(1) + wire(2))
       client.leave()
     })
 
@@ -382,7 +407,8 @@ describe('relaySse', () => {
       streaming: { script: stays(wire(1)), options: {}, reached: (text) => text.includes('event 1') },
     }
     for (const [state, { script, options, reached }] of Object.entries(states)) {
-      it(`while ${state}, the upstream is closed within 100 ms`, async () => {
+      // What would end them otherwise, a retry or a timeout, takes longer than anybody waits here.
+      it(`while ${state}, the upstream is closed`, async () => {
         await using upstream = await serve(script)
         await using relay = await gateway(upstream.url, options)
         const client = await get(relay.server.url)
@@ -394,14 +420,12 @@ describe('relaySse', () => {
         await until(
           () => relay.summaries.length === 1 && (state === 'waiting' || upstream.sockets.size === 0),
           () => 'the upstream closes',
-          100,
         )
-        await settled(relay)
         expect(relay.summaries[0]).to.include({ outcome: 'client-gone', error: undefined })
       })
     }
 
-    it('while backpressured, the upstream is closed within 100 ms', async () => {
+    it('while backpressured, the upstream is closed', async () => {
       await using upstream = await serve((_, response) => flood(response))
       await using relay = await gateway(upstream.url)
       const request = http.get(relay.server.url, { agent: false }).on('error', () => {})
@@ -414,7 +438,6 @@ describe('relaySse', () => {
       await until(
         () => upstream.sockets.size === 0,
         () => 'the upstream closes',
-        100,
       )
     })
 
@@ -521,10 +544,6 @@ describe('relaySse', () => {
       )
       expect(relay.summaries).to.have.length(0)
       finish()
-      await until(
-        () => relay.summaries.length === 1,
-        () => 'the summary',
-      )
       await settled(relay)
       expect(relay.summaries[0]).to.include({ outcome: 'client-gone', lastEventId: '2' })
     })
@@ -537,7 +556,8 @@ describe('relaySse', () => {
     }
 
     it('reject, and leave the response to the caller as long as the head is not out', async () => {
-      await using relay = await gateway(() => JSON.parse('{}'))
+      // @ts-expect-error what a factory without types may give
+      await using relay = await gateway(() => ({}))
       const client = await get(relay.server.url)
       expect(client.response.statusCode).to.equal(500)
       await settled(relay)
@@ -569,12 +589,13 @@ describe('relaySse', () => {
         [{ heartbeat: -1 }, 'heartbeat'],
         [{ retry: Number.NaN }, 'retry'],
         [{ headTimeout: 1e12 }, 'headTimeout'],
-        [{ head: JSON.parse('"soon"') }, 'head'],
-        [{ onClientGone: JSON.parse('"wait"') }, 'onClientGone'],
-        [{ errorEvent: JSON.parse('1') }, 'errorEvent'],
-        [{ statusEvents: JSON.parse('1') }, 'statusEvents'],
+        [{ head: 'soon' }, 'head'],
+        [{ onClientGone: 'wait' }, 'onClientGone'],
+        [{ errorEvent: 1 }, 'errorEvent'],
+        [{ statusEvents: 1 }, 'statusEvents'],
         [{ idleTimeout: -1 }, 'idleTimeout'],
       ] as const) {
+        // @ts-expect-error what a caller without types may give
         await using relay = await gateway('http://127.0.0.1:9/', options)
         expect((await get(relay.server.url)).response.statusCode).to.equal(500)
         await settled(relay)

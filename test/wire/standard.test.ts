@@ -1,6 +1,5 @@
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
-import { mock } from 'node:test'
 import { expect } from 'chai'
 import {
   createResilientSseSource,
@@ -13,6 +12,7 @@ import {
 import { dataOf, drain, fast, lastIs, next, textOf, wire } from '../support/events.ts'
 import { chunksOf, type Item, itemsOf, plain } from '../support/model.ts'
 import { answers, ends, freePort, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
+import { holdTime } from '../support/time.ts'
 import { until } from '../support/until.ts'
 
 /*
@@ -832,30 +832,17 @@ describe('HTML Standard, 9.2.7 Authoring notes', () => {
     const client = createResilientSseSource(httpUpstream(gateway.url), { objectMode: true })
     const comments: string[] = []
     client.on('comment', (text) => comments.push(text))
-    mock.timers.enable({ apis: ['setTimeout'] })
-    const start = performance.now()
-    let passed = 0
-    mock.method(performance, 'now', () => start + passed)
-    const pass = (milliseconds: number) => {
-      passed += milliseconds
-      mock.timers.tick(milliseconds)
-    }
-    try {
-      await once(client, 'data')
-      pass(14_999)
-      await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
-      const silent = comments.length
-      pass(1)
-      await until(
-        () => comments.length > 0,
-        () => 'a comment',
-      )
-      expect([silent, comments.length]).to.deep.equal([0, 1])
-    } finally {
-      mock.timers.reset()
-      mock.restoreAll()
-      client.destroy()
-    }
+    using time = holdTime()
+    await once(client, 'data')
+    await time.pass(14_999)
+    const silent = comments.length
+    await time.pass(1)
+    await until(
+      () => comments.length > 0,
+      () => 'a comment',
+    )
+    expect([silent, comments.length]).to.deep.equal([0, 1])
+    client.destroy()
   })
 
   it('comments that an upstream sends for that reach the client as they come', async () => {
