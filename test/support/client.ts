@@ -7,7 +7,7 @@ import { until } from './until.ts'
 export { readEvents, request } from '../../src/demo/client.ts'
 
 /** How an answer is over: `'broken'` is one that was cut off, or never came. */
-export type Over = 'end' | 'broken'
+type Over = 'end' | 'broken'
 
 /** What a client of its own connection has got so far. */
 export interface Client extends Disposable {

@@ -1,6 +1,7 @@
 import http from 'node:http'
 import {
   createSseProxy,
+  httpUpstream,
   type ProxyOptions,
   type RelayOptions,
   type RelaySummary,
@@ -9,6 +10,7 @@ import {
 } from '../../src/index.ts'
 import { fast } from './events.ts'
 import { serve, type TestServer } from './server.ts'
+import { until } from './until.ts'
 
 /** A server in front of an upstream, and what became of its streams. */
 export interface Gateway extends AsyncDisposable {
@@ -20,10 +22,14 @@ export interface Gateway extends AsyncDisposable {
   readonly faults: unknown[]
 }
 
-/** A raw http server that relays, and answers 500 to a fault in front of the head. */
-export async function relayTo(factory: UpstreamFactory, options: RelayOptions = {}): Promise<Gateway> {
+/** A raw http server that relays, from a URL or a factory, and answers 500 to a fault in front of the head. */
+export async function relayTo(
+  upstream: string | UpstreamFactory,
+  options: RelayOptions = {},
+): Promise<Gateway> {
   const summaries: RelaySummary[] = []
   const faults: unknown[] = []
+  const factory = typeof upstream === 'string' ? httpUpstream(upstream) : upstream
   const server = await serve((req, res) => {
     relaySse(req, res, factory, { reconnect: fast, ...options }).then(
       (summary) => summaries.push(summary),
@@ -34,6 +40,14 @@ export async function relayTo(factory: UpstreamFactory, options: RelayOptions = 
     )
   })
   return { server, url: server.url, summaries, faults, [Symbol.asyncDispose]: server.close }
+}
+
+/** Waits until a relay has come to its end. */
+export function settled({ summaries, faults }: Gateway): Promise<void> {
+  return until(
+    () => summaries.length + faults.length > 0,
+    () => 'the relay settles',
+  )
 }
 
 /** The proxy in front of an upstream on a port. */

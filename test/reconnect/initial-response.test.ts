@@ -1,0 +1,139 @@
+import { once } from 'node:events'
+import { expect } from 'chai'
+import { createResilientSseSource, httpUpstream } from '../../src/index.ts'
+import { dataOf, drain, fast, lastIs, wire } from '../support/events.ts'
+import { answers, ends, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
+import { until } from '../support/until.ts'
+
+describe('initialResponse', () => {
+  it('is adopted; the factory is called from the first drop on', async () => {
+    await using server = await serveInTurn(resets(wire(1)), ends(wire(2)))
+    const initialResponse = await fetch(server.url)
+    let calls = 0
+    const open = httpUpstream(server.url)
+    const source = createResilientSseSource(
+      (context) => {
+        calls++
+        expect(context).to.include({ attempt: 0, lastEventId: '1' })
+        return open(context)
+      },
+      { objectMode: true, reconnect: fast, initialResponse, isTerminal: lastIs('event 2') },
+    )
+    const opened: number[] = []
+    source.on('open', ({ attempt }) => opened.push(attempt))
+    expect(await dataOf(source)).to.deep.equal(['event 1', 'event 2'])
+    expect(opened).to.deep.equal([-1, 0])
+    expect(calls).to.equal(1)
+    expect(source.stats).to.include({ attempts: 1, opens: 2 })
+  })
+
+  it('is adopted mid-stream, after somebody has read from it', async () => {
+    await using server = await serveInTurn((_, response) => {
+      stream(response, wire(1))
+      response.write(wire(2))
+      setTimeout(() => response.write(wire(3)), 10)
+    })
+    const { request } = await import('node:http')
+    const [initialResponse] = await once(request(server.url).end(), 'response')
+    const adopt = () =>
+      createResilientSseSource(httpUpstream(server.url), {
+        objectMode: true,
+        initialResponse,
+        isTerminal: lastIs('event 3'),
+      })
+    // Somebody has had a look, and left the stream flowing.
+    const source = await new Promise<ReturnType<typeof adopt>>((resolve) => {
+      initialResponse.once('data', (first: Buffer) => {
+        initialResponse.unshift(first)
+        resolve(adopt())
+      })
+    })
+    expect(await dataOf(source)).to.deep.equal(['event 1', 'event 2', 'event 3'])
+  })
+
+  it('is closed when the source is destroyed before it was read', async () => {
+    await using server = await serve(stays(wire(1)))
+    const source = createResilientSseSource(httpUpstream(server.url), {
+      initialResponse: await fetch(server.url),
+    })
+    source.destroy()
+    await until(
+      () => server.requests[0]?.socket.destroyed === true,
+      () => 'the socket closes',
+    )
+  })
+
+  it('may fail before the source is read', async () => {
+    await using server = await serveInTurn(resets(wire(1)), ends(wire(1)))
+    const { request } = await import('node:http')
+    // A reset is also an error of the request, whoever has the response.
+    const [initialResponse] = await once(
+      request(server.url)
+        .on('error', () => {})
+        .end(),
+      'response',
+    )
+    const source = createResilientSseSource(httpUpstream(server.url), {
+      objectMode: true,
+      reconnect: fast,
+      initialResponse,
+      isTerminal: lastIs('event 1'),
+    })
+    await until(
+      () => initialResponse.destroyed,
+      () => 'the response is reset',
+    )
+    expect(await dataOf(source)).to.deep.equal(['event 1'])
+    expect(server.requests).to.have.length(2)
+  })
+
+  it('is refused when it is no upstream, or somebody else reads it', async () => {
+    await using server = await serve(ends(wire(1)))
+    const open = httpUpstream(server.url)
+    // @ts-expect-error what a caller without types may give
+    const wrong = () => createResilientSseSource(open, { initialResponse: {} })
+    expect(wrong).to.throw(TypeError, 'initialResponse must be')
+    const locked = await fetch(server.url)
+    await locked.text()
+    expect(() => createResilientSseSource(open, { initialResponse: locked })).to.throw(
+      TypeError,
+      'initialResponse must be a body that nobody else reads',
+    )
+  })
+
+  it('that failed is followed by attempts, or is the end, as the table says', async () => {
+    await using server = await serveInTurn(answers(503), ends(wire(1)), answers(404))
+    const source = createResilientSseSource(httpUpstream(server.url), {
+      objectMode: true,
+      reconnect: fast,
+      initialResponse: await fetch(server.url),
+      isTerminal: lastIs('event 1'),
+    })
+    expect(await dataOf(source)).to.deep.equal(['event 1'])
+    const initialResponse = await fetch(server.url)
+    const { error } = await drain(createResilientSseSource(httpUpstream(server.url), { initialResponse }))
+    expect(error).to.include({ code: 'ERR_SSE_STATUS', statusCode: 404 })
+    expect(server.requests).to.have.length(3)
+  })
+
+  for (const [spoil, first] of [
+    ['is over already', ends(wire(1))],
+    ['is destroyed', stays()],
+  ] as const) {
+    it(`that ${spoil} is a drop`, async () => {
+      await using server = await serveInTurn(first, ends(wire(1)))
+      const { request } = await import('node:http')
+      const [initialResponse] = await once(request(server.url).end(), 'response')
+      if (spoil === 'is destroyed') initialResponse.destroy()
+      else await once(initialResponse.resume(), 'end')
+      const source = createResilientSseSource(httpUpstream(server.url), {
+        objectMode: true,
+        reconnect: fast,
+        initialResponse,
+        isTerminal: lastIs('event 1'),
+      })
+      expect(await dataOf(source)).to.deep.equal(['event 1'])
+      expect(server.requests).to.have.length(2)
+    })
+  }
+})

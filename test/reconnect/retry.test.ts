@@ -1,0 +1,174 @@
+import { expect } from 'chai'
+import { createResilientSseSource, httpUpstream, type SourceOptions, SseError } from '../../src/index.ts'
+import { dataOf, drain, fast, lastIs, next, wire } from '../support/events.ts'
+import { mockUpstream } from '../support/mock.ts'
+import { answers, ends, serve, serveInTurn } from '../support/server.ts'
+
+describe('delays', () => {
+  const delayAfter = async (headers: Record<string, string>, reconnect: SourceOptions['reconnect'] = {}) => {
+    using upstream = mockUpstream()
+    upstream.get('/').reply(503, 'later', headers)
+    const source = createResilientSseSource(httpUpstream('http://upstream.test/'), {
+      reconnect: { baseDelay: 5, jitter: 0, ...reconnect },
+    })
+    source.resume()
+    const retry = await next(source, 'retry')
+    source.destroy()
+    return retry
+  }
+
+  it('honours Retry-After in seconds', async () => {
+    expect(await delayAfter({ 'retry-after': '7' })).to.include({ delay: 7000, source: 'retry-after' })
+  })
+
+  it('honours Retry-After as an HTTP date', async () => {
+    const { delay, source } = await delayAfter({ 'retry-after': new Date(Date.now() + 60_000).toUTCString() })
+    expect(delay).to.be.within(55_000, 60_000)
+    expect(source).to.equal('retry-after')
+  })
+
+  it('honours retry-after-ms, before Retry-After', async () => {
+    const headers = { 'retry-after-ms': '1234', 'retry-after': '9' }
+    expect(await delayAfter(headers)).to.include({ delay: 1234, source: 'retry-after' })
+  })
+
+  it('caps Retry-After at maxRetryAfter', async () => {
+    expect(await delayAfter({ 'retry-after': '86400' }, { maxRetryAfter: 2500 })).to.include({ delay: 2500 })
+  })
+
+  it('takes Retry-After for a floor only', async () => {
+    expect(await delayAfter({ 'retry-after': '0' })).to.include({ delay: 5, source: 'backoff' })
+  })
+
+  it('gives the status error its retryAfter', async () => {
+    using upstream = mockUpstream()
+    upstream.get('/').reply(404, 'no', { 'retry-after': '3' })
+    const { error } = await drain(createResilientSseSource(httpUpstream('http://upstream.test/')))
+    expect(error).to.include({ retryAfter: 3000 })
+  })
+
+  for (const [field, delay] of [
+    ['retry: 50', 50],
+    ['retry: 0', 10],
+    ['retry: 4294967296', 90],
+    ['retry: 99999999999999999999', 90],
+    [`retry: ${'9'.repeat(400)}`, 90],
+    ['retry: 5abc', 7],
+    ['retry: -5', 7],
+    ['retry: 1.5', 7],
+    ['retry:', 7],
+  ] as const) {
+    it(`starts from ${delay} ms after ${field.slice(0, 30)}`, async () => {
+      await using server = await serve(ends(`${field}\n\n`))
+      const source = createResilientSseSource(httpUpstream(server.url), {
+        reconnect: { baseDelay: 7, minDelay: 10, maxDelay: 90, jitter: 0 },
+      })
+      source.resume()
+      const retry = await next(source, 'retry')
+      source.destroy()
+      expect(retry).to.include({ delay, source: delay === 7 ? 'backoff' : 'retry' })
+    })
+  }
+
+  it('keeps the reconnection time across connections, and never counts it as progress', async () => {
+    await using server = await serveInTurn(ends('retry: 3\n\n'), answers(503))
+    const source = createResilientSseSource(httpUpstream(server.url), {
+      reconnect: { baseDelay: 1, minDelay: 1, maxDelay: 1000, jitter: 0, maxRetries: 4 },
+    })
+    const delays: number[] = []
+    source.on('retry', ({ delay }) => delays.push(delay))
+    const { error } = await drain(source)
+    expect(delays).to.deep.equal([3, 6, 12])
+    expect(error).to.include({ code: 'ERR_SSE_RETRIES_EXHAUSTED' })
+  })
+
+  it('spreads the first retry too', async () => {
+    const delays = new Set<number>()
+    for (let i = 0; i < 5; i++) {
+      const { delay } = await delayAfter({}, { baseDelay: 1000, jitter: 0.5 })
+      expect(delay).to.be.within(500, 1000)
+      delays.add(delay)
+    }
+    expect(delays.size).to.be.above(1)
+  })
+})
+
+describe('shouldRetry', () => {
+  it('lets a 401 refresh and try once more', async () => {
+    await using server = await serveInTurn(answers(401), ends(wire(1)))
+    let token = 'old'
+    const source = createResilientSseSource(
+      (context) => httpUpstream(server.url, { headers: { authorization: token } })(context),
+      {
+        objectMode: true,
+        isTerminal: lastIs('event 1'),
+        reconnect: {
+          ...fast,
+          async shouldRetry(error, { retryable }) {
+            if (!(error instanceof SseError) || error.statusCode !== 401) return retryable
+            token = 'new'
+            return true
+          },
+        },
+      },
+    )
+    expect(await dataOf(source)).to.deep.equal(['event 1'])
+    expect(server.requests.map(({ headers }) => headers.authorization)).to.deep.equal(['old', 'new'])
+  })
+
+  it('can refuse what the table would retry: the stream fails with that very error', async () => {
+    await using server = await serve(answers(503))
+    const source = createResilientSseSource(httpUpstream(server.url), {
+      reconnect: { ...fast, shouldRetry: () => false },
+    })
+    const { error } = await drain(source)
+    expect(error).to.include({ code: 'ERR_SSE_STATUS', statusCode: 503 })
+    expect(server.requests).to.have.length(1)
+  })
+
+  it('is told what would happen, and what happened so far', async () => {
+    await using server = await serveInTurn(ends(wire(1)), answers(404))
+    const asked: object[] = []
+    const source = createResilientSseSource(httpUpstream(server.url), {
+      objectMode: true,
+      reconnect: {
+        ...fast,
+        shouldRetry(error, context) {
+          asked.push({ code: error instanceof SseError && error.code, ...context })
+          return context.retryable
+        },
+      },
+    })
+    await drain(source)
+    expect(asked).to.deep.equal([
+      {
+        code: 'ERR_SSE_DROPPED',
+        attempts: 0,
+        passedOn: true,
+        lastEventId: '1',
+        cursor: '1',
+        retryable: true,
+      },
+      {
+        code: 'ERR_SSE_STATUS',
+        attempts: 1,
+        passedOn: true,
+        lastEventId: '1',
+        cursor: '1',
+        retryable: false,
+      },
+    ])
+  })
+
+  it('fails with what it throws', async () => {
+    await using server = await serve(answers(503))
+    const own = new Error('own')
+    const shouldRetry = () => {
+      throw own
+    }
+    const { error } = await drain(
+      createResilientSseSource(httpUpstream(server.url), { reconnect: { ...fast, shouldRetry } }),
+    )
+    expect(error).to.equal(own)
+  })
+})

@@ -1,0 +1,145 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import http, { type ServerResponse } from 'node:http'
+import { expect } from 'chai'
+import { SseError } from '../../src/index.ts'
+import { get } from '../support/client.ts'
+import { lastIs, wire } from '../support/events.ts'
+import { relayTo, settled } from '../support/gateway.ts'
+import { answers, freePort, serve, serveInTurn, stays, stream } from '../support/server.ts'
+import { holdTime } from '../support/time.ts'
+import { until } from '../support/until.ts'
+
+describe('the head of relaySse', () => {
+  describe("head: 'lazy'", () => {
+    for (const [status, headers] of [
+      [401, { 'www-authenticate': 'Bearer' }],
+      [404, {}],
+      [429, { 'retry-after': '60' }],
+      [503, { 'retry-after': '30', 'x-internal': 'secret' }],
+    ] as const) {
+      it(`gives a first ${status} to the client, with what it needs to act on it`, async () => {
+        await using upstream = await serve(answers(status, headers, 'internal details'))
+        await using relay = await relayTo(upstream.url)
+        const client = await get(relay.server.url)
+        await client.ended
+        expect(client.status).to.equal(status)
+        const { 'x-internal': _, ...passed } = { 'x-internal': '', ...headers }
+        expect(client.headers).to.include(passed).and.to.not.have.property('x-internal')
+        expect(client.text).to.equal(`${status} ${http.STATUS_CODES[status]}\n`)
+        expect(client.headers['content-type']).to.match(/^text\/plain/)
+        await settled(relay)
+        expect(relay.summaries[0]).to.include({ outcome: 'refused' })
+        expect(relay.summaries[0]?.error).to.be.instanceOf(SseError)
+      })
+    }
+
+    it('answers 502 when nobody listens, once the next attempt would come too late', async () => {
+      const delays: unknown[] = []
+      const onRetry = (message: unknown) => delays.push(Object(message).delay)
+      subscribe('resilient-sse:retry', onRetry)
+      await using relay = await relayTo(`http://127.0.0.1:${await freePort()}/`, {
+        headTimeout: 50,
+        reconnect: { baseDelay: 20, jitter: 0 },
+      })
+      using time = holdTime()
+      const answer = get(relay.server.url)
+      await until(
+        () => delays.length === 1,
+        () => 'the first retry',
+      )
+      // The one after this would come 60 ms after the start.
+      await time.pass(20)
+      const client = await answer
+      expect(client.status).to.equal(502)
+      await client.ended
+      await settled(relay)
+      unsubscribe('resilient-sse:retry', onRetry)
+      expect(delays[0]).to.equal(20)
+      expect(relay.summaries[0]?.stats.attempts).to.equal(2)
+    })
+
+    it('answers 504 when the upstream gives no answer', async () => {
+      await using upstream = await serve(() => {})
+      await using relay = await relayTo(upstream.url, { connectTimeout: 200, headTimeout: 0 })
+      const client = await get(relay.server.url)
+      expect(client.status).to.equal(504)
+      expect(upstream.requests).to.have.length(1)
+    })
+
+    it('answers 502 to a page that is no event stream', async () => {
+      await using upstream = await serve(answers(200, { 'content-type': 'text/html' }))
+      await using relay = await relayTo(upstream.url)
+      expect((await get(relay.server.url)).status).to.equal(502)
+    })
+
+    it('passes a first 204 on', async () => {
+      await using upstream = await serve(answers(204))
+      await using relay = await relayTo(upstream.url)
+      const client = await get(relay.server.url)
+      expect(client.status).to.equal(204)
+      await client.ended
+      expect(client.headers).to.not.have.property('content-type')
+    })
+
+    it('retries what can be retried within headTimeout', async () => {
+      await using upstream = await serveInTurn(answers(503), answers(502), stays(wire(1, 'end')))
+      await using relay = await relayTo(upstream.url, { isTerminal: lastIs('end') })
+      const client = await get(relay.server.url)
+      expect(client.status).to.equal(200)
+      await client.ended
+      expect(client.text).to.equal(wire(1, 'end'))
+    })
+
+    it('waits with the head until the upstream has answered', async () => {
+      let answer = () => {}
+      await using upstream = await serve((_, response) => {
+        answer = () => stream(response, wire(1, 'end'))
+      })
+      await using relay = await relayTo(upstream.url, { heartbeat: 5, isTerminal: lastIs('end') })
+      let downstream: ServerResponse | undefined
+      relay.server.server.on('request', (_, response) => {
+        downstream = response
+      })
+      using time = holdTime()
+      const client = get(relay.server.url)
+      await until(
+        () => upstream.requests.length === 1,
+        () => 'a request',
+      )
+      await time.pass(50)
+      expect(downstream?.headersSent).to.equal(false)
+      answer()
+      expect((await client).status).to.equal(200)
+      await (await client).ended
+    })
+  })
+
+  describe("head: 'eager'", () => {
+    it('answers at once, and sends heartbeats while it dials', async () => {
+      await using upstream = await serve(() => {})
+      await using relay = await relayTo(upstream.url, { head: 'eager', heartbeat: 5 })
+      const client = await get(relay.server.url)
+      expect(client.status).to.equal(200)
+      await until(
+        () => client.text.length > 10,
+        () => 'heartbeats',
+      )
+      expect(client.text).to.match(/^(: \n\n)+$/)
+      client.leave()
+      await until(
+        () => upstream.requests[0]?.socket.destroyed === true,
+        () => 'the upstream closes',
+      )
+    })
+
+    it('lets the client see a refusal by destroying its connection', async () => {
+      await using upstream = await serve(answers(404))
+      await using relay = await relayTo(upstream.url, { head: 'eager' })
+      const client = await get(relay.server.url)
+      expect(client.status).to.equal(200)
+      expect(await client.ended).to.equal('broken')
+      await settled(relay)
+      expect(relay.summaries[0]).to.include({ outcome: 'failed' })
+    })
+  })
+})

@@ -1,0 +1,105 @@
+import { PassThrough } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect } from 'chai'
+import { httpUpstream, type RelaySummary, relayResponse } from '../../src/index.ts'
+import { fast, lastIs, wire } from '../support/events.ts'
+import { answers, ends, flood, resets, serve, serveInTurn, settledBytes, stays } from '../support/server.ts'
+import { until } from '../support/until.ts'
+
+describe('relayResponse', () => {
+  it('is a 200 whose body survives drops', async () => {
+    await using upstream = await serveInTurn(resets(wire(1)), stays(wire(2, 'end')))
+    const response = relayResponse(
+      new Request('http://gateway.test/', { headers: { 'last-event-id': '0' } }),
+      httpUpstream(upstream.url),
+      { reconnect: fast, isTerminal: lastIs('end') },
+    )
+    expect(response.status).to.equal(200)
+    expect(response.headers.get('content-type')).to.equal('text/event-stream')
+    expect(await response.text()).to.equal(wire(1) + wire(2, 'end'))
+    expect(upstream.requests[0]?.headers['last-event-id']).to.equal('0')
+  })
+
+  for (const how of ['the body is cancelled', "the request's signal is aborted"] as const) {
+    it(`closes the upstream when ${how}`, async () => {
+      await using upstream = await serve(stays(wire(1)))
+      const controller = new AbortController()
+      const request = new Request('http://gateway.test/', { signal: controller.signal })
+      let summary: RelaySummary | undefined
+      const response = relayResponse(request, httpUpstream(upstream.url), {}, (_, ended) => {
+        summary = ended
+      })
+      const reader = response.body?.getReader()
+      await reader?.read()
+      if (how === 'the body is cancelled') await reader?.cancel()
+      else controller.abort()
+      await until(
+        () => summary !== undefined && upstream.sockets.size === 0,
+        () => 'the upstream closes',
+      )
+      expect(summary).to.include({ outcome: 'client-gone' })
+      await reader?.closed.catch(() => {})
+    })
+  }
+
+  it('calls no factory for a request that is aborted already', async () => {
+    const request = new Request('http://gateway.test/', { signal: AbortSignal.abort() })
+    let calls = 0
+    let summary: RelaySummary | undefined
+    const factory = () => {
+      calls++
+      return (async function* () {})()
+    }
+    const response = relayResponse(request, factory, {}, (_, ended) => {
+      summary = ended
+    })
+    await until(
+      () => summary !== undefined,
+      () => 'the summary',
+    )
+    expect(summary).to.include({ outcome: 'client-gone' })
+    expect(calls).to.equal(0)
+    await response.text().catch(() => {})
+  })
+
+  it('stops the upstream when nobody reads the body', async () => {
+    await using upstream = await serve((_, response) => flood(response))
+    const response = relayResponse(new Request('http://gateway.test/'), httpUpstream(upstream.url))
+    await until(
+      () => (upstream.requests[0]?.socket.bytesWritten ?? 0) > 100_000,
+      () => 'the flood begins',
+    )
+    expect(await settledBytes(upstream.requests[0]?.socket)).to.be.below(16 * 1024 * 1024)
+    await response.body?.cancel()
+  })
+
+  it('loses nothing of its end to a heartbeat, however late it is read', async () => {
+    const size = new PassThrough().readableHighWaterMark - 1000
+    const options = { heartbeat: 1, isTerminal: lastIs('end') }
+    // Which of these ends while something still waits to be read depends on buffers that are not ours.
+    for (const count of [2, 3, 4, 5, 6, 7, 8]) {
+      const chunks = Array.from({ length: count }, (_, n) =>
+        wire(n, n === count - 1 ? 'end' : 'x'.repeat(size)),
+      )
+      const source = async function* () {
+        yield* chunks
+      }
+      const response = relayResponse(new Request('http://gateway.test/'), source, options)
+      // Many heartbeats' time, in which nobody reads.
+      await sleep(20)
+      expect((await response.text()).replaceAll(': \n\n', ''), `${count} chunks`).to.equal(chunks.join(''))
+    }
+  })
+
+  it('breaks the body when the stream fails', async () => {
+    await using upstream = await serveInTurn(ends(wire(1)), answers(404))
+    const response = relayResponse(new Request('http://gateway.test/'), httpUpstream(upstream.url), {
+      reconnect: fast,
+    })
+    const broken = await response.text().then(
+      () => false,
+      () => true,
+    )
+    expect(broken).to.equal(true)
+  })
+})
