@@ -239,7 +239,7 @@ describe('what happens on an attempt', () => {
     })
     const { error } = await drain(source)
     expect(error).to.include({ code: 'ERR_SSE_RETRIES_EXHAUSTED' })
-    expect(server.requests).to.have.length(6)
+    expect(server.requests).to.have.length(1 + 6)
     agent.destroy()
   })
 })

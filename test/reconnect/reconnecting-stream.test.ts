@@ -65,14 +65,15 @@ describe('what happens on an open connection', () => {
     const retries: RetryMessage[] = []
     source.on('retry', (retry) => retries.push(retry))
     const { error } = await drain(source)
-    expect(retries.map(({ delay }) => delay)).to.deep.equal([2, 4, 8, 10])
-    expect(retries.map(({ attempt }) => attempt)).to.deep.equal([1, 2, 3, 4])
+    expect(retries.map(({ delay }) => delay)).to.deep.equal([2, 4, 8, 10, 10])
+    expect(retries.map(({ attempt }) => attempt)).to.deep.equal([1, 2, 3, 4, 5])
     expect(error).to.include({ code: 'ERR_SSE_RETRIES_EXHAUSTED' })
     expect(error).to.have.property('cause').that.includes({ code: 'ERR_SSE_DROPPED' })
-    expect(server.requests).to.have.length(5)
+    expect(error).to.have.property('message').that.includes('gave up after 5 retries without progress')
+    expect(server.requests).to.have.length(1 + 5)
   })
 
-  it('meets an upstream that accepts and closes for ever maxRetries times after the last progress', async () => {
+  it('retries an upstream that accepts and closes for ever maxRetries times after the last progress', async () => {
     await using server = await serveInTurn(ends(wire(1)), resets())
     const { error, chunks } = await drain(
       createResilientSseSource(httpUpstream(server.url), {
@@ -85,7 +86,7 @@ describe('what happens on an open connection', () => {
     expect(server.requests).to.have.length(1 + 4)
   })
 
-  it('makes one attempt with maxRetries 0, and fails at the first drop', async () => {
+  it('makes one attempt and no retry with maxRetries 0, and fails at the first drop', async () => {
     await using server = await serve(ends(wire(1)))
     const never: SourceOptions & { objectMode: true } = {
       objectMode: true,

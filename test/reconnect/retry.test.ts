@@ -78,7 +78,7 @@ describe('delays', () => {
     const delays: number[] = []
     source.on('retry', ({ delay }) => delays.push(delay))
     const { error } = await drain(source)
-    expect(delays).to.deep.equal([3, 6, 12])
+    expect(delays).to.deep.equal([3, 6, 12, 24])
     expect(error).to.include({ code: 'ERR_SSE_RETRIES_EXHAUSTED' })
   })
 

@@ -291,7 +291,7 @@ describe('HTML Standard, 9.2.3 Processing model', () => {
     const reconnect = { ...fast, maxRetries: 3 }
     const { error } = await drain(createResilientSseSource(httpUpstream(server.url), { reconnect }))
     expect(error).to.include({ code: 'ERR_SSE_RETRIES_EXHAUSTED' })
-    expect(server.requests).to.have.lengthOf(3)
+    expect(server.requests).to.have.lengthOf(1 + 3)
   })
 
   it('reestablish, step 5: a stream that was closed during the wait asks no more', async () => {
