@@ -1,6 +1,6 @@
 import { createParser, type EventSourceParser } from 'eventsource-parser'
 import { SseError } from '../errors.ts'
-import { BlockCutter } from './blocks.ts'
+import { BlockScanner } from './blocks.ts'
 import type { SseEvent } from './event.ts'
 
 /** What a reader finds, in the order of the wire. */
@@ -12,55 +12,36 @@ export interface ReaderCallbacks {
   onRetry(milliseconds: number): void
 }
 
-/** Reads the events of one connection from its bytes, whatever the chunks they come in. */
-export class EventReader {
-  readonly #maxEventSize: number
-  readonly #cutter: BlockCutter
-  /** There once there is something to read: most streams pass on most blocks unread. */
+/** Reads the blocks of one connection. */
+export class BlockReader {
+  /** Created with the first blocks: most streams pass on most blocks unread. */
   #parser: EventSourceParser | undefined
   readonly #callbacks: ReaderCallbacks
   /** The id of a block that has ended, until it is known whether the block had data. */
   #pendingId: string | undefined
   #ended = false
 
-  /** @param maxEventSize - The most bytes of one block on the wire. */
-  constructor(maxEventSize: number, callbacks: ReaderCallbacks) {
-    this.#maxEventSize = maxEventSize
-    this.#cutter = new BlockCutter(maxEventSize)
+  constructor(callbacks: ReaderCallbacks) {
     this.#callbacks = callbacks
   }
 
   /**
-   * @param take - Called with runs of blocks that are whole by now; with true they are not read.
-   * @throws {@link SseError} `ERR_SSE_EVENT_TOO_LARGE`, after the events in front of the large one; and whatever a
-   * callback throws. The reader is of no use then.
+   * Reads whole blocks, as a {@link BlockScanner} returns them.
+   *
+   * @throws Whatever a callback throws. The reader is of no further use then.
    */
-  read(chunk: Buffer, take?: (blocks: Buffer) => boolean): void {
-    for (const blocks of this.#cutter.cut(chunk)) {
-      if (!take?.(blocks)) this.readBlocks(blocks)
-    }
-    if (this.#cutter.tooLarge) {
-      throw new SseError(
-        'ERR_SSE_EVENT_TOO_LARGE',
-        `the upstream sent an event of more than ${this.#maxEventSize} bytes`,
-      )
-    }
-  }
-
-  /** Reads whole blocks, which were cut before. */
-  readBlocks(blocks: Buffer): void {
+  read(blocks: Buffer): void {
     this.#feed(blocks)
     this.#flushId()
   }
 
   /**
-   * Says that no byte follows. The block that is not whole is forgotten, but for the `retry:` lines in it, which the
-   * standard obeys as soon as they are read.
+   * Reads the half-received block that a drop leaves. It is forgotten, but for the `retry:` lines in it, which the
+   * standard obeys as soon as they are read (HTML, 9.2.6).
    */
-  end(): void {
+  readRest(bytes: Buffer): void {
     this.#ended = true
-    const rest = this.#cutter.rest()
-    if (rest.length > 0) this.#feed(rest)
+    if (bytes.length > 0) this.#feed(bytes)
   }
 
   #feed(bytes: Buffer): void {
@@ -90,7 +71,7 @@ export class EventReader {
         callbacks.onRetry(milliseconds)
       },
     })
-    // The cutter has taken the byte order mark off; behind a blank line the parser does not look for another.
+    // The scanner has dropped the byte order mark; behind a blank line the parser does not look for another.
     parser.feed('\n')
     return parser
   }
@@ -103,16 +84,44 @@ export class EventReader {
   }
 }
 
-export class BlockReader {
-  readonly #reader: EventReader
-  constructor(callbacks: ReaderCallbacks) {
-    this.#reader = new EventReader(2 ** 29 - 24, callbacks)
+/** Reads the events of one connection from its bytes, whatever the chunks they come in. */
+export class EventReader {
+  readonly #maxEventSize: number
+  readonly #scanner: BlockScanner
+  readonly #reader: BlockReader
+
+  /** @param maxEventSize - The most bytes of one block on the wire. */
+  constructor(maxEventSize: number, callbacks: ReaderCallbacks) {
+    this.#maxEventSize = maxEventSize
+    this.#scanner = new BlockScanner(maxEventSize)
+    this.#reader = new BlockReader(callbacks)
   }
-  read(blocks: Buffer): void {
-    this.#reader.readBlocks(blocks)
+
+  /**
+   * @param take - Called with runs of blocks that are whole by now; with true they are not read.
+   * @throws {@link SseError} `ERR_SSE_EVENT_TOO_LARGE`, after the events in front of the large one; and whatever a
+   * callback throws. The reader is of no use then.
+   */
+  read(chunk: Buffer, take?: (blocks: Buffer) => boolean): void {
+    const scanner = this.#scanner
+    scanner.push(chunk)
+    for (let run = scanner.next(); run !== undefined; run = scanner.next()) {
+      if (!take?.(run)) this.#reader.read(run)
+    }
+    if (!scanner.tooLarge) return
+    throw new SseError(
+      'ERR_SSE_EVENT_TOO_LARGE',
+      `the upstream sent an event of more than ${this.#maxEventSize} bytes`,
+    )
   }
-  readRest(bytes: Buffer): void {
-    this.#reader.read(bytes)
-    this.#reader.end()
+
+  /** Reads whole blocks, as {@link read} has handed them to `take`. */
+  readBlocks(blocks: Buffer): void {
+    this.#reader.read(blocks)
+  }
+
+  /** Says that no byte follows: see {@link BlockReader.readRest}. */
+  end(): void {
+    this.#reader.readRest(this.#scanner.rest())
   }
 }

@@ -99,7 +99,9 @@ export interface Boundary {
  * follows belongs to no block.
  */
 export function boundariesOf(bytes: Uint8Array): Boundary[] {
-  const text = Buffer.from(withoutMark(bytes)).toString('latin1')
+  const all = Buffer.from(withoutMark(bytes)).toString('latin1')
+  // Without the line that never ended: the expression would look for its end from each of its characters on.
+  const text = all.slice(0, Math.max(all.lastIndexOf('\n'), all.lastIndexOf('\r')) + 1)
   const boundaries: Boundary[] = []
   let start = 0
   let inBlock = false

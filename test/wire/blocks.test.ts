@@ -1,39 +1,261 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { BlockCutter } from '../../src/wire/blocks.ts'
-import { boundariesOf, chunksOf, cuts, streamBytes, withoutMark } from '../support/model.ts'
+import { BlockScanner } from '../../src/wire/blocks.ts'
+import { loadScanner, sliceSize } from '../../src/wire/scanner.ts'
+import {
+  boundariesOf,
+  chunksOf,
+  cuts,
+  itemsOf,
+  itemsWithin,
+  streamBytes,
+  withoutMark,
+} from '../support/model.ts'
 
 const unlimited = 2 ** 31
+/** More than this behind a held block is a run of its own. */
+const lot = 4096
+const mark = Buffer.from([0xef, 0xbb, 0xbf])
+
+/** A run of blocks, and what the scanner knows of it. */
+interface Run {
+  readonly bytes: Buffer
+  readonly events: number
+  readonly id: string | undefined
+  readonly mustRead: boolean
+}
+
+function scanChunk(scanner: BlockScanner, chunk: Buffer): Run[] {
+  const runs: Run[] = []
+  scanner.push(chunk)
+  for (let bytes = scanner.next(); bytes !== undefined; bytes = scanner.next()) {
+    const { events, idStart, idEnd, mustRead } = scanner
+    // A copy, as the chunk is overwritten.
+    const id = idStart === -1 ? undefined : bytes.toString('utf8', idStart, idEnd)
+    runs.push({ bytes: Buffer.from(bytes), events, id, mustRead })
+  }
+  // The scanner must not need the chunk any more.
+  chunk.fill('!')
+  return runs
+}
+
+/** The runs of each chunk. */
+function scanAll(scanner: BlockScanner, chunks: readonly (string | Buffer)[]): Run[][] {
+  return chunks.map((chunk) => scanChunk(scanner, Buffer.from(chunk)))
+}
+
+const textOf = (runs: readonly Run[]) => Buffer.concat(runs.map(({ bytes }) => bytes)).toString('latin1')
 
 /** What comes out for each chunk; undefined where nothing was whole. */
-function cutAll(cutter: BlockCutter, chunks: readonly (string | Buffer)[]): (string | undefined)[] {
-  return chunks.map((chunk) => {
-    const runs = cutter.cut(Buffer.from(chunk))
-    return runs.length === 0 ? undefined : textOf(runs)
-  })
+function cutAll(scanner: BlockScanner, chunks: readonly (string | Buffer)[]): (string | undefined)[] {
+  return scanAll(scanner, chunks).map((runs) => (runs.length === 0 ? undefined : textOf(runs)))
 }
-
-const textOf = (runs: readonly Buffer[]) => Buffer.concat(runs).toString('latin1')
 
 function cutText(...chunks: (string | Buffer)[]): (string | undefined)[] {
-  return cutAll(new BlockCutter(unlimited), chunks)
+  return cutAll(new BlockScanner(unlimited), chunks)
 }
 
-describe('BlockCutter', () => {
+/** What is known of a stream's blocks altogether. */
+function known(chunks: readonly (string | Buffer)[]) {
+  const runs = scanAll(new BlockScanner(unlimited), chunks).flat()
+  return {
+    events: runs.reduce((sum, { events }) => sum + events, 0),
+    id: runs.findLast(({ id }) => id !== undefined)?.id,
+    mustRead: runs.some(({ mustRead }) => mustRead),
+  }
+}
+
+/** What a run's bytes require; a CR at the end of their chunk may be half of a CRLF. */
+function mustBeRead(text: string, nextByte: string): boolean {
+  const lastId = text.split(/\r\n|\r|\n/).findLast((line) => /^id(:|$)/.test(line))
+  return (
+    /(^|[\r\n])retry[:\r\n]/.test(text) ||
+    /\r[^\n]/.test(text + nextByte) ||
+    text.startsWith('\xef\xbb\xbf') ||
+    lastId?.includes('\0') === true
+  )
+}
+
+/** Checks all that a scanner says of a stream, after each chunk. */
+function expectAsModel(bytes: Buffer, chunks: readonly Buffer[]): void {
+  const boundaries = boundariesOf(bytes)
+  const text = Buffer.from(withoutMark(bytes)).toString('latin1')
+  const markSize = bytes.length - text.length
+  const scanner = new BlockScanner(unlimited)
+  let received = 0
+  let given = 0
+  for (const chunk of chunks) {
+    received += chunk.length
+    for (const { bytes: run, ...known } of scanChunk(scanner, chunk)) {
+      expect(run.toString('latin1')).to.equal(text.slice(given, given + run.length))
+      const before = itemsOf(bytes.subarray(0, markSize + given))
+      given += run.length
+      // Anything may be written between two runs.
+      expect(boundaries.some(({ at }) => at === given)).to.equal(true)
+      const said = itemsOf(bytes.subarray(0, markSize + given)).slice(before.length)
+      const blocks = said.flatMap((item) => ('block' in item ? [item.block] : []))
+      expect(known.events).to.equal(blocks.filter(({ data }) => data !== undefined).length)
+      const nextByte = text.slice(given, received - markSize).slice(0, 1)
+      expect(known.mustRead).to.equal(mustBeRead(run.toString('latin1'), nextByte))
+      if (!known.mustRead) expect(known.id).to.equal(blocks.findLast(({ id }) => id !== undefined)?.id)
+    }
+    const whole = boundaries.findLast((boundary) => boundary.at <= received - markSize)
+    expect(given).to.equal(whole?.at ?? 0)
+  }
+  // What began like a mark and never went on is in nobody's way.
+  if (!'\xef\xbb'.startsWith(text)) expect(scanner.rest().toString('latin1')).to.equal(text.slice(given))
+  expect(scanner.tooLarge).to.equal(false)
+}
+
+/** Counts the bytes that are put in front of the module while `act` runs. */
+function bytesScanned(act: () => void): number {
+  const { slice } = loadScanner()
+  const set = slice.set.bind(slice)
+  let count = 0
+  slice.set = (bytes, at) => {
+    count += bytes.length
+    set(bytes, at)
+  }
+  try {
+    act()
+  } finally {
+    Reflect.deleteProperty(slice, 'set')
+  }
+  return count
+}
+
+describe('BlockScanner', () => {
+  describe('against a model of the standard', () => {
+    it('says of any stream in any chunks what is whole by then, and no more', () => {
+      fc.assert(
+        fc.property(streamBytes, cuts, (bytes, at) => expectAsModel(bytes, chunksOf(bytes, at))),
+        { numRuns: 2000 },
+      )
+    })
+
+    it('says so of any bytes of those that have a meaning', () => {
+      const meaning = fc.constantFrom(...Buffer.from('\n\n\n\r\r::  idataeretry\0\xef\xbb\xbf5', 'latin1'))
+      const names = fc.constantFrom('data', 'id', 'retry', 'id:', '\n\n', '\r\n', '\r\n\r\n')
+      const piece = fc.oneof(
+        meaning.map((byte) => Buffer.of(byte)),
+        names.map((name) => Buffer.from(name)),
+      )
+      fc.assert(
+        fc.property(fc.array(piece, { maxLength: 60 }), cuts, (pieces, at) => {
+          const bytes = Buffer.concat(pieces)
+          expectAsModel(bytes, chunksOf(bytes, at))
+        }),
+        { numRuns: 2000 },
+      )
+    })
+
+    it('says so where lines and blocks reach over the slices that are scanned at a time', () => {
+      const long = fc
+        .tuple(fc.constantFrom('data: ', ': ', 'id: ', ''), fc.integer({ min: 0, max: 130 }), fc.nat(2))
+        .map(([name, less, slices]) => Buffer.from(name.padEnd(slices * sliceSize + 64 - less, 'x')))
+      const piece = fc.oneof({ arbitrary: streamBytes, weight: 2 }, { arbitrary: long, weight: 1 })
+      const places = fc.array(fc.nat(10 * sliceSize), { maxLength: 4 })
+      fc.assert(
+        fc.property(fc.array(piece, { minLength: 1, maxLength: 6 }), places, (pieces, at) => {
+          const bytes = Buffer.concat(pieces)
+          expectAsModel(bytes, chunksOf(bytes, at))
+        }),
+        { numRuns: 300 },
+      )
+    })
+
+    it('stops in front of the first block over the limit', () => {
+      fc.assert(
+        fc.property(streamBytes, cuts, fc.integer({ min: 2, max: 60 }), (bytes, at, limit) => {
+          const { tooLarge } = itemsWithin(bytes, limit)
+          const boundaries = boundariesOf(bytes)
+          const failing = boundaries.findIndex(({ size }) => size > limit)
+          const whole = boundaries.slice(0, failing === -1 ? undefined : failing).at(-1)?.at ?? 0
+          const scanner = new BlockScanner(limit)
+          const runs = scanAll(scanner, chunksOf(bytes, at)).flat()
+          expect(scanner.tooLarge).to.equal(tooLarge)
+          expect(textOf(runs)).to.equal(Buffer.from(withoutMark(bytes)).toString('latin1', 0, whole))
+        }),
+        { numRuns: 2000 },
+      )
+    })
+  })
+
   it('gives whole blocks and keeps the rest', () => {
-    const cutter = new BlockCutter(unlimited)
-    expect(cutAll(cutter, ['id: 1\nda', 'ta: x\n\nid: 2\ndata: y\n\ndata:'])).to.deep.equal([
+    const scanner = new BlockScanner(unlimited)
+    expect(cutAll(scanner, ['id: 1\nda', 'ta: x\n\nid: 2\ndata: y\n\ndata:'])).to.deep.equal([
       undefined,
       'id: 1\ndata: x\n\nid: 2\ndata: y\n\n',
     ])
-    expect(cutter.rest().toString()).to.equal('data:')
-    expect(cutter.rest().toString()).to.equal('')
+    expect(scanner.rest().toString()).to.equal('data:')
   })
 
-  it('gives a view of the chunk where that holds whole blocks only', () => {
+  it('gives the chunk itself where it holds whole blocks only, and a view where it holds more', () => {
+    const scanner = new BlockScanner(unlimited)
     const chunk = Buffer.from('data: x\n\n')
-    expect(new BlockCutter(unlimited).cut(chunk)[0]?.buffer).to.equal(chunk.buffer)
+    scanner.push(chunk)
+    expect(scanner.next()).to.equal(chunk)
+    expect(scanner.next()).to.equal(undefined)
+    const longer = Buffer.from('data: x\n\ndata')
+    scanner.push(longer)
+    const run = scanner.next()
+    expect([run?.buffer, run?.byteOffset, run?.length]).to.deep.equal([longer.buffer, longer.byteOffset, 9])
   })
+
+  describe('of a held block', () => {
+    const block = 'id: 1\ndata: x\n\n'
+
+    /** The chunk that ends a held block, with so many bytes behind that, and the runs of it. */
+    function behindHeld(size: number): { chunk: Buffer; runs: Buffer[] } {
+      const scanner = new BlockScanner(unlimited)
+      cutAll(scanner, [block.slice(0, 8)])
+      const text = block.slice(8) + 'id: 2\ndata: '.padEnd(size - 2, 'y').concat('\n\n')
+      // In memory of its own, not in the pool that copies may be in as well.
+      const chunk = Buffer.alloc(text.length, text)
+      const runs: Buffer[] = []
+      scanner.push(chunk)
+      for (let run = scanner.next(); run !== undefined; run = scanner.next()) {
+        runs.push(run)
+        const { events, idStart, idEnd } = scanner
+        expect([events, run.toString('latin1', idStart, idEnd)]).to.deep.equal(
+          size < lot ? [2, '2'] : [1, String(runs.length)],
+        )
+      }
+      return { chunk, runs }
+    }
+
+    it('leaves a lot behind it where it is', () => {
+      for (const size of [lot, 3 * sliceSize]) {
+        const { chunk, runs } = behindHeld(size)
+        expect(runs.map(String)).to.deep.equal([block, chunk.toString().slice(block.length - 8)])
+        expect(runs[0]?.buffer).not.to.equal(chunk.buffer)
+        expect(runs[1]?.buffer).to.equal(chunk.buffer)
+      }
+    })
+
+    it('copies what is less to it', () => {
+      const { chunk, runs } = behindHeld(lot - 1)
+      expect(runs.map(String)).to.deep.equal([block.slice(0, 8) + chunk.toString()])
+    })
+  })
+
+  it('does not scan a byte twice, however it comes', () => {
+    const size = 4 * 1024 * 1024
+    const scanner = new BlockScanner(unlimited)
+    const byte = Buffer.from('x')
+    const count = bytesScanned(() => {
+      for (let n = 0; n < size; n++) {
+        scanner.push(byte)
+        scanner.next()
+      }
+    })
+    expect(count).to.equal(size)
+    expect(scanner.rest()).to.have.lengthOf(size)
+    const events = Buffer.from('id: 1\ndata: x\n\n'.repeat(10_000))
+    expect(bytesScanned(() => scanChunk(new BlockScanner(unlimited), events))).to.equal(events.length)
+  }).timeout(60_000)
 
   it('does not wait for the byte behind a CR', () => {
     expect(cutText('data: x\r\r')).to.deep.equal(['data: x\r\r'])
@@ -86,8 +308,6 @@ describe('BlockCutter', () => {
   })
 
   describe('byte order mark', () => {
-    const mark = Buffer.from([0xef, 0xbb, 0xbf])
-
     it('is taken off the start of the stream', () => {
       expect(cutText(Buffer.concat([mark, Buffer.from('data: x\n\n')]))).to.deep.equal(['data: x\n\n'])
     })
@@ -97,9 +317,11 @@ describe('BlockCutter', () => {
       expect(cutText(...chunks)).to.deep.equal([undefined, undefined, undefined, undefined, ':x\n'])
     })
 
-    it('is taken off once', () => {
-      expect(cutText(Buffer.concat([mark, mark, Buffer.from('\n\n')]))).to.deep.equal(['\xef\xbb\xbf\n\n'])
+    it('is taken off once, and blocks behind a second one must be read', () => {
+      const twice = Buffer.concat([mark, mark, Buffer.from('\n\n')])
+      expect(cutText(twice)).to.deep.equal(['\xef\xbb\xbf\n\n'])
       expect(cutText(mark, mark, '\n\n')).to.deep.equal([undefined, undefined, '\xef\xbb\xbf\n\n'])
+      expect(known([twice]).mustRead).to.equal(true)
     })
 
     it('stays where it is not at the start', () => {
@@ -112,87 +334,142 @@ describe('BlockCutter', () => {
     })
   })
 
-  it('does not hold on to the chunks that it keeps the rest of', () => {
-    const cutter = new BlockCutter(unlimited)
-    for (const text of ['data: x', '\ndata: y', '\n']) {
-      const chunk = Buffer.from(text)
-      cutter.cut(chunk)
-      chunk.fill('!')
-    }
-    expect(textOf(cutter.cut(Buffer.from('\n')))).to.equal('data: x\ndata: y\n\n')
-  })
-
-  it('gives, of any stream in any chunks, all that is whole by then, and no more', () => {
-    fc.assert(
-      fc.property(streamBytes, cuts, (bytes, at) => {
-        const boundaries = boundariesOf(bytes)
-        const text = Buffer.from(withoutMark(bytes)).toString('latin1')
-        const markSize = bytes.length - text.length
-        const cutter = new BlockCutter(unlimited)
-        let received = 0
-        let given = ''
-        for (const chunk of chunksOf(bytes, at)) {
-          const runs = cutter.cut(chunk)
-          given += textOf(runs)
-          // Anything may be written between two of them.
-          for (const run of runs.slice(0, -1))
-            expect(
-              boundaries.some(({ at }) => at === given.length - textOf(runs).length + run.length),
-            ).to.equal(true)
-          received += chunk.length
-          const whole = boundaries.findLast((boundary) => boundary.at <= received - markSize)
-          expect(given).to.equal(text.slice(0, whole?.at ?? 0))
-        }
-        // What began like a mark and never went on is in nobody's way.
-        if (!'\xef\xbb'.startsWith(text)) expect(given + cutter.rest().toString('latin1')).to.equal(text)
-        expect(cutter.tooLarge).to.equal(false)
-      }),
-      { numRuns: 1000 },
-    )
-  })
-
   describe('a limit', () => {
     const block = 'data: x\n\n'
 
     it('lets a block of just that size pass', () => {
-      const cutter = new BlockCutter(block.length)
-      expect(cutAll(cutter, [block, block + block, ...block])).to.have.lengthOf(2 + block.length)
-      expect(cutter.tooLarge).to.equal(false)
+      const scanner = new BlockScanner(block.length)
+      const chunks = [block, block + block, ...block]
+      expect(cutAll(scanner, chunks).filter((text) => text !== undefined)).to.deep.equal([
+        block,
+        block + block,
+        block,
+      ])
+      expect(scanner.tooLarge).to.equal(false)
     })
 
     it('stops at a block that is one byte larger, and gives those in front of it', () => {
-      const cutter = new BlockCutter(block.length)
-      expect(cutAll(cutter, [`${block}:a\n${block}data: xx\n\n${block}`])).to.deep.equal([
+      const scanner = new BlockScanner(block.length)
+      expect(cutAll(scanner, [`${block}:a\n${block}data: xx\n\n${block}`])).to.deep.equal([
         `${block}:a\n${block}`,
       ])
-      expect(cutter.tooLarge).to.equal(true)
+      expect(scanner.tooLarge).to.equal(true)
     })
 
     it('stops as soon as the part of a block that is there is larger', () => {
-      const cutter = new BlockCutter(block.length)
-      expect(cutAll(cutter, [block, 'data: xxx'])).to.deep.equal([block, undefined])
-      expect(cutter.tooLarge).to.equal(false)
-      expect(cutAll(cutter, ['x'])).to.deep.equal([undefined])
-      expect(cutter.tooLarge).to.equal(true)
+      const scanner = new BlockScanner(block.length)
+      expect(cutAll(scanner, [block, 'data: xxx'])).to.deep.equal([block, undefined])
+      expect(scanner.tooLarge).to.equal(false)
+      expect(cutAll(scanner, ['x'])).to.deep.equal([undefined])
+      expect(scanner.tooLarge).to.equal(true)
     })
 
     it('counts neither the byte order mark nor the LF behind the CR at which a block ends', () => {
-      const cutter = new BlockCutter(block.length)
-      cutAll(cutter, ['\xef', Buffer.from([0xef, 0xbb, 0xbf])])
-      const marked = new BlockCutter(block.length)
-      expect(
-        cutAll(marked, [Buffer.concat([Buffer.from([0xef, 0xbb, 0xbf]), Buffer.from(block)])]),
-      ).to.deep.equal([block])
+      const marked = new BlockScanner(block.length)
+      expect(cutAll(marked, [Buffer.concat([mark, Buffer.from(block)])])).to.deep.equal([block])
       expect(marked.tooLarge).to.equal(false)
-      const crlf = new BlockCutter('data: x\r\n\r'.length)
-      expect(cutAll(crlf, ['data: x\r\n\r\n'])).to.deep.equal(['data: x\r\n\r\n'])
+      const crlf = new BlockScanner('data: x\r\n\r'.length)
+      const blocks = 'data: x\r\n\r\n'.repeat(2)
+      expect(cutAll(crlf, [blocks, blocks])).to.deep.equal([blocks, blocks])
       expect(crlf.tooLarge).to.equal(false)
     })
 
-    it('holds for a comment as well', () => {
-      const cutter = new BlockCutter(4)
-      expect(cutAll(cutter, [':ab\n', ':abc\n'])).to.deep.equal([':ab\n', ''])
-      expect(cutter.tooLarge).to.equal(true)
+    it('counts each block alone, in whatever slice it ends', () => {
+      const blocks = block.repeat(3 * sliceSize)
+      const scanner = new BlockScanner(block.length)
+      expect(cutAll(scanner, [blocks])).to.deep.equal([blocks])
+      expect(scanner.tooLarge).to.equal(false)
+      expect(cutAll(scanner, [`${blocks}data: xx\n\n`])).to.deep.equal([blocks])
+      expect(scanner.tooLarge).to.equal(true)
     })
+
+    it('holds for a comment as well', () => {
+      const scanner = new BlockScanner(4)
+      expect(cutAll(scanner, [':ab\n', ':abc\n'])).to.deep.equal([':ab\n', undefined])
+      expect(scanner.tooLarge).to.equal(true)
+    })
+
+    it('may be infinite', () => {
+      const scanner = new BlockScanner(Infinity)
+      expect(cutAll(scanner, ['data: ', 'x\n\n'])).to.deep.equal([undefined, block])
+    })
+  })
+
+  describe('knows events, the last id and what must be read, wherever lines are cut,', () => {
+    for (const [text, events, id, mustRead] of [
+      ['data\n\n', 1, undefined, false],
+      ['data:\n\n', 1, undefined, false],
+      ['database: x\n\n', 0, undefined, false],
+      ['dat: x\n\n', 0, undefined, false],
+      ['data : x\n\n', 0, undefined, false],
+      ['data: x\ndata: y\n\n', 1, undefined, false],
+      ['data: x\n\ndata: y\n\n', 2, undefined, false],
+      [': data\n\ndata: x\n\n', 1, undefined, false],
+      ['id\n\n', 0, '', false],
+      ['id:\n\n', 0, '', false],
+      ['id: \n\n', 0, '', false],
+      ['id: 5\n\nid\n\n', 0, '', false],
+      ['id:  5 \n\nidea: 6\n\ni: 7\n\n', 0, ' 5 ', false],
+      ['id: 5\nid: 6\n\n', 0, '6', false],
+      ['id: 5\ndata: x\n\nid: 6\nretry: 7\ndata: y\n', 1, '5', false],
+      ['data: id\nid:日本\n\n', 1, '日本', false],
+      ['retryx: 5\n\nretr: 5\n\nretro: 5\n\nretry : 5\n\n', 0, undefined, false],
+      ['id: 5\r\ndata: x\r\n\r\ndata\r\n\r\n: c\r\nid\r\n\r\n', 2, '', false],
+      ['id: 15\r\ndata: x\r\n\r\n', 1, '15', false],
+      ['data: x\nretry: 5\n\n', 1, undefined, true],
+      ['data: x\nretry\n\n', 1, undefined, true],
+      ['data: x\r\nretry\r\n\r\n', 1, undefined, true],
+      ['data: x\rdata: y\n\n', 1, undefined, true],
+      ['data: x\r\n\rdata: y\n\n', 2, undefined, true],
+      ['id: a\0\ndata: x\n\n', 1, 'a\0', true],
+      ['id: a\0\nid: b\ndata: \0\n\n', 1, 'b', false],
+    ] as const) {
+      it(`in ${JSON.stringify(text)}`, () => {
+        const bytes = Buffer.from(text)
+        const expected = { events, id, mustRead }
+        expect(known([bytes])).to.deep.equal(expected)
+        expect(known(chunksOf(bytes, 'everywhere')), 'byte by byte').to.include({ events, id })
+        for (let n = 0; n <= bytes.length; n++) {
+          // Whether a CR is half of a CRLF is not known at the end of a chunk.
+          const isCut = text[n - 1] === '\r' && text[n] !== '\n'
+          const atCut = known([bytes.subarray(0, n), bytes.subarray(n)])
+          expect(isCut ? { ...atCut, mustRead } : atCut, `cut at ${n}`).to.deep.equal(expected)
+          const comment = `${':'.padEnd(sliceSize - n - 1, 'x')}\n`
+          expect(known([comment + text]), `sliced at ${n}`).to.deep.equal(expected)
+        }
+        for (let n = 0; n <= 64; n++) {
+          expect(known([`${':'.padEnd(n + 1, 'x')}\n${text}`]), `behind ${n}`).to.deep.equal(expected)
+        }
+      })
+    }
+  })
+
+  it('takes nothing that a slice has left in the module for something', () => {
+    known(['data: x\r\n\r\n'.repeat(50)])
+    expect(known(['data: x\n\n'])).to.deep.equal({ events: 1, id: undefined, mustRead: false })
+    known(['id: 5\ndata: x\n\n'.repeat(50)])
+    expect(known(['data\n\n'])).to.deep.equal({ events: 1, id: undefined, mustRead: false })
+  })
+
+  it('serves any number of connections at the same time', () => {
+    const scanners = [1, 2, 3].map((n) => ({ n, scanner: new BlockScanner(unlimited) }))
+    const ids: (string | undefined)[] = []
+    for (const part of ['id: ', '#', '1\nda', 'ta\r', '\n\r\n']) {
+      for (const { n, scanner } of scanners) {
+        for (const { id } of scanChunk(scanner, Buffer.from(part.replace('#', String(n))))) ids.push(id)
+      }
+    }
+    expect(ids).to.deep.equal(['11', '21', '31'])
+  })
+
+  it('says what is missing where there is no WebAssembly', async () => {
+    const program = `
+      import { BlockScanner } from './src/wire/blocks.ts'
+      try { new BlockScanner(1) } catch (error) { console.log(String(error)) }`
+    const args = ['--jitless', '--import', 'tsx', '--input-type=module', '--eval', program]
+    // Coverage of one file by several processes does not add up.
+    const env = { ...process.env, NODE_V8_COVERAGE: '' }
+    const { stdout } = await promisify(execFile)(process.execPath, args, { env })
+    expect(stdout).to.equal('Error: resilient-sse needs WebAssembly, which node --jitless turns off\n')
   })
 })
