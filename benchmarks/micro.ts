@@ -2,7 +2,7 @@ import { createParser } from 'eventsource-parser'
 import { do_not_optimize, measure } from 'mitata'
 import { delayOf } from '../dist/reconnect/delay.js'
 import { EventTracker } from '../dist/resume/tracker.js'
-import { BlockCutter } from '../dist/wire/blocks.js'
+import { BlockScanner } from '../dist/wire/blocks.js'
 import { type SseEvent, serializeEvent } from '../dist/wire/event.js'
 import { EventReader } from '../dist/wire/reader.js'
 import { EventWriter } from './wire.ts'
@@ -41,12 +41,21 @@ function micros(): Micro[] {
     },
     { name: `EventReader, ${many} events at once`, events: many, run: () => eventsOf(chunk).length },
     { name: 'EventReader, one event a chunk', events: 1, run: readOneByOne(single) },
+    { name: `BlockScanner, ${many} events at once`, events: many, run: scanEach([chunk]) },
     {
-      name: `BlockCutter, ${many} events at once`,
+      name: `BlockScanner, ${many} events at once, CRLF`,
       events: many,
-      run: () => new BlockCutter(noLimit).cut(chunk),
+      run: scanEach([Buffer.from(chunk.toString().replaceAll('\n', '\r\n'))]),
     },
-    { name: 'BlockCutter, one event a chunk', events: 1, run: cutOneByOne(single) },
+    { name: 'BlockScanner, one event a chunk', events: 1, run: scanEach([single]) },
+    { name: 'BlockScanner, an event in 2 chunks', events: 1, run: scanEach(parts(single, 2)) },
+    ...[8192, 65_536].flatMap((size) =>
+      [1, 2, 4].map((count) => ({
+        name: `BlockScanner, an event of ${size / 1024} KiB in ${count}`,
+        events: 1,
+        run: scanEach(parts(new EventWriter(size).write(1, 1), count)),
+      })),
+    ),
     { name: 'EventTracker.accept, first connection', events: many, run: () => accept(events, false) },
     { name: 'EventTracker.accept, looking for repeats', events: many, run: () => accept(events, true) },
     { name: 'serializeEvent', events: 1, run: () => serializeEvent(event) },
@@ -105,9 +114,22 @@ function readOneByOne(single: Buffer): () => number {
   }
 }
 
-function cutOneByOne(single: Buffer): () => Buffer[] {
-  const cutter = new BlockCutter(noLimit)
-  return () => cutter.cut(single)
+/** Scans the same chunks with each call; how many events they had. */
+function scanEach(chunks: readonly Buffer[]): () => number {
+  const scanner = new BlockScanner(noLimit)
+  return () => {
+    let events = 0
+    for (const chunk of chunks) {
+      scanner.push(chunk)
+      while (scanner.next() !== undefined) events += scanner.events
+    }
+    return events
+  }
+}
+
+function parts(bytes: Buffer, count: number): Buffer[] {
+  const size = Math.ceil(bytes.length / count)
+  return Array.from({ length: count }, (_, n) => bytes.subarray(n * size, (n + 1) * size))
 }
 
 /** All events are fresh; a tracker that no source drives looks always. */
