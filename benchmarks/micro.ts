@@ -4,7 +4,7 @@ import { delayOf } from '../dist/reconnect/delay.js'
 import { EventTracker } from '../dist/resume/tracker.js'
 import { BlockScanner } from '../dist/wire/blocks.js'
 import { type SseEvent, serializeEvent } from '../dist/wire/event.js'
-import { EventReader } from '../dist/wire/reader.js'
+import { BlockReader } from '../dist/wire/reader.js'
 import { EventWriter } from './wire.ts'
 
 /** A part of the library, or of what it is made of, alone. */
@@ -39,8 +39,8 @@ function micros(): Micro[] {
         return count
       },
     },
-    { name: `EventReader, ${many} events at once`, events: many, run: () => eventsOf(chunk).length },
-    { name: 'EventReader, one event a chunk', events: 1, run: readOneByOne(single) },
+    { name: `scanner and reader, ${many} events at once`, events: many, run: () => eventsOf(chunk).length },
+    { name: 'scanner and reader, one event a chunk', events: 1, run: readOneByOne(single) },
     { name: `BlockScanner, ${many} events at once`, events: many, run: scanEach([chunk]) },
     {
       name: `BlockScanner, ${many} events at once, CRLF`,
@@ -90,26 +90,27 @@ export async function micro(quick: boolean): Promise<string> {
 
 function eventsOf(chunk: Buffer): SseEvent[] {
   const events: SseEvent[] = []
-  const reader = new EventReader(noLimit, {
-    onEvent: (event) => events.push(event),
-    onComment: () => {},
-    onRetry: () => {},
-  })
-  reader.read(chunk)
+  readerInto((event) => events.push(event))(chunk)
   return events
+}
+
+/** Reads each chunk of one connection, event by event. */
+function readerInto(onEvent: (event: SseEvent) => void): (chunk: Buffer) => void {
+  const scanner = new BlockScanner(noLimit)
+  const reader = new BlockReader({ onEvent, onComment: () => {}, onRetry: () => {} })
+  return (chunk) => {
+    scanner.push(chunk)
+    for (let run = scanner.next(); run !== undefined; run = scanner.next()) reader.read(run)
+  }
 }
 
 function readOneByOne(single: Buffer): () => number {
   let count = 0
-  const reader = new EventReader(noLimit, {
-    onEvent: () => {
-      count++
-    },
-    onComment: () => {},
-    onRetry: () => {},
+  const read = readerInto(() => {
+    count++
   })
   return () => {
-    reader.read(single)
+    read(single)
     return count
   }
 }

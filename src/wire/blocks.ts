@@ -92,6 +92,11 @@ export class BlockScanner {
     return this.#tooLarge
   }
 
+  /** Whether no block is unfinished, once {@link next} has returned undefined. */
+  get isBetweenBlocks(): boolean {
+    return this.#heldSize === 0
+  }
+
   /** Takes the connection's next bytes. They must not change until {@link next} has returned undefined. */
   push(chunk: Buffer): void {
     this.#chunk = this.#markSize === undefined ? chunk : this.#skipMark(chunk, this.#markSize)

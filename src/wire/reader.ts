@@ -1,6 +1,4 @@
 import { createParser, type EventSourceParser } from 'eventsource-parser'
-import { SseError } from '../errors.ts'
-import { BlockScanner } from './blocks.ts'
 import type { SseEvent } from './event.ts'
 
 /** What a reader finds, in the order of the wire. */
@@ -26,7 +24,7 @@ export class BlockReader {
   }
 
   /**
-   * Reads whole blocks, as a {@link BlockScanner} returns them.
+   * Reads whole blocks, as a scanner returns them.
    *
    * @throws Whatever a callback throws. The reader is of no further use then.
    */
@@ -81,47 +79,5 @@ export class BlockReader {
     if (id === undefined) return
     this.#pendingId = undefined
     this.#callbacks.onEvent({ id })
-  }
-}
-
-/** Reads the events of one connection from its bytes, whatever the chunks they come in. */
-export class EventReader {
-  readonly #maxEventSize: number
-  readonly #scanner: BlockScanner
-  readonly #reader: BlockReader
-
-  /** @param maxEventSize - The most bytes of one block on the wire. */
-  constructor(maxEventSize: number, callbacks: ReaderCallbacks) {
-    this.#maxEventSize = maxEventSize
-    this.#scanner = new BlockScanner(maxEventSize)
-    this.#reader = new BlockReader(callbacks)
-  }
-
-  /**
-   * @param take - Called with runs of blocks that are whole by now; with true they are not read.
-   * @throws {@link SseError} `ERR_SSE_EVENT_TOO_LARGE`, after the events in front of the large one; and whatever a
-   * callback throws. The reader is of no use then.
-   */
-  read(chunk: Buffer, take?: (blocks: Buffer) => boolean): void {
-    const scanner = this.#scanner
-    scanner.push(chunk)
-    for (let run = scanner.next(); run !== undefined; run = scanner.next()) {
-      if (!take?.(run)) this.#reader.read(run)
-    }
-    if (!scanner.tooLarge) return
-    throw new SseError(
-      'ERR_SSE_EVENT_TOO_LARGE',
-      `the upstream sent an event of more than ${this.#maxEventSize} bytes`,
-    )
-  }
-
-  /** Reads whole blocks, as {@link read} has handed them to `take`. */
-  readBlocks(blocks: Buffer): void {
-    this.#reader.read(blocks)
-  }
-
-  /** Says that no byte follows: see {@link BlockReader.readRest}. */
-  end(): void {
-    this.#reader.readRest(this.#scanner.rest())
   }
 }

@@ -20,6 +20,10 @@ export function holdTime(): HeldTime {
       // A deadline looks at the clock in the turn after its timer.
       await nextTurn()
       await nextTurn()
+      // In front of an attempt exponential-backoff sets a timer of its own, for nothing.
+      mock.timers.tick(1)
+      await nextTurn()
+      await nextTurn()
     },
     [Symbol.dispose]() {
       mock.timers.reset()

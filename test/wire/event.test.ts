@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { type SseEvent, serializeComment, serializeEvent } from '../../src/wire/event.ts'
-import { EventReader } from '../../src/wire/reader.ts'
+import { EventReader } from '../support/event-reader.ts'
 import { type Item, noting, plain } from '../support/model.ts'
 
 describe('serializeEvent', () => {
