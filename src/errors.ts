@@ -44,7 +44,11 @@ export class SseError extends Error {
   declare readonly retryAfter?: number
   /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the upstream's header fields, names in lower case. */
   declare readonly headers?: HeaderFields
-  /** `ERR_SSE_CONNECT`: whether the request may have been processed; absent where nobody knows. */
+  /**
+   * `ERR_SSE_CONNECT`: whether the request may have been processed. False when no connection came about, and when an
+   * idempotent request (RFC 9110, 9.2.2) met a kept-alive connection that had been closed. Absent when that is not
+   * known, as it is for the errors of a factory of one's own.
+   */
   declare readonly sent?: boolean
 
   constructor(code: SseErrorCode, message: string, details: SseErrorDetails = {}) {
@@ -59,8 +63,8 @@ export class SseError extends Error {
     Reflect.set(Error, 'stackTraceLimit', stackTraceLimit)
     this.code = code
     if (details.statusCode !== undefined) this.statusCode = details.statusCode
-    if (details.sent !== undefined) this.sent = details.sent
     if (details.retryAfter !== undefined) this.retryAfter = details.retryAfter
+    if (details.sent !== undefined) this.sent = details.sent
     // Not enumerable: loggers write what is, and there may be a `set-cookie` in it.
     if (details.headers !== undefined) Object.defineProperty(this, 'headers', { value: details.headers })
   }
@@ -75,6 +79,19 @@ export function shown(value: unknown): string {
 /** What was thrown, as an Error; the very same where it is one. */
 export function asError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(textOf(thrown), { cause: thrown })
+}
+
+/**
+ * What a thrown value says of the reason, for the message of the error that it causes. It is never empty: an
+ * AggregateError (node's, of a host all of whose addresses failed) has no message of its own, and is told by its errors.
+ */
+export function reasonOf(thrown: unknown): string {
+  if (!(thrown instanceof Error)) return textOf(thrown) || shown(thrown)
+  if (thrown.message !== '') return thrown.message
+  if (!(thrown instanceof AggregateError) || thrown.errors.length === 0) return thrown.name || 'Error'
+  const errors: readonly unknown[] = thrown.errors
+  // All of them say that they could not connect, as does the message around them.
+  return errors.map((error) => reasonOf(error).replace(/^connect /, '')).join(', ')
 }
 
 /** Anything may be thrown, also what cannot be made a string. */

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { SseError } from '../src/errors.ts'
+import { reasonOf, SseError } from '../src/errors.ts'
 
 describe('SseError', () => {
   it('is an Error with a name, a code and a message', () => {
@@ -27,13 +27,20 @@ describe('SseError', () => {
     expect(error).to.include({ statusCode: 503, retryAfter: 0, headers })
   })
 
+  it('says whether the request was sent, also when it was not', () => {
+    for (const sent of [true, false]) {
+      expect(new SseError('ERR_SSE_CONNECT', 'no', { sent })).to.include({ sent })
+    }
+  })
+
   it('has no property for what it was not told', () => {
     for (const error of [
       new SseError('ERR_SSE_CONNECT', 'no'),
       new SseError('ERR_SSE_CONNECT', 'no', {}),
       new SseError('ERR_SSE_CONNECT', 'no', { cause: 1 }),
     ]) {
-      for (const name of ['statusCode', 'retryAfter', 'headers']) expect(name in error, name).to.equal(false)
+      for (const name of ['statusCode', 'retryAfter', 'headers', 'sent'])
+        expect(name in error, name).to.equal(false)
     }
     expect('cause' in new SseError('ERR_SSE_CONNECT', 'no')).to.equal(false)
     expect('cause' in new SseError('ERR_SSE_CONNECT', 'no', { statusCode: 500 })).to.equal(false)
@@ -50,4 +57,29 @@ describe('SseError', () => {
   it('does not list its cause among its fields', () => {
     expect(Object.keys(new SseError('ERR_SSE_CONNECT', 'no', { cause: 1 }))).not.to.include('cause')
   })
+})
+
+describe('reasonOf', () => {
+  const refused = (where: string) => new Error(`connect ECONNREFUSED ${where}`)
+  for (const [what, thrown, reason] of [
+    ['the message of an error', refused('::1:1'), 'connect ECONNREFUSED ::1:1'],
+    [
+      'the errors of an aggregate without a message',
+      new AggregateError([refused('::1:1'), refused('127.0.0.1:1')]),
+      'ECONNREFUSED ::1:1, ECONNREFUSED 127.0.0.1:1',
+    ],
+    ['the message of an aggregate', new AggregateError([refused('::1:1')], 'all failed'), 'all failed'],
+    ['an aggregate in an aggregate', new AggregateError([new AggregateError([new Error('in')])]), 'in'],
+    ['an empty aggregate', new AggregateError([]), 'AggregateError'],
+    ['an error without a message', new RangeError(), 'RangeError'],
+    ['an error without a name', Object.assign(new Error(), { name: '' }), 'Error'],
+    ['a string', 'text', 'text'],
+    ['an empty string', '', '""'],
+    ['nothing', undefined, 'undefined'],
+    ['what cannot be made a string', Object.create(null), '[object Object]'],
+  ] as const) {
+    it(`tells ${what}`, () => {
+      expect(reasonOf(thrown)).to.equal(reason)
+    })
+  }
 })
