@@ -1,6 +1,6 @@
 import { finished, type Readable } from 'node:stream'
 import type { DropReason } from '../diagnostics.ts'
-import { asError, SseError, shown, textOf } from '../errors.ts'
+import { asError, reasonOf, SseError, shown } from '../errors.ts'
 import { Deadline } from '../http/deadline.ts'
 import { fieldOf, retryAfterOf } from '../http/fields.ts'
 import { isEventStream } from '../http/media-type.ts'
@@ -79,8 +79,7 @@ function answerOf(
 /** What an attempt fails with for what its factory threw. */
 function connectError(cause: unknown): Error {
   if (cause instanceof Error && (cause instanceof SseError || isFault(cause))) return cause
-  const reason = cause instanceof Error ? cause.message || cause.name : textOf(cause)
-  return new SseError('ERR_SSE_CONNECT', `the upstream could not be reached: ${reason}`, { cause })
+  return new SseError('ERR_SSE_CONNECT', `the upstream could not be reached: ${reasonOf(cause)}`, { cause })
 }
 
 /** Whether an error says that the code is wrong, which another attempt does not mend; fetch gives its errors a cause. */
@@ -227,7 +226,7 @@ function bytesOf(chunk: unknown): Buffer {
 }
 
 function droppedError(cause: unknown): SseError {
-  const reason = cause instanceof Error ? `: ${cause.message}` : ''
+  const reason = cause instanceof Error ? `: ${reasonOf(cause)}` : ''
   return new SseError(
     'ERR_SSE_DROPPED',
     `the upstream dropped the connection${reason}`,

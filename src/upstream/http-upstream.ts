@@ -1,7 +1,8 @@
-import http, { type IncomingMessage } from 'node:http'
+import http from 'node:http'
 import https from 'node:https'
 import { urlToHttpOptions } from 'node:url'
-import type { UpstreamContext, UpstreamFactory } from './shapes.ts'
+import { dialHttp } from '../http/dialer.ts'
+import type { UpstreamFactory } from './shapes.ts'
 
 /** Options of {@link httpUpstream}: those of node:http and node:https requests, and a body. */
 export interface HttpUpstreamOptions extends Omit<https.RequestOptions, 'signal' | 'headers'> {
@@ -11,14 +12,16 @@ export interface HttpUpstreamOptions extends Omit<https.RequestOptions, 'signal'
   readonly body?: string | Uint8Array
 }
 
-type Dialled = Pick<UpstreamContext, 'headers' | 'signal'>
-
 /**
  * A factory over node:http or node:https, which unlike fetch never end a body for being quiet. Connections are kept
- * alive and reused, by an agent that all attempts share.
+ * alive and reused, by an agent that all attempts share. An idempotent request (RFC 9110, 9.2.2) is sent once more
+ * within the same attempt when such a connection turns out to be closed; other requests are never sent twice.
+ *
+ * The factory's `url` and `method` are those of the request. It rejects with an {@link SseError} `ERR_SSE_CONNECT` whose
+ * `sent` tells whether the request may have been processed.
  *
  * @param url - An http: or https: URL.
- * @throws `TypeError` for any other URL.
+ * @throws `TypeError` for any other URL, and for credentials in it that are not percent-encoded.
  */
 export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {}): UpstreamFactory {
   // The platform's error would hold the URL, and a password in it.
@@ -28,60 +31,32 @@ export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {
   if (protocol !== 'http:' && protocol !== 'https:') {
     throw new TypeError(`url must be an http: or https: URL, got ${protocol}`)
   }
-  const { body, headers: given = {}, ...requestOptions } = options
-  const client = protocol === 'https:' ? https : http
-  const agent = options.agent ?? new client.Agent({ keepAlive: true })
+  const { headers: given = {}, method = 'GET', ...requestOptions } = options
+  const fixed = {
+    ...requestOptionsOf(target),
+    ...requestOptions,
+    method,
+    agent: options.agent ?? new (protocol === 'https:' ? https : http).Agent({ keepAlive: true }),
+  }
   const own = Object.fromEntries(Object.entries(given).map(([name, value]) => [name.toLowerCase(), value]))
-  const where = urlToHttpOptions(target)
-  const dial = ({ headers, signal }: Dialled, again: boolean): Promise<IncomingMessage> =>
-    new Promise((resolve, reject) => {
-      signal.throwIfAborted()
-      const { 'last-event-id': lastEventId, ...defaults } = headers
-      let answered = false
-      const request = client.request(
-        {
-          ...where,
-          ...requestOptions,
-          agent,
-          headers: {
-            ...defaults,
-            ...own,
-            ...(lastEventId !== undefined && { 'last-event-id': lastEventId }),
-          },
-          // Not one of the caller's either: an attempt has its own, heard below at a fraction of the cost.
-          signal: undefined,
-        },
-        (response) => {
-          answered = true
-          resolve(response)
-        },
-      )
-      const onAbort = () => request.destroy(signal.reason)
-      signal.addEventListener('abort', onAbort, { once: true })
-      request.on('error', (error) => {
-        // A connection that was kept alive may have been closed meanwhile: that says nothing of the upstream. One that
-        // is reset behind the response's head is lost, and nobody waits here any more; nor where the attempt was aborted,
-        // with whatever reason.
-        if (
-          !signal.aborted &&
-          !answered &&
-          request.reusedSocket &&
-          'code' in error &&
-          error.code === 'ECONNRESET' &&
-          body === undefined &&
-          !again
-        ) {
-          resolve(dial({ headers, signal }, true))
-        } else reject(error)
-      })
-      // An answer that is none, such as 101, leaves nothing but this.
-      request.on('close', () => {
-        signal.removeEventListener('abort', onAbort)
-        if (!answered) reject(new Error('the connection closed without a response'))
-      })
-      request.end(body)
-    })
   // No more of the context: the request's listeners would keep its last error, which keeps the request before, and so on.
-  const factory: UpstreamFactory = ({ headers, signal }) => dial({ headers, signal }, false)
-  return Object.assign(factory, { url: href, method: requestOptions.method ?? 'GET' })
+  const factory: UpstreamFactory = ({ headers: { 'last-event-id': lastEventId, ...defaults }, signal }) => {
+    const headers = {
+      ...defaults,
+      ...own,
+      ...(lastEventId !== undefined && { 'last-event-id': lastEventId }),
+    }
+    // Last, as a signal among the caller's options is not the attempt's.
+    return dialHttp({ ...fixed, headers, signal })
+  }
+  return Object.assign(factory, { url: href, method: method.toUpperCase() })
+}
+
+function requestOptionsOf(url: URL) {
+  try {
+    return urlToHttpOptions(url)
+  } catch {
+    // A lone `%` in a user name or password. Not shown, for that reason.
+    throw new TypeError('url must have percent-encoded credentials')
+  }
 }

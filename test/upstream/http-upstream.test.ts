@@ -1,8 +1,9 @@
 import { getEventListeners, once } from 'node:events'
 import http from 'node:http'
 import net from 'node:net'
+import { inspect } from 'node:util'
 import { expect } from 'chai'
-import { createResilientSseSource, httpUpstream } from '../../src/index.ts'
+import { createResilientSseSource, httpUpstream, SseError } from '../../src/index.ts'
 import { dataOf, drain, fast, lastIs, next, wire } from '../support/events.ts'
 import { mockUpstream } from '../support/mock.ts'
 import { ends, resets, serve, serveInTurn, stays } from '../support/server.ts'
@@ -201,6 +202,30 @@ describe('httpUpstream', () => {
     expect(server.requests[0]?.headers.authorization).to.equal(`Basic ${btoa('user:secret')}`)
   })
 
+  it('tells the method of its requests', () => {
+    expect(httpUpstream('http://upstream.test/')).to.include({ method: 'GET', url: 'http://upstream.test/' })
+    expect(httpUpstream('http://upstream.test/', { method: 'post' })).to.include({ method: 'POST' })
+  })
+
+  it('sends a POST without a body once, and says that it may have been processed', async () => {
+    await using server = await serve((request, response) => {
+      if (server.requests.length === 1) ends(wire(1))(request, response)
+      else request.socket.resetAndDestroy()
+    })
+    const { chunks, error } = await drain(
+      createResilientSseSource(httpUpstream(server.url, { method: 'POST' }), {
+        ...options,
+        reconnect: {
+          ...fast,
+          shouldRetry: (error) => error instanceof SseError && error.code === 'ERR_SSE_DROPPED',
+        },
+      }),
+    )
+    expect(chunks).to.have.length(1)
+    expect(error).to.include({ code: 'ERR_SSE_CONNECT', sent: true })
+    expect(server.requests).to.have.length(2)
+  })
+
   it("uses the caller's agent", async () => {
     await using server = await serve(ends(wire(1, 'end')))
     let used = false
@@ -217,6 +242,25 @@ describe('httpUpstream', () => {
   it('refuses other URLs', () => {
     expect(() => httpUpstream('ftp://upstream.test/')).to.throw(TypeError, 'ftp:')
     expect(() => httpUpstream('nonsense')).to.throw(TypeError, 'Invalid URL')
+    expect(() => httpUpstream('http://user:50%@upstream.test/')).to.throw(TypeError, 'percent-encoded')
+  })
+
+  it('shows no password of a URL that it refuses', () => {
+    for (const url of [
+      'http://user:secret@host:99999/',
+      'http://user:secret%@host/',
+      'ftp://user:secret@host/',
+      '//user:secret@host/',
+    ]) {
+      let thrown: unknown
+      try {
+        httpUpstream(url)
+      } catch (error) {
+        thrown = error
+      }
+      expect(thrown, url).to.be.instanceOf(TypeError)
+      expect(inspect(thrown, { showHidden: true }), url).not.to.include('secret')
+    }
   })
 
   it('leaves no socket behind when it is aborted while the answer is on its way', async () => {

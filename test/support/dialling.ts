@@ -1,0 +1,117 @@
+import { once } from 'node:events'
+import http, { type IncomingMessage } from 'node:http'
+import https from 'node:https'
+import net from 'node:net'
+import { urlToHttpOptions } from 'node:url'
+import { type Call, dialHttp } from '../../src/http/dialer.ts'
+import { certificate } from './certificate.ts'
+import { until } from './until.ts'
+
+/** A keep-alive agent that counts its connections, in a private field as an agent of the caller's may have. */
+export class CountingAgent extends http.Agent {
+  #connections = 0
+
+  constructor(options: http.AgentOptions = {}) {
+    super({ keepAlive: true, ...options })
+  }
+
+  get connections(): number {
+    return this.#connections
+  }
+
+  override createConnection(...args: Parameters<http.Agent['createConnection']>) {
+    this.#connections++
+    return super.createConnection(...args)
+  }
+
+  [Symbol.dispose](): void {
+    this.destroy()
+  }
+}
+
+/** Dials a URL. */
+export function dial(url: string, options: Partial<Call> = {}): Promise<IncomingMessage> {
+  const { signal } = new AbortController()
+  return dialHttp({ ...urlToHttpOptions(new URL(url)), headers: {}, signal, ...options })
+}
+
+/** What a request fails with. */
+export async function failureOf(dialled: Promise<IncomingMessage>): Promise<unknown> {
+  return dialled.then(
+    ({ statusCode }) => {
+      throw new Error(`answered ${statusCode}`)
+    },
+    (error: unknown) => error,
+  )
+}
+
+export async function read(dialled: Promise<IncomingMessage>): Promise<string> {
+  let text = ''
+  for await (const chunk of await dialled) text += chunk
+  return text
+}
+
+/** How many connections of an agent are in use, idle, or waited for. */
+export function countsOf(agent: http.Agent): number[] {
+  return [agent.sockets, agent.freeSockets, agent.requests].map((lists) => Object.values(lists).flat().length)
+}
+
+/** Fills an agent's pool with idle connections. */
+export async function fillPool(url: string, agent: http.Agent, connections = 1): Promise<void> {
+  await Promise.all(Array.from({ length: connections }, () => read(dial(url, { agent }))))
+  await until(
+    () => countsOf(agent)[1] === connections,
+    () => `idle connections: ${countsOf(agent)}`,
+  )
+}
+
+/** A server that answers each connection's first bytes with bytes, or does with it what it likes. */
+export async function serveRaw(onData: string | ((socket: net.Socket) => void)) {
+  const sockets = new Set<net.Socket>()
+  const server = net.createServer((socket) => {
+    sockets.add(socket)
+    socket.on('error', () => {}).on('close', () => sockets.delete(socket))
+    socket.once('data', () => (typeof onData === 'string' ? socket.write(onData) : onData(socket)))
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('not listening')
+  return {
+    url: `http://127.0.0.1:${address.port}/`,
+    sockets,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
+
+export async function serveTls(handler: http.RequestListener) {
+  const sockets = new Set<net.Socket>()
+  const server = https.createServer(certificate, handler)
+  server.on('connection', (socket) => {
+    if (!(socket instanceof net.Socket)) return
+    sockets.add(socket)
+    socket.on('error', () => {}).on('close', () => sockets.delete(socket))
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('not listening')
+  return {
+    url: `https://localhost:${address.port}/`,
+    sockets,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
+
+/** Answers with the method and the body. */
+export const echo: http.RequestListener = async (req, res) => {
+  let body = ''
+  for await (const chunk of req) body += chunk
+  res.end(`${req.method} ${body}`)
+}
