@@ -248,6 +248,12 @@ describe('redactUrl', () => {
     ['/a/b#secret', '/a/b'],
     ['/a?x\ntoken=secret', '/a'],
     ['', ''],
+    ['/@joe/feed?token=secret', '/@joe/feed'],
+    ['http://user:secret@host:99999/a?x=1', 'http://host:99999/a'],
+    ['//user:secret@host/a', '//host/a'],
+    ['user:secret@host', 'host'],
+    ['http://user:sec/ret@host', 'http://*'],
+    ['http://host:99999/?mail=joe@secret', 'http://*'],
   ] as const) {
     it(`makes ${JSON.stringify(redacted)} of ${JSON.stringify(text)}, which is no URL`, () => {
       expect(redactUrl(text)).to.equal(redacted)
@@ -258,6 +264,13 @@ describe('redactUrl', () => {
     'http://user:secret@host:99999/a?x=1',
     '//user:secret@host/a',
     'http://user:secret@/a',
+    'http://user:a/secret@host:99999/',
+    'http://user:secret/a@host/',
+    'http://user:a?secret@host:99999/',
+    'http://user:secret#a@host/',
+    'http://user:a#secret@host/',
+    'http://user:a@secret@host:99999/',
+    'user:a/secret@host',
   ]) {
     it(`takes the credentials off ${text}, although it is no URL`, () => {
       expect(redactUrl(text)).not.to.include('secret')
