@@ -1,3 +1,4 @@
+import type { OutgoingHttpHeaders } from 'node:http'
 import type { HeaderFields } from '../errors.ts'
 
 /** The one value of a field, or the first where it was repeated. */
@@ -91,10 +92,57 @@ export function tokensOf(lines: readonly string[] = []): string[] {
     .filter((token) => token !== '')
 }
 
-/** Methods whose requests may be sent again unasked, as doing so twice has no other effect than once (RFC 9110, 9.2.2). */
-const idempotentMethods: readonly string[] = ['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']
+/** Header fields by name in lower case, each with all of its lines. */
+export type FieldLines = Map<string, string[]>
 
-/** Whether a request of this method may be sent again. */
-export function isIdempotent(method = 'GET'): boolean {
-  return idempotentMethods.includes(method.toUpperCase())
+/** RFC 9110, 7.6.1, and what was sent as such before it; `trailer`, because trailers are not passed on. */
+const hopByHop = [
+  'connection',
+  'http2-settings',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authentication-info',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+] as const
+
+/** Fields that say how the body is framed, or to which hop the message goes: nobody but the sender may set them. */
+export function isHopField(name: string): boolean {
+  return name === 'content-length' || hopByHop.some((each) => each === name)
+}
+
+/**
+ * What of a message's head may be passed on: all but the fields of the hop that it came over, and those that its
+ * `connection` names. A `te` is passed on as far as it says `trailers`.
+ *
+ * @param rawHeaders - Names and values in turn, as node:http gives them, so that repeated fields stay apart.
+ * @see RFC 9110, 7.6.1
+ */
+export function endToEndFields(rawHeaders: readonly string[]): FieldLines {
+  const fields: FieldLines = new Map()
+  for (let n = 0; n + 1 < rawHeaders.length; n += 2) {
+    const name = (rawHeaders[n] ?? '').toLowerCase()
+    const lines = fields.get(name)
+    if (lines) lines.push(rawHeaders[n + 1] ?? '')
+    else fields.set(name, [rawHeaders[n + 1] ?? ''])
+  }
+  const named = tokensOf(fields.get('connection'))
+  const trailers = tokensOf(fields.get('te')).includes('trailers')
+  for (const name of [...hopByHop, ...named]) fields.delete(name)
+  if (trailers) fields.set('te', ['trailers'])
+  return fields
+}
+
+/** The fields in the form in which node:http sends them, each line as it is. */
+export function outgoingFields(fields: FieldLines): OutgoingHttpHeaders {
+  // Of `host` node:http wants a string.
+  const entries = [...fields].map(([name, [line = '', ...more]]) => [
+    name,
+    more.length > 0 ? [line, ...more] : line,
+  ])
+  return Object.fromEntries(entries)
 }

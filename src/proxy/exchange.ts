@@ -1,28 +1,34 @@
-import http, { type ClientRequest, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
-import https from 'node:https'
-import { pipeline } from 'node:stream'
-import { asError, callReport, SseError } from '../errors.ts'
-import { encodeLastEventId, lastEventIdFrom, tokensOf } from '../http/fields.ts'
+import {
+  type ClientRequest,
+  type IncomingMessage,
+  type InformationEvent,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http'
+import { pipeline, Readable } from 'node:stream'
+import { urlToHttpOptions } from 'node:url'
+import { asError, callReport, reasonOf, SseError } from '../errors.ts'
+import { dialHttp } from '../http/dialer.ts'
+import {
+  encodeLastEventId,
+  endToEndFields,
+  type FieldLines,
+  lastEventIdFrom,
+  outgoingFields,
+  tokensOf,
+} from '../http/fields.ts'
 import { isEventStream } from '../http/media-type.ts'
-import { onDisconnect } from '../relay/client.ts'
+import { onDeparture } from '../relay/client.ts'
 import { relaySse } from '../relay/relay.ts'
-import { isDecodable } from '../upstream/decode.ts'
-import { discardBody, openUpstream, type UpstreamContext, type UpstreamFactory } from '../upstream/shapes.ts'
-import { endToEndFields, type FieldLines, forwardedFields, hasUnknownCoding } from './forwarding.ts'
-import type { CheckedProxyOptions } from './options.ts'
-
-/** Conditions on, and parts of, a representation: nothing that an event stream that goes on is asked for. */
-const conditionalFields = [
-  'if-match',
-  'if-none-match',
-  'if-modified-since',
-  'if-unmodified-since',
-  'if-range',
-  'range',
-]
-
-/** Fields that are about the body, or the moment, of the one answer that was adopted. */
-const bodyFields = ['content-length', 'content-encoding', 'date', 'age']
+import {
+  discardBody,
+  isDecodable,
+  openUpstream,
+  type UpstreamContext,
+  type UpstreamFactory,
+} from '../upstream/shapes.ts'
+import { forwardedFields, hasUnknownCoding, resumedFields, streamFields } from './forwarding.ts'
+import type { CheckedProxyOptions, ProxyRelayOptions } from './options.ts'
 
 /** Answers without the upstream. */
 export function refuse(req: IncomingMessage, res: ServerResponse, statusCode: number): void {
@@ -44,7 +50,10 @@ export class Exchange {
   readonly #fields: FieldLines
   readonly #hasBody: boolean
   readonly #lastEventId: string
-  #request: ClientRequest | undefined
+  /** Ends the request to the upstream. */
+  readonly #controller = new AbortController()
+  /** The request to the upstream, where the client's body goes into it. */
+  #upload: ClientRequest | undefined
   #response: IncomingMessage | undefined
   #timer: NodeJS.Timeout | undefined
   #sentAt = 0
@@ -73,64 +82,37 @@ export class Exchange {
 
   start(): void {
     this.#res.once('close', this.#onClose)
-    this.#release = onDisconnect(this.#req, this.#onClose)
-    this.#send(true)
+    this.#release = onDeparture(this.#req, this.#onClose)
+    this.#watch()
+    const inform = (information: InformationEvent) => this.#inform(information)
+    this.#dial(this.#fields, this.#controller.signal, inform).then(
+      (response) => this.#onResponse(response),
+      (error: unknown) => this.#onNoResponse(asError(error)),
+    )
   }
 
-  #send(again: boolean): void {
-    let request: ClientRequest
-    try {
-      request = this.#open(this.#fields)
-    } catch (error) {
-      // Fields that a lenient parser has let in, and that cannot be sent.
-      this.#report(asError(error))
-      refuse(this.#req, this.#res, 400)
-      return
-    }
-    this.#request = request
-    let failed = false
-    request.once('response', (response) => this.#onResponse(response))
-    request.on('error', (error) => {
-      failed = true
-      if (this.#response || this.#clientGone) return
-      clearTimeout(this.#timer)
-      // The upstream has closed a connection that was kept alive, just when we were about to use it.
-      if (again && request.reusedSocket && !isTimeout(error) && this.#isRepeatable()) this.#send(false)
-      else this.#onFailure(connectError(error))
-    })
-    request.on('close', () => {
-      if (failed || this.#response || this.#clientGone) return
-      clearTimeout(this.#timer)
-      this.#onFailure(connectError(noResponse()))
-    })
-    this.#watch(request)
-    if (this.#hasBody) this.#sendBody(request)
-    else request.end()
-  }
-
-  #open(fields: FieldLines, signal?: AbortSignal): ClientRequest {
+  #dial(
+    fields: FieldLines,
+    signal: AbortSignal,
+    onInformation?: (information: InformationEvent) => void,
+  ): Promise<IncomingMessage> {
     const { upstream, agent } = this.#rules
-    const client = upstream.protocol === 'https:' ? https : http
-    return client.request(upstream, {
+    return dialHttp({
+      ...urlToHttpOptions(upstream),
       method: this.#req.method ?? 'GET',
       path: this.#path,
-      // Of `host` node:http wants a string.
-      headers: Object.fromEntries(
-        [...fields].map(([name, [line = '', ...more]]) => [name, more.length > 0 ? [line, ...more] : line]),
-      ),
+      headers: outgoingFields(fields),
       agent,
-      ...(signal && { signal }),
+      signal,
+      onInformation,
+      body: this.#hasBody ? (request) => this.#sendBody(request) : undefined,
     })
-  }
-
-  /** RFC 9110, 9.2.2: only such a request may be sent again unasked. */
-  #isRepeatable(): boolean {
-    return !this.#hasBody && ['GET', 'HEAD', 'OPTIONS'].includes(this.#req.method ?? '')
   }
 
   /** Not `pipeline`: it would destroy `req`, and the client's connection with it, before an answer is out. */
   #sendBody(request: ClientRequest): void {
     const req = this.#req
+    this.#upload = request
     // The answer may come before the body's first byte.
     request.flushHeaders()
     req.pipe(request)
@@ -149,31 +131,52 @@ export class Exchange {
     })
   }
 
-  /** Gives up on an upstream that does not answer; a client that is slow to send is not its fault. */
-  #watch(request: ClientRequest): void {
+  /** Gives up on an upstream that does not answer. */
+  #watch(): void {
     const { connectTimeout } = this.#rules
     if (connectTimeout === 0) return
     this.#sentAt = performance.now()
     const check = () => {
       const left = this.#sentAt + connectTimeout - performance.now()
-      const waitsForClient =
-        !this.#req.complete && request.socket?.connecting === false && !request.writableNeedDrain
-      if (left > 0 || (this.#hasBody && waitsForClient)) {
+      if (left > 0 || this.#waitsForClient()) {
         this.#timer = setTimeout(check, left > 0 ? left : connectTimeout)
         return
       }
       const message = `the upstream gave no answer within ${connectTimeout} ms`
-      request.destroy(new SseError('ERR_SSE_CONNECT_TIMEOUT', message))
+      this.#controller.abort(new SseError('ERR_SSE_CONNECT_TIMEOUT', message))
     }
     this.#timer = setTimeout(check, connectTimeout)
   }
 
+  /** A client that is slow to send is not the upstream's fault. */
+  #waitsForClient(): boolean {
+    const upload = this.#upload
+    return upload?.socket?.connecting === false && !upload.writableNeedDrain && !this.#req.complete
+  }
+
+  /**
+   * Passes on early hints (RFC 8297), of which node can write the links. A client of HTTP/1.0 does not know interim
+   * responses (RFC 9110, 15.2), and a 100 is between two neighbours: node has sent this client one.
+   */
+  #inform({ statusCode, rawHeaders }: InformationEvent): void {
+    if (statusCode !== 103 || this.#req.httpVersionMinor === 0 || this.#res.headersSent) return
+    const links = endToEndFields(rawHeaders).get('link') ?? []
+    try {
+      this.#res.writeEarlyHints({ link: links.flatMap((line) => line.split(/\s*,\s*(?=<)/)) })
+    } catch {
+      // A link that node does not know how to write. It was only a hint.
+    }
+  }
+
   #onResponse(response: IncomingMessage): void {
     clearTimeout(this.#timer)
+    if (this.#clientGone) {
+      discardBody(response)
+      return
+    }
     this.#response = response
     const fields = endToEndFields(response.rawHeaders)
     try {
-      if (response.statusCode === 101) throw new Error('the upstream changed protocols unasked')
       if (hasUnknownCoding(response)) throw new Error('the upstream used an unknown transfer coding')
       if (this.#isAdoptable(response)) this.#adopt(response, fields)
       else this.#pass(response, fields)
@@ -201,7 +204,7 @@ export class Exchange {
     res.flushHeaders()
     pipeline(response, res, (error) => {
       if (!error || this.#clientGone) return
-      const message = `the upstream broke off its answer: ${error.message}`
+      const message = `the upstream broke off its answer: ${reasonOf(error)}`
       this.#report(new SseError('ERR_SSE_DROPPED', message, { cause: error }))
     })
   }
@@ -209,16 +212,15 @@ export class Exchange {
   #adopt(response: IncomingMessage, fields: FieldLines): void {
     const { relay, connectTimeout, logger, upstream } = this.#rules
     const res = this.#res
-    for (const name of bodyFields) fields.delete(name)
-    for (const [name, lines] of fields) res.setHeader(name, lines)
+    for (const [name, lines] of streamFields(fields)) res.setHeader(name, lines)
     // From here on it is for the relay to say what a client's leaving means.
     res.off('close', this.#onClose)
     this.#release()
     const once = this.#hasBody || this.#req.method !== 'GET'
-    const factory: UpstreamFactory = (context) => this.#again(context)
+    const factory: UpstreamFactory = once ? () => noMore() : (context) => this.#again(context)
     relaySse(this.#req, res, Object.assign(factory, { url: upstream.origin + this.#path }), {
       ...relay,
-      ...(once && { resume: 'never' }),
+      ...(once && onceOnly(relay)),
       connectTimeout,
       logger,
       lastEventId: this.#lastEventId,
@@ -231,18 +233,10 @@ export class Exchange {
       },
     )
   }
-  /** The same request, from where the stream is. To the same upstream, with its client's credentials: they stay there. */
+
+  /** To the same upstream, with its client's credentials: they stay there. */
   #again({ headers: { 'last-event-id': lastEventId }, signal }: UpstreamContext): Promise<IncomingMessage> {
-    const fields = new Map(this.#fields)
-    for (const name of [...conditionalFields, 'last-event-id']) fields.delete(name)
-    if (lastEventId !== undefined) fields.set('last-event-id', [lastEventId])
-    return new Promise((resolve, reject) => {
-      this.#open(fields, signal)
-        .on('response', resolve)
-        .on('error', reject)
-        .on('close', () => reject(noResponse()))
-        .end()
-    })
+    return this.#dial(resumedFields(this.#fields, lastEventId), signal)
   }
 
   /** The client's connection is over, with its answer or without. */
@@ -250,7 +244,19 @@ export class Exchange {
     clearTimeout(this.#timer)
     this.#release()
     if (!this.#res.writableFinished && !this.#response?.errored) this.#clientGone = true
-    this.#request?.destroy()
+    this.#controller.abort()
+  }
+
+  #onNoResponse(error: Error): void {
+    clearTimeout(this.#timer)
+    if (this.#clientGone) return
+    if (error instanceof SseError) {
+      this.#onFailure(error)
+    } else {
+      // Fields that a lenient parser has let in, and that cannot be sent.
+      this.#report(error)
+      refuse(this.#req, this.#res, 400)
+    }
   }
 
   #onFailure(error: Error): void {
@@ -264,14 +270,26 @@ export class Exchange {
   }
 }
 
-function connectError(cause: Error): SseError {
-  if (cause instanceof SseError) return cause
-  return new SseError('ERR_SSE_CONNECT', `the upstream could not be reached: ${cause.message}`, { cause })
-}
-
-/** Of an answer that is none, such as 101, nothing but the close is left. */
-const noResponse = () => new Error('the connection closed without a response')
-
 function isTimeout(error: Error): boolean {
   return error instanceof SseError && error.code === 'ERR_SSE_CONNECT_TIMEOUT'
+}
+
+/**
+ * For a request that must not be sent again: every drop is a failure, and a clean end the end, also before the first
+ * event. There, a source knows an end only from an upstream that says so: {@link noMore}.
+ */
+function onceOnly({ isTerminal }: ProxyRelayOptions): ProxyRelayOptions {
+  const shouldRetry = (error: Error) =>
+    isTerminal === undefined &&
+    error instanceof SseError &&
+    error.code === 'ERR_SSE_DROPPED' &&
+    error.cause === undefined
+  return {
+    resume: 'before-first-event',
+    reconnect: { baseDelay: 1, minDelay: 1, maxDelay: 1, maxRetries: 1, shouldRetry },
+  }
+}
+
+function noMore() {
+  return { statusCode: 204, headers: {}, body: Readable.from([]) }
 }

@@ -1,51 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { TLSSocket } from 'node:tls'
-import { tokensOf } from '../http/fields.ts'
-
-/** Header fields by name in lower case, each with all of its lines. */
-export type FieldLines = Map<string, string[]>
-
-/** RFC 9110, 7.6.1, and what was sent as such before it; `trailer`, because trailers are not passed on. */
-const hopByHop = [
-  'connection',
-  'http2-settings',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authentication-info',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-] as const
-
-/** Fields that say how the body is framed, or to which hop the message goes: nobody but the sender may set them. */
-export function isHopField(name: string): boolean {
-  return name === 'content-length' || hopByHop.some((each) => each === name)
-}
-
-/**
- * What of a message's head may be passed on: all but the fields of the hop that it came over, and those that its
- * `connection` names. A `te` is passed on as far as it says `trailers`.
- *
- * @param rawHeaders - Names and values in turn, as node:http gives them, so that repeated fields stay apart.
- * @see RFC 9110, 7.6.1
- */
-export function endToEndFields(rawHeaders: readonly string[]): FieldLines {
-  const fields: FieldLines = new Map()
-  for (let n = 0; n + 1 < rawHeaders.length; n += 2) {
-    const name = (rawHeaders[n] ?? '').toLowerCase()
-    const lines = fields.get(name)
-    if (lines) lines.push(rawHeaders[n + 1] ?? '')
-    else fields.set(name, [rawHeaders[n + 1] ?? ''])
-  }
-  const named = tokensOf(fields.get('connection'))
-  const trailers = tokensOf(fields.get('te')).includes('trailers')
-  for (const name of [...hopByHop, ...named]) fields.delete(name)
-  if (trailers) fields.set('te', ['trailers'])
-  return fields
-}
+import { endToEndFields, type FieldLines } from '../http/fields.ts'
 
 /**
  * The head with which a request goes on to the upstream. Its framing is what node:http has read and not what fields
@@ -69,6 +24,31 @@ export function forwardedFields(req: IncomingMessage, upstreamHost: string): Fie
   // RFC 9110, 7.6.3.
   append(fields, 'via', `${req.httpVersion} resilient-sse`)
   return fields
+}
+
+/** Conditions on, and parts of, a representation: nothing that an event stream that goes on is asked for. */
+const conditionalFields = [
+  'if-match',
+  'if-none-match',
+  'if-modified-since',
+  'if-unmodified-since',
+  'if-range',
+  'range',
+]
+
+/** The fields of the same request for a stream that goes on behind an event. */
+export function resumedFields(fields: FieldLines, lastEventId: string | undefined): FieldLines {
+  const resumed = new Map(fields)
+  for (const name of [...conditionalFields, 'last-event-id']) resumed.delete(name)
+  if (lastEventId !== undefined) resumed.set('last-event-id', [lastEventId])
+  return resumed
+}
+
+/** The fields of a response whose stream outlives it: without those about its one body, and about the moment. */
+export function streamFields(fields: FieldLines): FieldLines {
+  const rest = new Map(fields)
+  for (const name of ['content-length', 'content-encoding', 'date', 'age']) rest.delete(name)
+  return rest
 }
 
 /** Whether a body is coded for this hop in a way that node:http does not take off (RFC 9112, 6.1). */

@@ -3,7 +3,8 @@ import type { Duplex } from 'node:stream'
 import { tokensOf } from '../http/fields.ts'
 import { Exchange, refuse } from './exchange.ts'
 import { hasUnknownCoding } from './forwarding.ts'
-import { checkProxyOptions, type ProxyOptions, targetOf } from './options.ts'
+import { checkProxyOptions, type ProxyOptions } from './options.ts'
+import { targetOf } from './target.ts'
 
 export type { ProxyOptions, ProxyRelayOptions } from './options.ts'
 
@@ -11,8 +12,9 @@ export type { ProxyOptions, ProxyRelayOptions } from './options.ts'
  * Makes a request listener that passes every request on to one upstream.
  *
  * A GET without a body that is answered with an event stream outlives its upstream's connections, as with
- * {@link relaySse}. With any other method it is relayed, and the request never sent twice. Everything else goes
- * through as it is, redirects too. Hop-by-hop fields are left out in both directions (RFC 9110, 7.6.1), and
+ * {@link relaySse}. The stream that answers any other method is relayed once. Everything else goes through as it is,
+ * redirects and early hints too. An idempotent request without a body is sent again when a kept-alive connection had
+ * been closed, any other request never (RFC 9110, 9.2.2). Hop-by-hop fields are left out in both directions (RFC 9110, 7.6.1), and
  * trailers; `x-forwarded-for`, `-proto`, `-host` and `via` are added.
  *
  * No answer but the upstream's: 400 for a request target with `..`, a backslash, a fragment, or without a path; 501 for

@@ -1,0 +1,35 @@
+import { expect } from 'chai'
+import { createSseProxy } from '../../src/index.ts'
+
+describe('options of createSseProxy', () => {
+  for (const [option, value] of [
+    ['onError', 1],
+    ['agent', {}],
+    ['logger', {}],
+  ] as const) {
+    it(`refuses a wrong ${option}`, () => {
+      const options = { upstream: 'http://upstream.test', [option]: value }
+      expect(() => Reflect.apply(createSseProxy, undefined, [options])).to.throw(TypeError, option)
+    })
+  }
+
+  for (const [options, type, message] of [
+    [{ upstream: 'nowhere' }, TypeError, 'upstream'],
+    [{ upstream: 'ftp://a.test' }, TypeError, 'upstream'],
+    [{ upstream: 'http://u:secret@a.test' }, TypeError, 'upstream'],
+    [{ upstream: 'http://a.test/?a' }, TypeError, 'upstream'],
+    [{ connectTimeout: -1 }, RangeError, 'connectTimeout'],
+    [{ relay: { heartbeat: -1 } }, RangeError, 'heartbeat'],
+    [{ relay: { retry: -1 } }, RangeError, 'retry'],
+    [{ relay: { reconnect: { jitter: 2 } } }, RangeError, 'reconnect.jitter'],
+    [{ headers: { 'a b': 'c' } }, TypeError, 'headers.a b'],
+    [{ headers: { a: 'b\r\nc: d' } }, TypeError, 'headers.a'],
+    [{ headers: { 'Transfer-Encoding': 'chunked' } }, TypeError, 'headers.Transfer-Encoding'],
+  ] as const) {
+    it(`refuses ${JSON.stringify(options)}`, () => {
+      const create = () => createSseProxy({ upstream: 'http://a.test', ...options })
+      expect(create).to.throw(type, message)
+      expect(create).not.to.throw('secret')
+    })
+  }
+})

@@ -1,0 +1,236 @@
+import zlib from 'node:zlib'
+import { expect } from 'chai'
+import type { ProxyRelayOptions } from '../../src/index.ts'
+import { fast, lastIs, wire } from '../support/events.ts'
+import { ask, proxyTo, sse } from '../support/proxy.ts'
+import { answers, ends, resets, serve, serveInTurn, stays } from '../support/server.ts'
+import { until } from '../support/until.ts'
+
+describe('event streams of a GET', () => {
+  it('outlive drops; the upstream is asked the same, from where the stream is', async () => {
+    await using upstream = await serveInTurn(
+      resets(wire(1), wire(2), 'id: 3\nda'),
+      answers(503),
+      ends(wire(2) + wire(3)),
+      stays(wire(4, 'end')),
+    )
+    await using proxy = await proxyTo(upstream, { relay: { isTerminal: lastIs('end') } })
+    const headers = {
+      accept: 'text/event-stream, */*',
+      'accept-encoding': 'gzip',
+      authorization: 'Bearer x',
+      cookie: 'a=1',
+      'if-none-match': '"1"',
+      range: 'bytes=0-',
+      'x-custom': '1',
+    }
+    const client = await ask(`${proxy.url}/events?a=b`, { headers })
+    expect(await client.over).to.equal('end')
+    expect(client.text).to.equal(wire(1) + wire(2) + wire(3) + wire(4, 'end'))
+    expect(upstream.requests.map(({ headers }) => headers['last-event-id'])).to.deep.equal([
+      undefined,
+      '2',
+      '2',
+      '3',
+    ])
+    for (const { url, headers } of upstream.requests) {
+      expect(url).to.equal('/events?a=b')
+      expect(headers).to.include({
+        accept: 'text/event-stream, */*',
+        authorization: 'Bearer x',
+        cookie: 'a=1',
+        'x-custom': '1',
+        'x-forwarded-for': '127.0.0.1',
+      })
+      expect(headers).not.to.have.property('accept-encoding')
+    }
+    expect(upstream.requests.map(({ headers }) => [headers['if-none-match'], headers.range])).to.deep.equal([
+      ['"1"', 'bytes=0-'],
+      ...Array(3).fill([undefined, undefined]),
+    ])
+    expect(proxy.errors).to.deep.equal([])
+  })
+
+  it("have the head of the upstream's first answer, but for what is about its body", async () => {
+    await using upstream = await serve((_, res) => {
+      res.writeHead(200, {
+        'content-type': 'text/event-stream;charset=utf-8',
+        'content-encoding': 'gzip',
+        'set-cookie': ['a=1', 'b=2'],
+        'access-control-allow-origin': '*',
+        'x-custom': '1',
+        'keep-alive': 'timeout=99',
+        date: 'Thu, 01 Jan 1970 00:00:00 GMT',
+      })
+      const gzip = zlib.createGzip()
+      gzip.pipe(res)
+      gzip.write(wire(1))
+      gzip.flush()
+    })
+    await using proxy = await proxyTo(upstream, { relay: { isTerminal: lastIs('event 1') } })
+    const client = await ask(proxy.url, { headers: { 'accept-encoding': 'gzip' } })
+    expect(await client.over).to.equal('end')
+    expect(client.text).to.equal(wire(1))
+    const { headers } = client.response
+    expect(headers).to.include({
+      'content-type': 'text/event-stream',
+      'cache-control': 'no-cache, no-transform',
+      'access-control-allow-origin': '*',
+      'x-custom': '1',
+    })
+    expect(headers['set-cookie']).to.deep.equal(['a=1', 'b=2'])
+    expect(headers).not.to.have.any.keys('content-encoding', 'content-length')
+    expect(headers['keep-alive']).not.to.equal('timeout=99')
+    expect(headers.date).not.to.include('1970')
+  })
+
+  it('go through as they are in a coding that cannot be taken off', async () => {
+    await using upstream = await serve(
+      answers(200, { 'content-type': 'text/event-stream', 'content-encoding': 'x-odd' }, 'bytes'),
+    )
+    await using proxy = await proxyTo(upstream)
+    const client = await ask(proxy.url)
+    expect(await client.over).to.equal('end')
+    expect(client.text).to.equal('bytes')
+    expect(client.response.headers['content-encoding']).to.equal('x-odd')
+  })
+
+  for (const [name, query, headers, sent] of [
+    ['the header', '', { 'last-event-id': '7' }, '7'],
+    ['the query', '?lastEventId=7', {}, '7'],
+    ['no query with CR', '?lastEventId=7%0D', {}, undefined],
+    ['no query with a control character', '?lastEventId=7%01', {}, undefined],
+  ] as const) {
+    it(`start from ${name}`, async () => {
+      await using upstream = await serveInTurn(resets(':\n\n'), stays(wire(8, 'end')))
+      await using proxy = await proxyTo(upstream, {
+        relay: { isTerminal: lastIs('end'), statusEvents: true },
+      })
+      const client = await ask(`${proxy.url}/${query}`, { headers: { ...sse, ...headers } })
+      await client.over
+      expect(client.text).to.include(wire(8, 'end')).and.not.include('gap')
+      expect(upstream.requests.map(({ headers }) => headers['last-event-id'])).to.deep.equal([sent, sent])
+    })
+  }
+
+  for (const [status, headers] of [
+    [401, { 'www-authenticate': 'Bearer' }],
+    [404, { 'content-type': 'text/event-stream' }],
+    [503, { 'retry-after': '30', 'x-custom': '1' }],
+  ] as const) {
+    it(`do not come of a ${status}, which goes through as it is`, async () => {
+      await using upstream = await serve(answers(status, headers, 'the reason'))
+      await using proxy = await proxyTo(upstream)
+      const client = await ask(proxy.url, { headers: sse })
+      expect(await client.over).to.equal('end')
+      expect([client.response.statusCode, client.text]).to.deep.equal([status, 'the reason'])
+      expect(client.response.headers).to.include(headers)
+      expect(upstream.requests).to.have.length(1)
+    })
+  }
+
+  it('fail on a redirect when they reconnect: credentials go nowhere else', async () => {
+    await using other = await serve(stays(wire(2)))
+    await using upstream = await serveInTurn(resets(wire(1)), answers(307, { location: other.url }))
+    await using proxy = await proxyTo(upstream)
+    const client = await ask(proxy.url, { headers: { ...sse, authorization: 'Bearer x' } })
+    expect(await client.over).to.equal('aborted')
+    expect(other.requests).to.deep.equal([])
+    await until(
+      () => proxy.errors.length > 0,
+      () => 'the error is reported',
+    )
+    expect(proxy.errors[0]).to.have.property('code', 'ERR_SSE_STATUS')
+  })
+
+  it('survive that the upstream is killed and comes back on its port', async () => {
+    const first = await serve(stays(wire(1), wire(2)))
+    const { port } = first
+    await using proxy = await proxyTo(first, {
+      relay: { isTerminal: lastIs('end'), reconnect: { ...fast, maxRetries: Number.POSITIVE_INFINITY } },
+    })
+    const client = await ask(proxy.url, { headers: sse })
+    await until(
+      () => client.text === wire(1) + wire(2),
+      () => client.text,
+    )
+    await first.close()
+    await using second = await serve(stays(wire(2), wire(3, 'end')), port)
+    expect(await client.over).to.equal('end')
+    expect(client.text).to.equal(wire(1) + wire(2) + wire(3, 'end'))
+    expect(second.requests[0]?.headers['last-event-id']).to.equal('2')
+  })
+
+  it('resume without backoff when a kept-alive connection was closed', async () => {
+    await using upstream = await serve((req, res) => {
+      const n = upstream.requests.length
+      // The second request comes over the first one's connection.
+      if (n === 2) req.socket.resetAndDestroy()
+      else (n === 1 ? ends(wire(1)) : stays(wire(2, 'end')))(req, res)
+    })
+    const retries: unknown[] = []
+    const note = (fields: object, text: string) => text === 'upstream retry' && retries.push(fields)
+    await using proxy = await proxyTo(upstream, {
+      relay: { isTerminal: lastIs('end') },
+      logger: { debug: note, info: note, warn: note, error: note },
+    })
+    const client = await ask(proxy.url, { headers: sse })
+    expect(await client.over).to.equal('end')
+    expect(client.text).to.equal(wire(1) + wire(2, 'end'))
+    expect(upstream.requests.map(({ headers }) => headers['last-event-id'])).to.deep.equal([
+      undefined,
+      '1',
+      '1',
+    ])
+    expect(retries).to.have.length(1)
+    expect(retries[0]).to.include({ source: 'clean-end' })
+  })
+
+  it('are not made of a HEAD', async () => {
+    await using upstream = await serve(ends())
+    await using proxy = await proxyTo(upstream)
+    const client = await ask(proxy.url, { method: 'HEAD', headers: sse })
+    expect(await client.over).to.equal('end')
+    expect(client.response.headers['content-type']).to.equal('text/event-stream')
+    expect(client.response.headers).not.to.have.property('cache-control')
+    expect(upstream.requests).to.have.length(1)
+  })
+})
+
+describe('event streams of other requests', () => {
+  const relay: ProxyRelayOptions = { resume: 'always', reconnect: { ...fast, shouldRetry: () => true } }
+  for (const [name, script, text, over] of [
+    ['a reset before the first event', resets(': hi\n'), undefined, 'aborted'],
+    ['a reset after it', resets(wire(1)), wire(1), 'aborted'],
+    ['a clean end before the first event', ends(), '', 'end'],
+    ['a clean end after it', ends(wire(1)), wire(1), 'end'],
+  ] as const) {
+    for (const method of ['POST', 'PUT', 'GET'] as const) {
+      it(`are never asked for twice: ${name}, ${method}`, async () => {
+        await using upstream = await serve((req, res) => {
+          req.resume().on('end', () => script(req, res))
+        })
+        await using proxy = await proxyTo(upstream, { relay })
+        const headers = { ...sse, 'content-length': '4' }
+        const client = await ask(proxy.url, { method, headers }, 'body')
+        expect(await client.over).to.equal(over)
+        if (text !== undefined) expect(client.text).to.equal(text)
+        expect(upstream.requests).to.have.length(1)
+        await until(
+          () => proxy.errors.length === (over === 'end' ? 0 : 1),
+          () => 'the error is reported',
+        )
+      })
+    }
+  }
+
+  it('break when they end before the terminal event', async () => {
+    for (const script of [ends(), ends(wire(1))]) {
+      await using upstream = await serve(script)
+      await using proxy = await proxyTo(upstream, { relay: { ...relay, isTerminal: lastIs('end') } })
+      const client = await ask(proxy.url, { method: 'POST' })
+      expect(await client.over).to.equal('aborted')
+      expect(upstream.requests).to.have.length(1)
+    }
+  })
+})

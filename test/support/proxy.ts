@@ -1,0 +1,111 @@
+import { once } from 'node:events'
+import http, { type IncomingMessage, type RequestListener } from 'node:http'
+import net from 'node:net'
+import { pipeline } from 'node:stream'
+import { createSseProxy, type ProxyOptions, refuseUpgrade } from '../../src/index.ts'
+import { fast } from './events.ts'
+import { serve, type TestServer } from './server.ts'
+
+export interface Proxy extends AsyncDisposable {
+  readonly server: TestServer
+  readonly url: string
+  readonly errors: Error[]
+}
+
+export type Options = Omit<ProxyOptions, 'upstream'> & { readonly path?: string }
+
+/** A proxy in front of the upstream on a port. */
+export async function proxyTo(
+  { port }: { port: number },
+  { path = '', relay, ...options }: Options = {},
+): Promise<Proxy> {
+  const errors: Error[] = []
+  const agent = new http.Agent({ keepAlive: true })
+  const server = await serve(
+    createSseProxy({
+      upstream: `http://127.0.0.1:${port}${path}`,
+      relay: { reconnect: fast, ...relay },
+      agent,
+      onError: (error) => errors.push(error),
+      ...options,
+    }),
+  )
+  server.server.on('upgrade', refuseUpgrade).on('connect', refuseUpgrade)
+  return {
+    server,
+    url: `http://127.0.0.1:${server.port}`,
+    errors,
+    async [Symbol.asyncDispose]() {
+      await server.close()
+      agent.destroy()
+    },
+  }
+}
+
+export interface Client {
+  readonly request: http.ClientRequest
+  readonly response: IncomingMessage
+  readonly text: string
+  /** Resolves with 'end' or the error's message. */
+  readonly over: Promise<string>
+}
+
+/** A client that keeps what it gets. */
+export async function ask(url: string, options: http.RequestOptions = {}, body?: string): Promise<Client> {
+  const request = http.request(url, { agent: false, ...options })
+  const response = answerTo(request)
+  request.end(body)
+  return response
+}
+
+export async function answerTo(request: http.ClientRequest): Promise<Client> {
+  let text = ''
+  const over = new Promise<string>((resolve) => {
+    request.on('error', ({ message }) => resolve(message))
+    request.on('response', (response) => {
+      response.setEncoding('utf8').on('data', (chunk: string) => {
+        text += chunk
+      })
+      response.on('end', () => resolve('end')).on('error', ({ message }) => resolve(message))
+    })
+  })
+  const [response]: IncomingMessage[] = await once(request, 'response')
+  if (!response) throw new Error('no response')
+  return {
+    request,
+    response,
+    get text() {
+      return text
+    },
+    over,
+  }
+}
+
+/** What comes back for bytes that no client would send, until the connection closes. */
+export async function raw(port: number, bytes: string): Promise<string> {
+  const socket = net.connect(port, '127.0.0.1').on('error', () => {})
+  let text = ''
+  socket.setEncoding('latin1').on('data', (chunk) => {
+    text += chunk
+  })
+  socket.write(bytes, 'latin1')
+  // Not `once` of events: it would reject for a reset, after which there may be an answer all the same.
+  if (!socket.closed) await new Promise((resolve) => socket.once('close', resolve))
+  return text
+}
+
+export const statusOf = (text: string) => Number(text.slice(9, 12))
+export const rawGet = (target: string, ...fields: string[]) =>
+  `${[`GET ${target} HTTP/1.1`, 'host: us', 'connection: close', ...fields].join('\r\n')}\r\n\r\n`
+
+/** Answers with the request's body, as it comes. */
+export const echo: RequestListener = (req, res) => {
+  res.flushHeaders()
+  pipeline(req, res, () => {})
+}
+
+/** The lines of a field, in order. */
+export const lines = ({ rawHeaders }: IncomingMessage, name: string) =>
+  rawHeaders.filter((_, n) => n % 2 === 1 && rawHeaders[n - 1]?.toLowerCase() === name)
+
+export const sse = { accept: 'text/event-stream' }
