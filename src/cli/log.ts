@@ -1,5 +1,5 @@
 import type { Logger } from '../diagnostics.ts'
-import { SseError } from '../errors.ts'
+import { reasonOf, SseError } from '../errors.ts'
 
 /** How much is logged: this level and those above. */
 export type LogLevel = keyof Logger
@@ -63,7 +63,8 @@ function errorFields(error: Error): Field[] {
   const code: unknown = 'code' in error ? error.code : undefined
   const { cause, message } = error
   // Where an error says no more than what it led to, its cause tells the reason.
-  const reason = cause instanceof Error && !message.includes(cause.message) ? cause.message : undefined
+  const said = cause instanceof Error ? reasonOf(cause) : ''
+  const reason = message.includes(said) ? undefined : said
   return [
     ...(typeof code === 'string' ? ([['code', cut(code)]] as const) : []),
     ['error', cut(message)],
