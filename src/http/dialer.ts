@@ -76,7 +76,7 @@ function answerTo(
     const onAbort = () => {
       settled = true
       reject(signal.reason)
-      request.destroy()
+      destroy(request)
     }
     signal.addEventListener('abort', onAbort, { once: true })
     if (onInformation) request.on('information', onInformation)
@@ -132,6 +132,19 @@ function singleOf(agent: http.Agent, { Agent }: typeof http | typeof https): htt
       Reflect.apply(createSocket, agent, args)
     },
   })
+}
+
+/** Ends a request, and the connection that it has or is about to get. */
+function destroy(request: ClientRequest): void {
+  if (request.socket) {
+    request.destroy()
+    return
+  }
+  // Node gives a request its connection a tick after it was made, and puts it into the pool when the request is no
+  // more, also while it is connecting. A request that waits in a queue has none to close in the next tick either.
+  const end = () => request.destroy()
+  request.once('socket', end)
+  process.nextTick(end)
 }
 
 /** Connections that have carried a request: node does not tell for one that goes on to a request in the queue. */
