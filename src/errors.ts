@@ -95,7 +95,7 @@ export function reasonOf(thrown: unknown): string {
 }
 
 /** Anything may be thrown, also what cannot be made a string. */
-export function textOf(thrown: unknown): string {
+function textOf(thrown: unknown): string {
   try {
     return String(thrown)
   } catch {
