@@ -5,7 +5,7 @@ import {
   type ServerResponse,
   STATUS_CODES,
 } from 'node:http'
-import { pipeline, Readable } from 'node:stream'
+import { pipeline } from 'node:stream'
 import { urlToHttpOptions } from 'node:url'
 import { asError, callReport, reasonOf, SseError } from '../errors.ts'
 import { dialHttp } from '../http/dialer.ts'
@@ -18,17 +18,12 @@ import {
   tokensOf,
 } from '../http/fields.ts'
 import { isEventStream } from '../http/media-type.ts'
-import { onDeparture } from '../relay/client.ts'
+import { onDisconnect } from '../relay/client.ts'
 import { relaySse } from '../relay/relay.ts'
-import {
-  discardBody,
-  isDecodable,
-  openUpstream,
-  type UpstreamContext,
-  type UpstreamFactory,
-} from '../upstream/shapes.ts'
+import { isDecodable } from '../upstream/decode.ts'
+import { discardBody, openUpstream, type UpstreamContext, type UpstreamFactory } from '../upstream/shapes.ts'
 import { forwardedFields, hasUnknownCoding, resumedFields, streamFields } from './forwarding.ts'
-import type { CheckedProxyOptions, ProxyRelayOptions } from './options.ts'
+import type { CheckedProxyOptions } from './options.ts'
 
 /** Answers without the upstream. */
 export function refuse(req: IncomingMessage, res: ServerResponse, statusCode: number): void {
@@ -82,7 +77,7 @@ export class Exchange {
 
   start(): void {
     this.#res.once('close', this.#onClose)
-    this.#release = onDeparture(this.#req, this.#onClose)
+    this.#release = onDisconnect(this.#req, this.#onClose)
     this.#watch()
     const inform = (information: InformationEvent) => this.#inform(information)
     this.#dial(this.#fields, this.#controller.signal, inform).then(
@@ -217,10 +212,10 @@ export class Exchange {
     res.off('close', this.#onClose)
     this.#release()
     const once = this.#hasBody || this.#req.method !== 'GET'
-    const factory: UpstreamFactory = once ? () => noMore() : (context) => this.#again(context)
+    const factory: UpstreamFactory = (context) => this.#again(context)
     relaySse(this.#req, res, Object.assign(factory, { url: upstream.origin + this.#path }), {
       ...relay,
-      ...(once && onceOnly(relay)),
+      ...(once && { resume: 'never' }),
       connectTimeout,
       logger,
       lastEventId: this.#lastEventId,
@@ -272,24 +267,4 @@ export class Exchange {
 
 function isTimeout(error: Error): boolean {
   return error instanceof SseError && error.code === 'ERR_SSE_CONNECT_TIMEOUT'
-}
-
-/**
- * For a request that must not be sent again: every drop is a failure, and a clean end the end, also before the first
- * event. There, a source knows an end only from an upstream that says so: {@link noMore}.
- */
-function onceOnly({ isTerminal }: ProxyRelayOptions): ProxyRelayOptions {
-  const shouldRetry = (error: Error) =>
-    isTerminal === undefined &&
-    error instanceof SseError &&
-    error.code === 'ERR_SSE_DROPPED' &&
-    error.cause === undefined
-  return {
-    resume: 'before-first-event',
-    reconnect: { baseDelay: 1, minDelay: 1, maxDelay: 1, maxRetries: 1, shouldRetry },
-  }
-}
-
-function noMore() {
-  return { statusCode: 204, headers: {}, body: Readable.from([]) }
 }

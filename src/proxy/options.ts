@@ -5,7 +5,7 @@ import { shown } from '../errors.ts'
 import { longestTimer } from '../http/deadline.ts'
 import { isHopField } from '../http/fields.ts'
 import { checkSourceOptions, expectOptional, flag, number, oneOf } from '../reconnect/options.ts'
-import type { RelayOptions } from '../relay/relay.ts'
+import type { RelayOptions } from '../relay/options.ts'
 
 /** What a proxy's event streams may be told; what the request or its first answer decides is not among it. */
 export type ProxyRelayOptions = Omit<

@@ -7,7 +7,7 @@ import {
   type StreamStats,
 } from '../diagnostics.ts'
 import { asError, callReport, SseError } from '../errors.ts'
-import { isIdempotent } from '../http/fields.ts'
+import { isIdempotent } from '../http/dialer.ts'
 import { redactUrl } from '../http/url.ts'
 import { Delivered } from '../resume/delivered.ts'
 import { type Connection, type ConnectionReader, type Drop, dial } from '../upstream/connection.ts'
@@ -81,7 +81,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     this.#factory = factory
     this.#options = options
     this.#sink = sink
-    const idempotent = isIdempotent(factory.method)
+    const idempotent = isIdempotent(factory.method ?? 'GET')
     this.#resume = options.resume ?? (idempotent ? 'always' : 'before-first-event')
     this.#isSentOnce = !idempotent && this.#resume === 'before-first-event'
     this.#isVerbatim = !options.objectMode && (this.#isSentOnce || this.#resume === 'never')
