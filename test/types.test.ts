@@ -3,7 +3,13 @@ import { expect } from 'chai'
 import {
   type createDedupe,
   createResilientSseSource,
+  createSseProxy,
   type DropMessage,
+  type ProxyOptions,
+  type ProxyRelayOptions,
+  type ReconnectOptions,
+  type RelayOptions,
+  type RelayResponseOptions,
   type ResilientSseSource,
   type SourceOptions,
   type SseEvent,
@@ -74,9 +80,27 @@ describe('types', () => {
     expect(fitting).to.equal(open)
   })
 
+  it('of options come from their tables: optional, with undefined, and readonly', () => {
+    same<RelayOptions['heartbeat'], number | undefined>()
+    same<RelayOptions['resume'], 'always' | 'with-cursor' | 'before-first-event' | 'never' | undefined>()
+    same<SourceOptions['isTerminal'], ((event: SseEvent) => boolean) | undefined>()
+    same<SourceOptions['reconnect'], ReconnectOptions | undefined>()
+    same<ProxyOptions['upstream'], string | URL>()
+    same<ProxyOptions['headers'], Readonly<Record<string, string | readonly string[]>> | undefined>()
+    same<Extract<keyof RelayOptions, 'objectMode' | 'tracker'>, never>()
+    same<Extract<keyof RelayResponseOptions, 'head' | 'headTimeout'>, never>()
+    same<Extract<keyof ProxyRelayOptions, 'cursor' | 'lastEventId' | 'logger' | 'connectTimeout'>, never>()
+    const options: RelayOptions = { heartbeat: undefined }
+    // @ts-expect-error options are readonly
+    options.heartbeat = 5
+    // @ts-expect-error upstream is required
+    expect(() => createSseProxy({})).to.throw(TypeError, 'upstream')
+    expect(options).to.deep.equal({ heartbeat: 5 })
+  })
+
   it('refuse what does not exist', () => {
     // @ts-expect-error an unknown option
-    createResilientSseSource(factory, { retries: 3 })
+    expect(() => createResilientSseSource(factory, { retries: 3 })).to.throw(TypeError, 'retries')
     // @ts-expect-error an upstream must be one
     const wrong: UpstreamFactory = () => 42
     expect(wrong).to.be.a('function')

@@ -1,96 +1,118 @@
 import http from 'node:http'
 import https from 'node:https'
-import type { Logger } from '../diagnostics.ts'
 import { shown } from '../errors.ts'
-import { longestTimer } from '../http/deadline.ts'
-import { isHopField } from '../http/fields.ts'
-import { checkSourceOptions, expectOptional, flag, number, oneOf } from '../reconnect/options.ts'
-import type { RelayOptions } from '../relay/options.ts'
+import { redactUrl } from '../http/url.ts'
+import {
+  callback,
+  checkOptions,
+  type Kind,
+  milliseconds,
+  type OptionsOf,
+  object,
+  optional,
+  required,
+  type ValuesOf,
+  withDefault,
+  written,
+} from '../options.ts'
+import { reconnectOptions, sourceOptions } from '../reconnect/options.ts'
+import { type RelayOptions, relayOptions } from '../relay/options.ts'
+import { isHopField } from './forwarding.ts'
+
+// What the request or its first answer decides, and what is an option of the proxy itself.
+const { initialResponse, lastEventId, cursor, head, headTimeout, connectTimeout, logger, ...ofRelays } =
+  relayOptions
+export const proxyRelayOptions = ofRelays
 
 /** What a proxy's event streams may be told; what the request or its first answer decides is not among it. */
-export type ProxyRelayOptions = Omit<
-  RelayOptions,
-  'initialResponse' | 'lastEventId' | 'cursor' | 'head' | 'headTimeout' | 'connectTimeout' | 'logger'
->
+export interface ProxyRelayOptions extends Pick<RelayOptions, keyof typeof proxyRelayOptions> {}
+
+const httpUrl: Kind<URL, string | URL> = written('URL', (value, name) => {
+  const given = value instanceof URL ? value.href : value
+  const url = typeof given === 'string' && URL.canParse(given) ? new URL(given) : undefined
+  const isHttp = url?.protocol === 'http:' || url?.protocol === 'https:'
+  if (!url || !isHttp || url.username + url.password + url.search + url.hash !== '') {
+    // Redacted, as messages go to logs.
+    const got = shown(typeof given === 'string' ? redactUrl(given) : given)
+    const what = 'an http: or https: URL without credentials, query and fragment'
+    throw new TypeError(`${name} must be ${what}, got ${got}`)
+  }
+  return url
+})
+
+const ownOptions = {
+  upstream: required(httpUrl, 'where requests are passed on to'),
+  /**
+   * Header fields for each request to the upstream, such as an authorization, in place of the client's and of ours.
+   * Default: none.
+   */
+  headers: withDefault(object<Readonly<Record<string, string | readonly string[]>>>('an object'), {}),
+  /**
+   * The most time until the upstream's response has begun, in milliseconds; while the client's body is on its way,
+   * since its last part. 0 means no limit. Default 30000.
+   */
+  connectTimeout: withDefault(
+    milliseconds(),
+    30_000,
+    "until the head of the upstream's response; 0: no limit",
+  ),
+  /** Makes the connections, and holds what TLS needs. Default: one with `keepAlive`. */
+  agent: optional(
+    object<http.Agent>('an Agent of node:http or node:https', (value) => value instanceof http.Agent),
+  ),
+  /** Told of each request that the upstream, or a function of the caller's, has failed. */
+  onError: optional(callback<(error: Error, req: http.IncomingMessage) => void>()),
+  /** Gets a line for each drop, retry, recovery and failure of an event stream; a pino logger fits. Default: none. */
+  logger,
+}
+
+/** Checked here, so that a wrong option is refused before the first request; what is absent is left to {@link relaySse}. */
+const relayKind: Kind<ProxyRelayOptions> = {
+  check(given, name) {
+    checkOptions(proxyRelayOptions, given, name, {
+      createSseProxy: ownOptions,
+      relaySse: relayOptions,
+      createResilientSseSource: sourceOptions,
+      [`${name}.reconnect`]: reconnectOptions,
+    })
+    return given
+  },
+}
+
+export const proxyOptions = {
+  ...ownOptions,
+  /** For event streams. */
+  relay: withDefault(relayKind, {}),
+}
 
 /** Options of {@link createSseProxy}. */
-export interface ProxyOptions {
+export interface ProxyOptions extends OptionsOf<typeof proxyOptions> {
   /**
    * Where requests go: an http: or https: URL without credentials, query and fragment. Its path is put in front of
    * the path of each request.
    */
   readonly upstream: string | URL
-  /** For event streams. */
-  readonly relay?: ProxyRelayOptions | undefined
-  /** Header fields for each request to the upstream, in place of the client's and of ours. Default: none. */
-  readonly headers?: Readonly<Record<string, string | readonly string[]>> | undefined
-  /**
-   * The most time until the upstream's response has begun, in milliseconds; while the client's body is on its way,
-   * since its last part. 0 means no limit. Default 30000.
-   */
-  readonly connectTimeout?: number | undefined
-  /** Makes the connections, and holds what TLS needs. Default: one with `keepAlive`. */
-  readonly agent?: http.Agent | undefined
-  /** Told of each request that the upstream, or a function of the caller's, has failed. */
-  readonly onError?: ((error: Error, req: http.IncomingMessage) => void) | undefined
-  /** Gets a line for each drop, retry, recovery and failure of an event stream; a pino logger fits. Default: none. */
-  readonly logger?: Logger | undefined
 }
 
 /** {@link ProxyOptions}, checked, with the defaults filled in. */
-export interface CheckedProxyOptions {
-  readonly upstream: URL
-  readonly relay: ProxyRelayOptions
+export interface CheckedProxyOptions extends Omit<ValuesOf<typeof proxyOptions>, 'headers' | 'agent'> {
+  /** Names in lower case. */
   readonly headers: ReadonlyMap<string, string[]>
-  readonly connectTimeout: number
   readonly agent: http.Agent
-  readonly onError: ProxyOptions['onError']
-  readonly logger: Logger | undefined
 }
 
 /** @throws `TypeError` or `RangeError` that names the option and what it got. */
 export function checkProxyOptions(options: ProxyOptions): CheckedProxyOptions {
-  const upstream = upstreamOf(options.upstream)
-  const { relay = {}, headers = {}, agent, onError, logger } = options
-  for (const [name, value] of Object.entries({ relay, headers })) {
-    if (typeof value !== 'object' || value === null) {
-      throw new TypeError(`${name} must be an object, got ${shown(value)}`)
-    }
-  }
-  if (agent !== undefined && !(agent instanceof http.Agent)) {
-    throw new TypeError(`agent must be an Agent of node:http or node:https, got ${shown(agent)}`)
-  }
-  expectOptional(onError, 'function', 'onError')
-  checkSourceOptions({ ...relay, logger })
-  expectOptional(relay.errorEvent, 'function', 'errorEvent')
-  number(relay.heartbeat, 'heartbeat', 0, 0, longestTimer)
-  number(relay.retry, 'retry', 0, 0, longestTimer)
-  oneOf(relay.onClientGone, 'onClientGone', ['abort', 'drain'])
-  flag(relay.statusEvents, 'statusEvents', false)
+  const checked = checkOptions(proxyOptions, options, '', {
+    relay: proxyRelayOptions,
+    'relay.reconnect': reconnectOptions,
+  })
+  const { Agent } = checked.upstream.protocol === 'https:' ? https : http
   return {
-    upstream,
-    relay,
-    headers: new Map(Object.entries(headers).map(([name, value]) => fieldLines(name, value))),
-    connectTimeout: number(options.connectTimeout, 'connectTimeout', 30_000, 0, longestTimer),
-    agent: agent ?? new (upstream.protocol === 'https:' ? https : http).Agent({ keepAlive: true }),
-    onError,
-    logger,
+    ...checked,
+    headers: new Map(Object.entries(checked.headers).map(([name, value]) => fieldLines(name, value))),
+    agent: checked.agent ?? new Agent({ keepAlive: true }),
   }
-}
-
-function upstreamOf(value: string | URL): URL {
-  // Not shown when it is wrong: it may hold a password.
-  if (!URL.canParse(String(value))) throw new TypeError('upstream must be an http: or https: URL')
-  const url = new URL(value)
-  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
-    throw new TypeError(`upstream must be an http: or https: URL, got ${url.protocol}`)
-  }
-  if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
-    throw new TypeError(
-      'upstream must have no credentials, query or fragment; headers can hold an authorization',
-    )
-  }
-  return url
 }
 
 function fieldLines(name: string, value: unknown): [string, string[]] {
@@ -107,4 +129,23 @@ function fieldLines(name: string, value: unknown): [string, string[]] {
     throw new TypeError(`headers.${name} must be a header field that can be sent`, { cause })
   }
   return [name.toLowerCase(), texts]
+}
+
+/**
+ * The path and query to ask the upstream for, or undefined where a request target is refused.
+ *
+ * A client chooses what is behind the upstream's path, never the host, and never something above that path. The host
+ * of an absolute-form (RFC 9112, 3.2.2) is therefore not looked at, and a `..` is refused, however it is written.
+ */
+export function targetOf(requestTarget: string, upstream: URL): string | undefined {
+  const target = requestTarget.replace(/^https?:\/\/[^/?#]*/i, '')
+  const [path = ''] = target.split('?', 1)
+  // An absolute-form may have no path.
+  const rooted = path === '' && target !== requestTarget ? `/${target}` : target
+  // Neither a fragment nor a backslash, which some take for a slash, can be in a request target (RFC 3986, 3.3).
+  if (!/^\/[\x21\x22\x24-\x5b\x5d-\x7e\x80-\xff]*$/.test(rooted)) return undefined
+  const decoded = path.replace(/%(2e|2f|5c)/gi, (code) => decodeURIComponent(code))
+  // A parameter does not make a segment another one for everybody (`..;a=b`).
+  const climbs = decoded.split(/[/\\]/).some((segment) => segment.split(';', 1)[0] === '..')
+  return climbs ? undefined : upstream.pathname.replace(/\/+$/, '') + rooted
 }

@@ -325,7 +325,9 @@ const everyFault = `
       response.text().catch(nothing)
     }).then(() => n++))
   }
-  for (const [factory, { connectTimeout: _, logger, ...relay }] of functions) {
+  for (const [factory, { cursor, logger, ...relay }] of functions) {
+    // A proxy has no such option.
+    if (cursor !== undefined) continue
     const { url } = factory
     all.push(serve(createSseProxy({ upstream: url, relay: { reconnect, ...relay }, logger })))
   }

@@ -1,0 +1,257 @@
+import { constants } from 'node:buffer'
+import { shown } from './errors.ts'
+import { longestTimer } from './http/deadline.ts'
+
+/** How values stand in a flag, a variable or a file of the command. */
+export interface TextForm {
+  /** What `--help` shows in place of the value. */
+  readonly placeholder: string
+  /** The value that a text stands for. A text without a meaning comes back unchanged, and its check names it. */
+  parse(text: string): unknown
+}
+
+/** What values an option takes. */
+export interface Kind<Value, Given = Value> {
+  /** Undefined for what cannot be written, such as functions. */
+  readonly text?: TextForm
+  /**
+   * Callers without types may give anything, so a check looks at what it gets and not at its parameter's type.
+   *
+   * @returns The value to use.
+   * @throws `TypeError` for a wrong type and `RangeError` for a wrong number; the message names the option and the value.
+   */
+  check(value: Given, name: string): Value
+}
+
+/** An option: an entry of a table, under its name. */
+export interface Option<Value, Given = Value> {
+  readonly text: TextForm | undefined
+  /** Undefined: there is none. */
+  readonly default: Given | undefined
+  readonly required: boolean
+  /** The option's line in `--help`. Undefined: the command does not have the option. */
+  readonly help: string | undefined
+  /** As {@link Kind.check}, with undefined for an absent option. */
+  read(value: Given | undefined, name: string): Value
+}
+
+export function withDefault<V, G>(kind: Kind<V, G>, byDefault: G, help?: string): Option<V, G> {
+  const read = (value: G = byDefault, name: string) => kind.check(value, name)
+  return { text: kind.text, default: byDefault, required: false, help, read }
+}
+
+export function optional<V, G>(kind: Kind<V, G>, help?: string): Option<V | undefined, G> {
+  const read = (value: G | undefined, name: string) =>
+    value === undefined ? undefined : kind.check(value, name)
+  return { text: kind.text, default: undefined, required: false, help, read }
+}
+
+export function required<V, G>(kind: Kind<V, G>, help?: string): Option<V, G | undefined> {
+  return { text: kind.text, default: undefined, required: true, help, read: kind.check }
+}
+
+/** Options by name; `Values` are their checked values. */
+export type Table<Values> = { readonly [K in keyof Values]: Option<Values[K], unknown> }
+
+/** What a caller may give for a table. An option's documentation is that of its entry. */
+export type OptionsOf<Entries> = { readonly [K in keyof Entries]?: GivenOf<Entries[K]> | undefined }
+
+type GivenOf<Entry> = Entry extends Option<unknown, infer Given> ? Given : never
+
+/** The checked values of a table, with defaults. */
+export type ValuesOf<Entries> = {
+  readonly [K in keyof Entries]: Entries[K] extends Option<infer Value, unknown> ? Value : never
+}
+
+/** Tables of other options, by the place where those belong. */
+export type Elsewhere = Readonly<Record<string, Table<object>>>
+
+/**
+ * @param place - What the options' names follow in messages, such as `reconnect`; `''` for nothing.
+ * @param elsewhere - Where to look for an option that the table does not have.
+ * @throws `TypeError` or `RangeError` that names the option and the value; `TypeError` for an unknown option, even where
+ * its value is undefined.
+ */
+export function checkOptions<V extends object>(
+  table: Table<V>,
+  options: unknown,
+  place = '',
+  elsewhere: Elsewhere = {},
+): V {
+  refuseUnknown(table, options, place, elsewhere)
+  return readOptions(table, options, place)
+}
+
+/** Refuses what is no object, and names that are not in the table. The parameters are those of {@link checkOptions}. */
+export function refuseUnknown(
+  table: Table<object>,
+  options: unknown,
+  place: string,
+  elsewhere: Elsewhere = {},
+): asserts options is object {
+  if (!isObject(options)) throw new TypeError(message(place || 'options', 'an object', options))
+  for (const name of Object.keys(options)) {
+    if (Object.hasOwn(table, name)) continue
+    const home = Object.keys(elsewhere).find((each) => Object.hasOwn(elsewhere[each] ?? {}, name))
+    const known = Object.keys(table)
+    const near = nearest(name, known)
+    const hint =
+      home !== undefined
+        ? `it belongs to ${home}`
+        : near !== undefined
+          ? `did you mean ${nameAt(place, near)}?`
+          : `known options: ${known.join(', ')}`
+    throw new TypeError(`${nameAt(place, name)} is not an option here: ${hint}`)
+  }
+}
+
+/** The checked values of a table's options, with defaults. Other names are not looked at. */
+export function readOptions<V extends object>(table: Table<V>, options: object, place = ''): V {
+  const values = read(table, options, place, () => true)
+  if (!isComplete(table, values)) throw new Error('an option was not read')
+  return values
+}
+
+/** The same without defaults: absent options stay absent. */
+export function readGiven<V extends object>(table: Table<V>, options: object): Partial<V> {
+  return read(table, options, '', (value) => value !== undefined)
+}
+
+function read<V extends object>(
+  table: Table<V>,
+  options: object,
+  place: string,
+  isWanted: (value: unknown) => boolean,
+): Partial<V> {
+  const values: Partial<V> = {}
+  for (const name in table) {
+    const value: unknown = Reflect.get(options, name)
+    if (isWanted(value)) values[name] = table[name].read(value, nameAt(place, name))
+  }
+  return values
+}
+
+function isComplete<V extends object>(table: Table<V>, values: Partial<V>): values is V {
+  return Object.keys(table).every((name) => Object.hasOwn(values, name))
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
+}
+
+function nameAt(place: string, name: string): string {
+  return place === '' ? name : `${place}.${name}`
+}
+
+function message(name: string, what: string, got: unknown): string {
+  return `${name} must be ${what}, got ${shown(got)}`
+}
+
+/**
+ * The known name that is most like a wrong one; undefined when it takes changes in more than half of its letters.
+ *
+ * @param start - What all known names start with, which is no likeness.
+ */
+export function nearest(wrong: string, known: readonly string[], start = ''): string | undefined {
+  const [best] = known
+    .map((name) => ({ name, distance: editDistance(wrong.toLowerCase(), name.toLowerCase()) }))
+    .filter(({ name, distance }) => distance <= Math.ceil((name.length - start.length) / 2))
+    .sort((a, b) => a.distance - b.distance)
+  return best?.name
+}
+
+/**
+ * How many letters must be put in or left out. One that is replaced counts as both: `maxRetry` is then more like
+ * `maxRetries` than like `maxDelay`.
+ */
+function editDistance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, n) => n)
+  for (const letter of from) {
+    const next = [(row[0] ?? 0) + 1]
+    for (const [n, other] of [...to].entries()) {
+      const replaced = (row[n] ?? 0) + (letter === other ? 0 : 2)
+      next.push(Math.min(replaced, (row[n + 1] ?? 0) + 1, (next[n] ?? 0) + 1))
+    }
+    row = next
+  }
+  return row[to.length] ?? 0
+}
+
+/** A kind whose values can be written as they are. */
+export function written<V, G>(placeholder: string, check: (value: unknown, name: string) => V): Kind<V, G> {
+  return { text: { placeholder, parse: (text) => text }, check }
+}
+
+export function number(least: number, most: number, placeholder: string, whole = false): Kind<number> {
+  const what = `a ${whole ? 'whole ' : ''}number from ${least} to ${most}`
+  return {
+    text: {
+      placeholder,
+      parse: (text) => (/^(\d+(\.\d+)?|Infinity)$/.test(text) ? Number(text) : text),
+    },
+    check(value: unknown, name) {
+      if (typeof value !== 'number') throw new TypeError(message(name, what, value))
+      const fits = !whole || Number.isSafeInteger(value) || value === Number.POSITIVE_INFINITY
+      if (!(fits && value >= least && value <= most)) throw new RangeError(message(name, what, value))
+      return value
+    },
+  }
+}
+
+export function milliseconds(least = 0, most = longestTimer): Kind<number> {
+  return number(least, most, 'MS')
+}
+
+export function count(least: number, most = Number.MAX_SAFE_INTEGER): Kind<number> {
+  return number(least, most, 'N', true)
+}
+
+/** Bytes of text: Node's longest string is the most. */
+export function bytes(least: number): Kind<number> {
+  return number(least, constants.MAX_STRING_LENGTH, 'BYTES', true)
+}
+
+export const flag: Kind<boolean> = {
+  text: {
+    placeholder: 'true|false',
+    parse: (text) => (text === 'true' ? true : text === 'false' ? false : text),
+  },
+  check(value: unknown, name) {
+    if (typeof value !== 'boolean') throw new TypeError(message(name, 'true or false', value))
+    return value
+  },
+}
+
+export function choice<T extends string>(...values: readonly T[]): Kind<T> {
+  const what = values.map((each) => `'${each}'`).join(' or ')
+  return written(values.join('|'), (value, name) => {
+    const chosen = values.find((each) => each === value)
+    if (chosen === undefined) throw new TypeError(message(name, what, value))
+    return chosen
+  })
+}
+
+export const text: Kind<string> = written('TEXT', (value, name) => {
+  if (typeof value !== 'string') throw new TypeError(message(name, 'a string', value))
+  return value
+})
+
+/** A function of the caller's. */
+export function callback<F>(): Kind<F> {
+  return {
+    check(value, name) {
+      if (typeof value !== 'function') throw new TypeError(message(name, 'a function', value))
+      return value
+    },
+  }
+}
+
+/** An object, of which `fits` looks at what is used. */
+export function object<T>(what: string, fits: (value: T & object) => boolean = () => true): Kind<T> {
+  return {
+    check(value, name) {
+      if (!isObject(value) || !fits(value)) throw new TypeError(message(name, what, value))
+      return value
+    },
+  }
+}
