@@ -1,9 +1,15 @@
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { asError, shown } from '../errors.ts'
-import type { ProxyRelayOptions } from '../proxy/proxy.ts'
-import type { LogLevel, LogOptions } from './log.ts'
-import { type Address, flagOf, named, prefix, type Setting, settings, variableOf } from './settings.ts'
+import { nearest, readGiven, readOptions, type ValuesOf } from '../options.ts'
+import {
+  type ProxyOptions,
+  type ProxyRelayOptions,
+  proxyOptions,
+  proxyRelayOptions,
+} from '../proxy/options.ts'
+import { reconnectOptions } from '../reconnect/options.ts'
+import { prefix, type Setting, serverOptions, settings } from './settings.ts'
 
 /** A value that is wrong, unknown or missing; the message names it, its place, and what it got. */
 export class ConfigError extends Error {
@@ -11,22 +17,15 @@ export class ConfigError extends Error {
 }
 
 /** Where requests go whose path fits, and what becomes of event streams there. */
-export interface Route {
+export interface Route extends ProxyOptions {
   /** `/` fits every path, `/v1/` what is below it, `/v1` itself and what is below it. */
   readonly path: string
   readonly upstream: URL
-  /** Milliseconds; undefined: the library's default, as with the relay's options. */
-  readonly connectTimeout: number | undefined
+  /** What is not set is left to the library's defaults. */
   readonly relay: ProxyRelayOptions
 }
 
-export interface Config {
-  readonly bind: Address
-  readonly metricsBind: Address | undefined
-  /** Seconds. */
-  readonly drain: number
-  readonly logFormat: LogOptions['format']
-  readonly logLevel: LogLevel
+export interface Config extends ValuesOf<typeof serverOptions> {
   /** The longest path first. */
   readonly routes: readonly Route[]
 }
@@ -34,38 +33,43 @@ export interface Config {
 /** Kubernetes sets these in every pod beside a service that is called resilient-sse. */
 const serviceLink = /^RESILIENT_SSE_(SERVICE_HOST|SERVICE_PORT|PORT)(_|$)/
 
-/** What one place says: values that have been checked, by their settings. */
-type Layer = ReadonlyMap<Setting<unknown>, { readonly value: unknown; readonly place: string }>
-
-/** @throws {@link ConfigError} */
-function layerOf(values: Iterable<readonly [place: string, name: string, value: unknown]>): Layer {
-  return new Map(
-    [...values].map(([place, name, value]) => {
-      const setting = named.get(name)
-      if (setting === undefined) throw new ConfigError(`${place} is no setting, see --help`)
-      const { kind } = setting
-      if (kind.read(value) === undefined)
-        throw new ConfigError(`${place} must be ${kind.what}, got ${kind.show(value)}`)
-      return [setting, { value, place }]
-    }),
-  )
+/** A value as it was given, and where: a flag, a variable or a key of a file. */
+interface Entry {
+  readonly setting: Setting
+  readonly value: unknown
+  readonly place: string
 }
 
-/** Layers, the first one that has a value decides. */
+/** What one place says: values that have been checked, by their settings' names. */
+type Layer = ReadonlyMap<string, Entry>
+
+/** @throws {@link ConfigError} */
+function layerOf(entries: readonly Entry[]): Layer {
+  for (const { setting, value, place } of entries) {
+    try {
+      setting.option.read(value, place)
+    } catch (error) {
+      throw new ConfigError(asError(error).message, { cause: error })
+    }
+  }
+  return new Map(entries.map((entry) => [entry.setting.name, entry]))
+}
+
+/** Layers put together: the first one that has a value decides. */
 class Layers {
-  readonly #layers: readonly Layer[]
+  readonly #entries: Layer
 
   constructor(...layers: readonly Layer[]) {
-    this.#layers = layers
+    this.#entries = new Map(layers.toReversed().flatMap((layer) => [...layer]))
   }
 
-  find<T>(setting: Setting<T>): T | undefined {
-    const value = this.#layers.find((layer) => layer.has(setting))?.get(setting)?.value
-    return value === undefined ? undefined : setting.kind.read(value)
+  /** The values that are set, by name, as they were given. */
+  get given(): Readonly<Record<string, unknown>> {
+    return Object.fromEntries([...this.#entries].map(([name, { value }]) => [name, value]))
   }
 
-  placeOf(setting: Setting<unknown>): string | undefined {
-    return this.#layers.find((layer) => layer.has(setting))?.get(setting)?.place
+  placeOf(name: string): string | undefined {
+    return this.#entries.get(name)?.place
   }
 }
 
@@ -82,9 +86,10 @@ export function readConfig(
   if (help === true) return 'help'
   if (version === true) return 'version'
   const commandLine = layerOf(
-    [...named].flatMap(([name, { kind }]) => {
-      const text = flags[flagOf(name)]
-      return typeof text === 'string' ? [[`--${flagOf(name)}`, name, kind.fromText(text)] as const] : []
+    settings.flatMap((setting) => {
+      const { flag, text } = setting
+      const value = flags[flag.slice(2)]
+      return typeof value === 'string' ? [{ setting, value: text.parse(value), place: flag }] : []
     }),
   )
   const environment = environmentLayer(env)
@@ -96,9 +101,10 @@ export function readConfig(
   const routes = [...paths].map(([path, layer]) =>
     routeOf(path, new Layers(commandLine, environment, layer.values, defaults), layer.place),
   )
-  if (!paths.has('/') && (routes.length === 0 || all.placeOf(settings.upstream)))
+  if (!paths.has('/') && (routes.length === 0 || all.placeOf('upstream')))
     routes.push(routeOf('/', all, undefined))
-  return { ...serverOptions(all), routes: routes.sort((a, b) => b.path.length - a.path.length) }
+  const server = readOptions(serverOptions, all.given)
+  return { ...server, routes: routes.sort((a, b) => b.path.length - a.path.length) }
 }
 
 /** The route that a request for this path takes. */
@@ -110,33 +116,49 @@ export function routeFor<R extends Pick<Route, 'path'>>(routes: readonly R[], pa
 }
 
 function parse(args: readonly string[]) {
+  const flags = settings.map(({ flag }) => [flag.slice(2), { type: 'string' }] as const)
+  const options = {
+    ...Object.fromEntries(flags),
+    config: { type: 'string' },
+    help: { type: 'boolean', short: 'h' },
+    version: { type: 'boolean' },
+  } as const
+  const known = Object.keys(options).map((name) => `--${name}`)
+  const { tokens } = parseArgs({ args: [...args], options, strict: false, tokens: true })
+  for (const token of tokens) {
+    if (token.kind !== 'option' || Object.hasOwn(options, token.name)) continue
+    throw new ConfigError(`${token.rawName} is not an option${proposal(token.rawName, known, '--')}`)
+  }
   try {
-    const flags = [...named.keys()].map((name) => [flagOf(name), { type: 'string' }] as const)
-    return parseArgs({
-      args: [...args],
-      options: {
-        ...Object.fromEntries(flags),
-        config: { type: 'string' },
-        help: { type: 'boolean' },
-        version: { type: 'boolean' },
-      },
-    }).values
+    return parseArgs({ args: [...args], options }).values
   } catch (error) {
-    // An unknown option, one without its value, an argument too many: parseArgs names it.
+    // An option without its value, or an argument too many: parseArgs names it.
     throw new ConfigError(asError(error).message.split('\n')[0], { cause: error })
   }
 }
 
 function environmentLayer(env: Readonly<Record<string, string | undefined>>): Layer {
-  const names = new Map([...named.keys()].map((name) => [variableOf(name), name]))
-  return layerOf(
-    Object.entries(env).flatMap(([variable, text]) => {
-      if (!variable.startsWith(prefix) || text === undefined) return []
-      if (variable === `${prefix}CONFIG` || serviceLink.test(variable)) return []
-      const name = names.get(variable) ?? variable
-      return [[variable, name, named.get(name)?.kind.fromText(text) ?? text] as const]
-    }),
-  )
+  const entries = Object.entries(env).flatMap(([variable, text]): Entry[] => {
+    if (!variable.startsWith(prefix) || text === undefined) return []
+    if (variable === `${prefix}CONFIG` || serviceLink.test(variable)) return []
+    const setting = settingCalled(variable, 'variable', variable)
+    return [{ setting, value: setting.text.parse(text), place: variable }]
+  })
+  return layerOf(entries)
+}
+
+/** @throws {@link ConfigError} */
+function settingCalled(name: string, by: 'name' | 'variable', place: string): Setting {
+  const setting = settings.find((each) => each[by] === name)
+  if (setting !== undefined) return setting
+  const known = settings.map((each) => each[by])
+  throw new ConfigError(`${place} is not a setting${proposal(name, known, by === 'variable' ? prefix : '')}`)
+}
+
+/** What a message says after an unknown name; empty where no known name is like it. */
+function proposal(name: string, known: readonly string[], start: string): string {
+  const near = nearest(name, known, start)
+  return near === undefined ? '' : `, did you mean ${near}?`
 }
 
 interface FileLayers {
@@ -183,72 +205,43 @@ function objectAt(place: string, value: unknown): Readonly<Record<string, unknow
 }
 
 function fileLayer(place: string, values: unknown): Layer {
-  return layerOf(
-    Object.entries(objectAt(place, values)).map(([name, value]) => [`${place}.${name}`, name, value]),
-  )
+  const entries = Object.entries(objectAt(place, values)).map(([name, value]) => {
+    const setting = settingCalled(name, 'name', `${place}.${name}`)
+    // JSON has no Infinity.
+    return {
+      setting,
+      value: value === 'Infinity' ? setting.text.parse(value) : value,
+      place: `${place}.${name}`,
+    }
+  })
+  return layerOf(entries)
 }
 
 function pathLayer(place: string, values: unknown): Layer {
   const layer = fileLayer(place, values)
-  for (const [{ scope }, { place }] of layer) {
-    if (scope === 'server')
+  for (const { setting, place } of layer.values()) {
+    if (setting.scope === 'server')
       throw new ConfigError(`${place} is the same for all paths: it belongs in defaults`)
   }
   return layer
 }
 
-function serverOptions(layers: Layers): Omit<Config, 'routes'> {
-  const { bind, metricsBind, drain, logFormat, logLevel } = settings
-  return {
-    bind: layers.find(bind) ?? bind.byDefault,
-    metricsBind: layers.find(metricsBind),
-    drain: layers.find(drain) ?? drain.byDefault,
-    logFormat: layers.find(logFormat) ?? logFormat.byDefault,
-    logLevel: layers.find(logLevel) ?? logLevel.byDefault,
-  }
-}
-
 function routeOf(path: string, layers: Layers, place: string | undefined): Route {
-  const upstream = layers.find(settings.upstream)
+  const { given } = layers
+  const proxy = readGiven(proxyOptions, given)
+  const { upstream } = proxy
   if (upstream === undefined) {
     const missing = place === undefined ? '--upstream' : `${place}.upstream`
-    throw new ConfigError(
-      `${missing} is missing, got no URL there, in ${variableOf('upstream')} or in a file`,
-    )
+    throw new ConfigError(`${missing} is missing, got no URL there, in ${prefix}UPSTREAM or in a file`)
   }
   checkDelays(layers)
-  return { path, upstream, connectTimeout: layers.find(settings.connectTimeout), relay: relayOptions(layers) }
+  const reconnect = readGiven(reconnectOptions, given)
+  return { ...proxy, path, upstream, relay: { ...readGiven(proxyRelayOptions, given), reconnect } }
 }
 
 function checkDelays(layers: Layers): void {
-  const minDelay = layers.find(settings.minDelay)
-  const maxDelay = layers.find(settings.maxDelay) ?? settings.maxDelay.byDefault
+  const { minDelay, maxDelay = reconnectOptions.maxDelay.default } = readGiven(reconnectOptions, layers.given)
   if (minDelay === undefined || maxDelay === undefined || minDelay <= maxDelay) return
-  const most = `${layers.placeOf(settings.maxDelay) ?? 'maxDelay'} (${maxDelay})`
-  throw new ConfigError(`${layers.placeOf(settings.minDelay)} must not be above ${most}, got ${minDelay}`)
-}
-
-/** What is not set is left to the library's defaults. */
-function relayOptions(layers: Layers): ProxyRelayOptions {
-  const find = <T>(setting: Setting<T>) => layers.find(setting)
-  return {
-    reconnect: {
-      baseDelay: find(settings.baseDelay),
-      maxDelay: find(settings.maxDelay),
-      minDelay: find(settings.minDelay),
-      maxRetries: find(settings.maxRetries),
-      jitter: find(settings.jitter),
-      maxRetryAfter: find(settings.maxRetryAfter),
-      stableAfter: find(settings.stableAfter),
-    },
-    idleTimeout: find(settings.idleTimeout),
-    idleResetOn: find(settings.idleResetOn),
-    maxEventSize: find(settings.maxEventSize),
-    windowBytes: find(settings.windowBytes),
-    heartbeat: find(settings.heartbeat),
-    retry: find(settings.retry),
-    resume: find(settings.resume),
-    statusEvents: find(settings.statusEvents),
-    comments: find(settings.comments),
-  }
+  const most = `${layers.placeOf('maxDelay') ?? 'maxDelay'} (${maxDelay})`
+  throw new ConfigError(`${layers.placeOf('minDelay')} must not be above ${most}, got ${minDelay}`)
 }

@@ -58,16 +58,14 @@ export class Gateway {
     clearTimeout(deadline)
   }
 
-  #proxyOf({ upstream, connectTimeout, relay }: Route) {
+  #proxyOf({ path: _, ...options }: Route) {
     const log = this.#log
     const error = (fields: object, message: string) => {
       if ('err' in fields && fields.err instanceof Error) this.#logged.add(fields.err)
       log.error(fields, message)
     }
     return createSseProxy({
-      upstream,
-      connectTimeout,
-      relay,
+      ...options,
       logger: { ...log, error },
       onError: (err, { method, url = '' }) => {
         if (!this.#logged.has(err)) log.warn({ method, path: redactUrl(url), err }, 'request failed')
@@ -122,6 +120,7 @@ function isResumable({ req, res, route }: Answer): boolean {
   return (
     asksOnly &&
     route.relay.resume !== 'before-first-event' &&
+    route.relay.resume !== 'never' &&
     isEventStream(String(res.getHeader('content-type'))) &&
     // Passed on as it came, encoded: nothing of ours may be put into it.
     !res.hasHeader('content-encoding')

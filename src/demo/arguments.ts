@@ -15,7 +15,7 @@ checks that each event arrives once and in order.
   --drop-rate R    share of the events after which the upstream drops, from 0 to 1
                    (default ${defaults.dropRate}: one drop for ${1 / defaults.dropRate} events, give or take a half);
                    each drop takes about 0.15 s to get over
-  --help           prints this
+  --help, -h       prints this
 
 Exit code: 0 when every event arrived, 1 when not, 2 for a wrong option, 130 when stopped with Ctrl-C.
 `
@@ -51,7 +51,7 @@ function parse(args: readonly string[]) {
         events: { type: 'string' },
         seed: { type: 'string' },
         'drop-rate': { type: 'string' },
-        help: { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' },
       },
     }).values
   } catch (error) {

@@ -88,7 +88,18 @@ function plain(value: unknown): unknown {
 
 const noDelay = ['0', '-1', '2147483648', 'soon', '', '1e3', '0x10', ' 5']
 const noTime = ['-1', '2147483648', 'soon', '', 'Infinity', 'NaN']
-const noAddress = ['8080', ':8080', 'host', 'host:', 'host:65536', 'http://host:80', 'a b:80', '[x]:80', '']
+const noAddress = [
+  'host',
+  'host:',
+  'host:65536',
+  '65536',
+  ':65536',
+  '123456',
+  ':',
+  '8080:',
+  '-1',
+  '1.5',
+].concat(['http://host:80', 'a b:80', '[x]:80', '::80', '[]:80', ''])
 const noFlag = ['yes', '1', 'TRUE', '']
 
 const rows: readonly Row[] = [
@@ -132,7 +143,7 @@ const rows: readonly Row[] = [
   relay('windowBytes', 'window-bytes', 0, 2048, ['-1', '1.5', 'big', '']),
   relay('heartbeat', 'heartbeat', 0, 700, noTime),
   relay('retry', 'retry', 0, 700, noTime),
-  relay('resume', 'resume', 'with-cursor', 'before-first-event', ['never', 'Always', '']),
+  relay('resume', 'resume', 'with-cursor', 'before-first-event', ['sometimes', 'Always', '']),
   relay('statusEvents', 'status-events', true, false, noFlag),
   relay('comments', 'comments', false, true, noFlag),
 ]
@@ -245,6 +256,14 @@ describe('readConfig', () => {
       expect(helpText()).to.match(new RegExp(`${flag} [^(]*\\(default ${all[name]}\\)`))
   })
 
+  it('shows the default of every option in its help, or that there is none', () => {
+    for (const { flag } of rows)
+      expect(helpText()).to.match(new RegExp(`^  ${flag} [^(]+\\((default [^ )]+|required)\\)$`, 'm'))
+    expect(helpText()).to.match(/--bind [^(]*\(default 127\.0\.0\.1:8080\)/)
+    expect(helpText()).to.match(/--metrics-bind [^(]*\(default none\)/)
+    expect(helpText()).to.match(/--upstream [^(]*\(required\)/)
+  })
+
   it('takes Infinity where the library does, in JSON as text', () => {
     using file = fileOf({ defaults: { upstream, maxRetries: 'Infinity' } })
     for (const config of [
@@ -254,12 +273,19 @@ describe('readConfig', () => {
       expect(routeOf(config).relay.reconnect?.maxRetries).to.equal(Number.POSITIVE_INFINITY)
   })
 
-  it('takes an address of version 6 in brackets', () => {
-    expect(configOf(['--upstream', upstream, '--bind', '[::1]:81']).bind).to.deep.equal({
-      host: '::1',
-      port: 81,
+  for (const [text, host, port] of [
+    ['[::1]:81', '::1', 81],
+    ['0.0.0.0:81', '0.0.0.0', 81],
+    [':81', '127.0.0.1', 81],
+    ['81', '127.0.0.1', 81],
+    ['0', '127.0.0.1', 0],
+  ] as const) {
+    it(`takes ${text} for port ${port} on ${host}`, () => {
+      const config = configOf(['--upstream', upstream, '--bind', text, '--metrics-bind', text])
+      expect(config.bind).to.deep.equal({ host, port })
+      expect(config.metricsBind).to.deep.equal({ host, port })
     })
-  })
+  }
 
   it('refuses a minDelay above maxDelay, also from two places', () => {
     const base = ['--upstream', upstream]
@@ -305,6 +331,35 @@ describe('readConfig', () => {
         using file = fileOf(content)
         expect(messageOf(['--config', file.path])).to.include(`${file.path}: ${place} `)
       }
+    })
+
+    for (const [args, env, message] of [
+      [['--bse-delay', '5'], {}, '--bse-delay is not an option, did you mean --base-delay?'],
+      [['--bse-delay=5'], {}, '--bse-delay is not an option, did you mean --base-delay?'],
+      [['--halp'], {}, '--halp is not an option, did you mean --help?'],
+      [['--nonsense'], {}, '--nonsense is not an option'],
+      [['-x'], {}, '-x is not an option'],
+      [
+        [],
+        { RESILIENT_SSE_BASEDELAY: '5' },
+        'RESILIENT_SSE_BASEDELAY is not a setting, did you mean RESILIENT_SSE_BASE_DELAY?',
+      ],
+      [[], { RESILIENT_SSE_X: '5' }, 'RESILIENT_SSE_X is not a setting'],
+    ] as const) {
+      it(`${[...args, ...Object.keys(env)].join(' ')}, and proposes what is like it`, () => {
+        expect(messageOf(args, env)).to.equal(message)
+      })
+    }
+
+    it('an unknown key of a file, and proposes the one that is like it', () => {
+      using file = fileOf({ defaults: { 'base-delay': 5 } })
+      using other = fileOf({ paths: { '/v1/': { hartbeat: 5 } } })
+      expect(messageOf(['--config', file.path])).to.equal(
+        `${file.path}: defaults.base-delay is not a setting, did you mean baseDelay?`,
+      )
+      expect(messageOf(['--config', other.path])).to.equal(
+        `${other.path}: paths./v1/.hartbeat is not a setting, did you mean heartbeat?`,
+      )
     })
 
     for (const [content, place, got] of [
@@ -355,8 +410,9 @@ describe('readConfig', () => {
     expect(routeOf(configOf(['--config', two.path], env)).relay.retry).to.equal(2)
   })
 
-  it('answers --help and --version whatever else is missing', () => {
+  it('answers --help, -h and --version whatever else is missing', () => {
     expect(readConfig(['--help'], {})).to.equal('help')
+    expect(readConfig(['-h'], {})).to.equal('help')
     expect(readConfig(['--version'], { RESILIENT_SSE_DRAIN: 'x' })).to.equal('version')
   })
 

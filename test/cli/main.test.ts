@@ -193,7 +193,7 @@ describe('resilient-sse', function () {
 
   for (const [args, part] of [
     [['--upstream', 'http://host', '--base-delay', 'x\nresilient-sse: all is well'], '--base-delay'],
-    [['--upstream', 'http://host', '--bse-delay', '5'], '--bse-delay'],
+    [['--upstream', 'http://host', '--bse-delay', '5'], 'did you mean --base-delay?'],
     [[], '--upstream'],
     [['--config', '/nowhere.json'], '/nowhere.json'],
   ] as const) {
@@ -205,6 +205,7 @@ describe('resilient-sse', function () {
       expect(err)
         .to.match(/^resilient-sse: /)
         .and.to.include(part)
+      expect(err.match(/see --help/g), err).to.have.length(1)
     })
   }
 

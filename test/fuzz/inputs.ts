@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { ConfigError, readConfig } from '../../src/cli/config.ts'
-import { named, variableOf } from '../../src/cli/settings.ts'
+import { settings } from '../../src/cli/settings.ts'
 import { longestTimer } from '../../src/http/deadline.ts'
 import { encodeLastEventId, retryAfterOf } from '../../src/http/fields.ts'
 import { isEventStream } from '../../src/http/media-type.ts'
@@ -113,7 +113,7 @@ export const contentTypes = fc.property(fc.option(mediaType, { nil: undefined })
   expect(isEventStream(type)).to.equal(essence === 'text/event-stream')
 })
 
-const names = fc.constantFrom(...named.keys())
+const setting = fc.constantFrom(...settings)
 const settingText = fc.oneof(
   anyText,
   fc.constantFrom(
@@ -129,16 +129,15 @@ const settingText = fc.oneof(
   fc.constantFrom('0', '1', '0.5', '60', '2147483648', '1e3', 'always', 'json', 'debug'),
   { arbitrary: fc.oneof(fc.nat(100), fc.integer(), fc.nat(2 ** 40)).map(String), weight: 3 },
 )
-const flag = (name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
 const argument = fc.oneof(
-  { arbitrary: fc.tuple(names, settingText).map(([name, text]) => [`${flag(name)}=${text}`]), weight: 6 },
-  { arbitrary: fc.tuple(names, settingText).map(([name, text]) => [flag(name), text]), weight: 2 },
-  { arbitrary: fc.constantFrom(['--help'], ['--version'], ['--help=x'], ['--'], ['-x']), weight: 1 },
+  { arbitrary: fc.tuple(setting, settingText).map(([{ flag }, text]) => [`${flag}=${text}`]), weight: 6 },
+  { arbitrary: fc.tuple(setting, settingText).map(([{ flag }, text]) => [flag, text]), weight: 2 },
+  { arbitrary: fc.constantFrom(['--help'], ['-h'], ['--version'], ['--help=x'], ['--'], ['-x']), weight: 1 },
   { arbitrary: anyText.map((text) => [text]), weight: 1 },
 )
 const variables = fc.dictionary(
   fc.oneof(
-    { arbitrary: names.map(variableOf), weight: 6 },
+    { arbitrary: setting.map(({ variable }) => variable), weight: 6 },
     fc.constantFrom('PATH', 'RESILIENT_SSE_X', 'RESILIENT_SSE_PORT', '__proto__'),
   ),
   settingText,
@@ -151,7 +150,11 @@ const settingValue = fc.oneof(
   fc.boolean(),
   fc.jsonValue({ maxDepth: 1 }),
 )
-const values = fc.dictionary(fc.oneof({ arbitrary: names, weight: 8 }, anyText), settingValue, { maxKeys: 3 })
+const values = fc.dictionary(
+  fc.oneof({ arbitrary: setting.map(({ name }) => name), weight: 8 }, anyText),
+  settingValue,
+  { maxKeys: 3 },
+)
 const file = fc.oneof(
   {
     arbitrary: fc
@@ -176,14 +179,15 @@ const startOf = (argument: string) => argument.split(/[=\n]/, 1)[0] ?? ''
 
 /** That a message starts with a flag, a variable or the file, or says which argument it cannot read. */
 function expectNamed(message: string, args: readonly string[], env: object, path: string): void {
-  const unread = /^(?:Unknown option|Unexpected argument|Option) '(.*)/s.exec(message)?.[1]
+  const [, unexpected, unread = unexpected] =
+    /^(?:(-.*) is not an option|(?:Unexpected argument|Option) '(?:-h, )?(.*))/s.exec(message) ?? []
   if (unread !== undefined) {
     // Letters behind one dash are options of their own.
     const isFrom = (argument: string) => unread.startsWith(startOf(argument)) || /^-[^-]/.test(argument)
     expect(args.some(isFrom), message).to.equal(true)
     return
   }
-  const places = [...named.keys()].map(flag).concat(Object.keys(env), path)
+  const places = settings.map(({ flag }) => flag).concat(Object.keys(env), path)
   expect(
     places.some((place) => message.startsWith(place)),
     message,
