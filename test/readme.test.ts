@@ -1,5 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
+import type { Option } from '../src/options.ts'
+import { proxyOptions } from '../src/proxy/options.ts'
+import { reconnectOptions, sourceOptions } from '../src/reconnect/options.ts'
+import { relayOptions } from '../src/relay/options.ts'
 import { startNode } from './support/child.ts'
 import { get, has } from './support/client.ts'
 import { wire } from './support/events.ts'
@@ -7,6 +11,31 @@ import { ends, resets, serveInTurn, stays } from './support/server.ts'
 import { until } from './support/until.ts'
 
 const text = (file: string) => readFileSync(new URL(`../${file}`, import.meta.url), 'utf8')
+
+/** The tables of options: each name with its default, as they are written. */
+const tables = text('README.md')
+  .split('| option | default | |\n')
+  .slice(1)
+  .map((after) => {
+    const [rows = ''] = after.split('\n\n', 1)
+    return new Map(
+      [...rows.matchAll(/^\| `([\w.]+)` \| (.*?) \|/gm)].map(([, name = '', cell]) => [name, cell]),
+    )
+  })
+
+/** The default that a cell means; undefined for prose. */
+function meant(cell: string | undefined): unknown {
+  const [, number, mebi, word, choice] =
+    /^(?:([\d.]+)( MiB)?|(true|false|required)|`'(.+)'`)$/.exec(cell ?? '') ?? []
+  if (number !== undefined) return Number(number) * (mebi ? 2 ** 20 : 1)
+  return word === 'true' || word === 'false' ? word === 'true' : (word ?? choice)
+}
+
+/** The same of an option; undefined for none, and for an empty object. */
+function defaultOf(option: Option<unknown, unknown>): unknown {
+  if (option.required) return 'required'
+  return typeof option.default === 'object' ? undefined : option.default
+}
 
 describe('the README', () => {
   for (const file of ['examples/raw-http.ts', 'examples/express.ts']) {
@@ -40,14 +69,25 @@ describe('the README', () => {
     }).timeout(20_000)
   }
 
-  it('names every option of a source, with its default', () => {
-    const readme = text('README.md')
-    const names = [...text('src/reconnect/options.ts').matchAll(/^ {2}readonly (\w+)\?: /gm)].map(
-      ([, name]) => name,
-    )
-    expect(names).to.have.length.above(20)
-    for (const name of names.filter((name) => name !== 'reconnect'))
-      expect(readme, name).to.match(new RegExp(`\\| \`(reconnect\\.)?${name}\` \\|`))
+  const { reconnect, ...ofSources } = sourceOptions
+  const ofReconnects = Object.entries(reconnectOptions).map(
+    ([name, option]) => [`reconnect.${name}`, option] as const,
+  )
+  const ofRelays = Object.entries(relayOptions).filter(([name]) => !Object.hasOwn(sourceOptions, name))
+  for (const [of, options] of [
+    ['relaySse', ofRelays],
+    ['createSseProxy', Object.entries(proxyOptions)],
+    ['a source', [...ofReconnects, ...Object.entries(ofSources)]],
+  ] as const) {
+    it(`has the options of ${of} with their defaults, and no others`, () => {
+      const rows = tables.find((table) => table.has(options[0]?.[0] ?? ''))
+      expect([...(rows?.keys() ?? [])]).to.have.members(options.map(([name]) => name))
+      for (const [name, option] of options) expect(meant(rows?.get(name)), name).to.equal(defaultOf(option))
+    })
+  }
+
+  it('has no other tables of options', () => {
+    expect(tables).to.have.length(3)
   })
 
   it('names every error code', () => {

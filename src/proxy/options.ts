@@ -1,6 +1,7 @@
 import http from 'node:http'
 import https from 'node:https'
 import { shown } from '../errors.ts'
+import { isHopField } from '../http/fields.ts'
 import { redactUrl } from '../http/url.ts'
 import {
   callback,
@@ -17,7 +18,6 @@ import {
 } from '../options.ts'
 import { reconnectOptions, sourceOptions } from '../reconnect/options.ts'
 import { type RelayOptions, relayOptions } from '../relay/options.ts'
-import { isHopField } from './forwarding.ts'
 
 // What the request or its first answer decides, and what is an option of the proxy itself.
 const { initialResponse, lastEventId, cursor, head, headTimeout, connectTimeout, logger, ...ofRelays } =
@@ -129,23 +129,4 @@ function fieldLines(name: string, value: unknown): [string, string[]] {
     throw new TypeError(`headers.${name} must be a header field that can be sent`, { cause })
   }
   return [name.toLowerCase(), texts]
-}
-
-/**
- * The path and query to ask the upstream for, or undefined where a request target is refused.
- *
- * A client chooses what is behind the upstream's path, never the host, and never something above that path. The host
- * of an absolute-form (RFC 9112, 3.2.2) is therefore not looked at, and a `..` is refused, however it is written.
- */
-export function targetOf(requestTarget: string, upstream: URL): string | undefined {
-  const target = requestTarget.replace(/^https?:\/\/[^/?#]*/i, '')
-  const [path = ''] = target.split('?', 1)
-  // An absolute-form may have no path.
-  const rooted = path === '' && target !== requestTarget ? `/${target}` : target
-  // Neither a fragment nor a backslash, which some take for a slash, can be in a request target (RFC 3986, 3.3).
-  if (!/^\/[\x21\x22\x24-\x5b\x5d-\x7e\x80-\xff]*$/.test(rooted)) return undefined
-  const decoded = path.replace(/%(2e|2f|5c)/gi, (code) => decodeURIComponent(code))
-  // A parameter does not make a segment another one for everybody (`..;a=b`).
-  const climbs = decoded.split(/[/\\]/).some((segment) => segment.split(';', 1)[0] === '..')
-  return climbs ? undefined : upstream.pathname.replace(/\/+$/, '') + rooted
 }

@@ -4,7 +4,6 @@ import type { Messages, StreamStats } from '../diagnostics.ts'
 import { asError, callReport, SseError, shown } from '../errors.ts'
 import { Deadline } from '../http/deadline.ts'
 import { lastEventIdFrom, type RequestWithLastEventId } from '../http/fields.ts'
-import { checkSourceOptions } from '../reconnect/options.ts'
 import { ReconnectingStream } from '../reconnect/reconnecting-stream.ts'
 import type { Announced, Sink } from '../reconnect/sink.ts'
 import type { UpstreamFactory } from '../upstream/shapes.ts'
@@ -59,7 +58,7 @@ export async function relaySse(
   factory: UpstreamFactory,
   options: RelayOptions = {},
 ): Promise<RelaySummary> {
-  const relay = new Relay(res, req, factory, options)
+  const relay = new Relay(res, req, factory, checkRelayOptions(options))
   // What a client does wrong is followed by a close, and the close is what counts.
   if (req instanceof EventEmitter) req.on('error', () => {})
   if (relay.rules.head === 'eager' || res.headersSent) openHead(res)
@@ -81,7 +80,7 @@ export function relayResponse(
   onEnd: (error: unknown, summary?: RelaySummary) => void = () => {},
 ): Response {
   const body = new PassThrough()
-  const relay = new Relay(body, request, factory, options)
+  const relay = new Relay(body, request, factory, checkRelayOptions(options, relayResponseOptions))
   const response = new Response(Readable.toWeb(body), { headers: streamHeaders })
   const leave = () => body.destroy()
   request.signal.addEventListener('abort', leave, { once: true })
@@ -94,7 +93,7 @@ export function relayResponse(
 
 /** The engine onto one response: a sink that writes to a client, and what is said to the client in between. */
 class Relay implements Sink {
-  readonly rules: RelayRules
+  readonly rules: CheckedRelayOptions
   readonly #response: Writable
   readonly #stream: ReconnectingStream
   readonly #signal: AbortSignal | undefined
@@ -118,12 +117,11 @@ class Relay implements Sink {
     response: Writable,
     request: RequestWithLastEventId,
     factory: UpstreamFactory,
-    options: RelayOptions,
+    { relay, source }: ReturnType<typeof checkRelayOptions>,
   ) {
     if (typeof factory !== 'function')
       throw new TypeError(`factory must be a function, got ${shown(factory)}`)
-    const { rules, source } = checkRelayOptions(options)
-    this.rules = rules
+    this.rules = relay
     this.#response = response
     this.#signal = source.signal
     const lastEventId = source.lastEventId ?? lastEventIdFrom(request)
