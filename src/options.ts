@@ -40,10 +40,11 @@ export function withDefault<V, G>(kind: Kind<V, G>, byDefault: G, help?: string)
   return { text: kind.text, default: byDefault, required: false, help, read }
 }
 
-export function optional<V, G>(kind: Kind<V, G>, help?: string): Option<V | undefined, G> {
+/** @param usual - The default in most cases, for documents; what an absent option means depends on more than the option. */
+export function optional<V, G>(kind: Kind<V, G>, help?: string, usual?: G): Option<V | undefined, G> {
   const read = (value: G | undefined, name: string) =>
     value === undefined ? undefined : kind.check(value, name)
-  return { text: kind.text, default: undefined, required: false, help, read }
+  return { text: kind.text, default: usual, required: false, help, read }
 }
 
 export function required<V, G>(kind: Kind<V, G>, help?: string): Option<V, G | undefined> {

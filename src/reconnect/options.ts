@@ -44,11 +44,15 @@ export const reconnectOptions = {
   /** The least that the upstream's `retry:` can set; not above `maxDelay`. From 1. Default 100, or a lower `maxDelay`. */
   minDelay: withDefault(milliseconds(1), 100, "the least that the upstream's retry: can set"),
   /**
-   * How many attempts without progress an outage may have, its first one (number 0) included; then the stream fails
-   * with `ERR_SSE_RETRIES_EXHAUSTED`. The start of a stream counts as an outage, and has at least one attempt.
+   * How many retries without progress are made before the stream fails with `ERR_SSE_RETRIES_EXHAUSTED`. The stream's very
+   * first attempt is no retry, an attempt after a drop is one: `maxRetries` of 0 makes none. Progress starts the count anew.
    * `Infinity` never gives up. Default 10.
    */
-  maxRetries: withDefault(count(0, Number.POSITIVE_INFINITY), 10, 'attempts without progress in one outage'),
+  maxRetries: withDefault(
+    count(0, Number.POSITIVE_INFINITY),
+    10,
+    'retries without progress before giving up',
+  ),
   /** The random part of each delay, from 0 to 1: it takes up to this share off. Default 0.1. */
   jitter: withDefault(number(0, 1, 'SHARE'), 0.1, 'random share taken off each delay'),
   /** The most that the upstream's Retry-After can ask for. Default 300000. */
@@ -108,13 +112,16 @@ export const sourceOptions = {
    * `'always'` reconnects as EventSource does, and emits `gap` when it cannot say where to resume.
    * `'with-cursor'` reconnects after the first event only when there is a cursor, `'before-first-event'` never after
    * it; a drop then fails with `ERR_SSE_NOT_RESUMABLE`, and a clean end, where no `isTerminal` contradicts, is the end.
-   * `'never'` reads one connection to its end: nothing is retried, and its bytes are passed on as they come.
-   * Default `'always'`.
+   * `'never'` reads one connection to its end, without a retry, and in byte mode passes every byte on as it came.
+   *
+   * Default `'always'`; `'before-first-event'` for a factory whose `method` is not idempotent. Such a request is sent again
+   * only when it is known not to have been processed: no connection came about, or the answer was 408, 425, 429 or 5xx
+   * (RFC 9110, 9.2.2). What answers it is passed on as with `'never'`.
    */
-  resume: withDefault(
+  resume: optional(
     choice<ResumeMode>('always', 'with-cursor', 'before-first-event', 'never'),
-    'always',
     'when to go on after a drop, for GET',
+    'always',
   ),
   /** Whether this event is the last: it is passed on and the stream ends. */
   isTerminal: optional(callback<(event: SseEvent) => boolean>()),
@@ -159,7 +166,7 @@ export const sourceOptions = {
    * longest string. Default 16 MiB.
    */
   maxEventSize: withDefault(bytes(1), 16 * 1024 * 1024, 'the most bytes of one event'),
-  /** What logs and diagnostics call this stream. Default: the upstream's URL, redacted, once it is known. */
+  /** What logs, diagnostics and the label of metrics call this stream. Default: none. */
   name: optional(text),
   /** Gets a line for each drop, retry, recovery and failure; a pino logger fits. Default: none. */
   logger: optional(
@@ -183,16 +190,32 @@ export interface CheckedOptions extends Omit<ValuesOf<typeof sourceOptions>, 'la
 
 /** @throws `TypeError` or `RangeError` that names the option and what it got. */
 export function checkSourceOptions(options: SourceOptions): CheckedOptions {
-  const { lastEventId, tracker, ...checked } = checkOptions(sourceOptions, options, '', {
-    reconnect: reconnectOptions,
-  })
+  return completeOptions(checkOptions(sourceOptions, options, '', { reconnect: reconnectOptions }))
+}
+
+/** Options whose values have been checked one by one: `objectMode` and `tracker` are those of a source only. */
+type GivenOptions = Omit<ValuesOf<typeof sourceOptions>, 'objectMode' | 'tracker'> &
+  Pick<SourceOptions, 'objectMode' | 'tracker'>
+
+/**
+ * Adds what follows from several options.
+ *
+ * @throws `TypeError` for options that contradict each other, `RangeError` for a `lastEventId` that no event can have.
+ */
+export function completeOptions({
+  lastEventId,
+  tracker,
+  objectMode = false,
+  ...checked
+}: GivenOptions): CheckedOptions {
   if (tracker !== undefined && lastEventId !== undefined) {
     throw new TypeError('lastEventId cannot be given together with tracker, which has its own')
   }
   return {
     ...checked,
+    objectMode,
     tracker: tracker ?? new EventTracker({ lastEventId }),
-    windowBytes: asksForEvents(options) ? 0 : checked.windowBytes,
+    windowBytes: asksForEvents({ ...checked, objectMode, tracker }) ? 0 : checked.windowBytes,
   }
 }
 

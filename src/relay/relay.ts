@@ -4,6 +4,7 @@ import type { Messages, StreamStats } from '../diagnostics.ts'
 import { asError, callReport, SseError, shown } from '../errors.ts'
 import { Deadline } from '../http/deadline.ts'
 import { lastEventIdFrom, type RequestWithLastEventId } from '../http/fields.ts'
+import { completeOptions } from '../reconnect/options.ts'
 import { ReconnectingStream } from '../reconnect/reconnecting-stream.ts'
 import type { Announced, Sink } from '../reconnect/sink.ts'
 import type { UpstreamFactory } from '../upstream/shapes.ts'
@@ -11,10 +12,11 @@ import { type SseEvent, serializeComment, serializeEvent } from '../wire/event.t
 import { hasDisconnected, onDisconnect } from './client.ts'
 import { type DownstreamResponse, openHead, refuse, streamHeaders } from './head.ts'
 import {
+  type CheckedRelayOptions,
   checkRelayOptions,
   type RelayOptions,
   type RelayResponseOptions,
-  type RelayRules,
+  relayResponseOptions,
 } from './options.ts'
 
 /**
@@ -125,7 +127,7 @@ class Relay implements Sink {
     this.#response = response
     this.#signal = source.signal
     const lastEventId = source.lastEventId ?? lastEventIdFrom(request)
-    this.#stream = new ReconnectingStream(factory, checkSourceOptions({ ...source, lastEventId }), this)
+    this.#stream = new ReconnectingStream(factory, completeOptions({ ...source, lastEventId }), this)
   }
 
   /** The head is to wait until the upstream has answered, or a failure has to be the answer. */

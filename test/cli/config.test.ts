@@ -251,7 +251,7 @@ describe('readConfig', () => {
     const { reconnect, ...options } = checkSourceOptions({})
     const all: Readonly<Record<string, unknown>> = { ...reconnect, ...options }
     const relays = rows.filter(({ name, serverOnly }) => !serverOnly && all[name] !== undefined)
-    expect(relays).to.have.length(14)
+    expect(relays).to.have.length(13)
     for (const { name, flag } of relays)
       expect(helpText()).to.match(new RegExp(`${flag} [^(]*\\(default ${all[name]}\\)`))
   })

@@ -227,15 +227,21 @@ describe('docs/recipes.md', () => {
       return { received, bodies, error: summary?.error, requests: upstream.requests.length }
     }
 
-    it('is asked for again before its first event', async () => {
+    it('is asked for again while the upstream says that it has not processed the request', async () => {
       const outcome = await relayed(
         answers(503),
-        ({ socket }) => socket.resetAndDestroy(),
+        answers(429),
         stays(token('a'), token('b'), token('[DONE]')),
       )
       expect(outcome.received).to.equal(token('a') + token('b') + token('[DONE]'))
       expect(outcome.bodies).to.deep.equal(Array(3).fill('{"stream":true}'))
       expect(outcome.error).to.equal(undefined)
+    })
+
+    it('is not asked for again when it may have been processed', async () => {
+      const outcome = await relayed(({ socket }) => socket.resetAndDestroy(), stays(token('[DONE]')))
+      expect(outcome.requests).to.equal(1)
+      expect(outcome.error).to.include({ code: 'ERR_SSE_CONNECT', sent: true })
     })
 
     for (const [name, script] of Object.entries({ 'a drop': resets, 'an end without [DONE]': ends })) {

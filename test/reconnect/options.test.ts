@@ -240,7 +240,7 @@ describe('checkSourceOptions', () => {
       shouldRetry: undefined,
     },
     cursor: undefined,
-    resume: 'always',
+    resume: undefined,
     isTerminal: undefined,
     initialResponse: undefined,
     objectMode: false,

@@ -52,7 +52,10 @@ describe('httpUpstream', () => {
       ;(bodies.length === 1 ? resets(wire(1)) : ends(wire(2, 'end')))(request, response)
     })
     await drain(
-      createResilientSseSource(httpUpstream(server.url, { method: 'POST', body: '{"q":1}' }), options),
+      createResilientSseSource(httpUpstream(server.url, { method: 'POST', body: '{"q":1}' }), {
+        ...options,
+        resume: 'always',
+      }),
     )
     expect(bodies).to.deep.equal(['POST {"q":1}', 'POST {"q":1}'])
   })
@@ -198,7 +201,7 @@ describe('httpUpstream', () => {
     const source = createResilientSseSource(httpUpstream(url), options)
     const open = next(source, 'open')
     await drain(source)
-    expect((await open).name).to.equal(`http://127.0.0.1:${server.port}/events?token=*`)
+    expect((await open).upstream).to.equal(`http://127.0.0.1:${server.port}/events?token=*`)
     expect(server.requests[0]?.headers.authorization).to.equal(`Basic ${btoa('user:secret')}`)
   })
 
@@ -215,6 +218,7 @@ describe('httpUpstream', () => {
     const { chunks, error } = await drain(
       createResilientSseSource(httpUpstream(server.url, { method: 'POST' }), {
         ...options,
+        resume: 'always',
         reconnect: {
           ...fast,
           shouldRetry: (error) => error instanceof SseError && error.code === 'ERR_SSE_DROPPED',
