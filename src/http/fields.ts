@@ -76,7 +76,8 @@ function validId(id: string): string | undefined {
   return id !== '' && isWireId(id) ? id : undefined
 }
 
-function isFetchHeaders(
+/** Whether the header fields of a request are those of the fetch API. */
+export function isFetchHeaders(
   headers: RequestWithLastEventId['headers'],
 ): headers is { get(name: string): string | null } {
   return typeof headers.get === 'function'
