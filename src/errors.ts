@@ -25,6 +25,8 @@ export interface SseErrorDetails {
   retryAfter?: number
   /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the upstream's header fields, names in lower case. */
   headers?: HeaderFields
+  /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the first 64 KiB of the body, as far as they came in time. */
+  body?: Buffer
   /** `ERR_SSE_CONNECT`: whether the request may have been processed. */
   sent?: boolean
 }
@@ -44,6 +46,8 @@ export class SseError extends Error {
   declare readonly retryAfter?: number
   /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the upstream's header fields, names in lower case. */
   declare readonly headers?: HeaderFields
+  /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the first 64 KiB of the upstream's body, decoded. */
+  declare readonly body?: Buffer
   /**
    * `ERR_SSE_CONNECT`: whether the request may have been processed. False when no connection came about, and when an
    * idempotent request (RFC 9110, 9.2.2) met a kept-alive connection that had been closed. Absent when that is not
@@ -66,6 +70,7 @@ export class SseError extends Error {
     if (details.retryAfter !== undefined) this.retryAfter = details.retryAfter
     if (details.sent !== undefined) this.sent = details.sent
     // Not enumerable: loggers write what is, and there may be a `set-cookie` in it.
+    if (details.body !== undefined) Object.defineProperty(this, 'body', { value: details.body })
     if (details.headers !== undefined) Object.defineProperty(this, 'headers', { value: details.headers })
   }
 }

@@ -38,7 +38,7 @@ describe('bytes out', () => {
 
   it('passes comments on, unless told not to', async () => {
     const text = ': one\n:two\n\ndata: x\n: within\ndata: y\n\ndata: end\n\n'
-    expect(await through(text)).to.equal(': one\n\n: two\n\n: within\n\ndata: x\ndata: y\n\ndata: end\n\n')
+    expect(await through(text)).to.equal(': one\n: two\n: within\ndata: x\ndata: y\n\ndata: end\n\n')
     expect(await through(text, { comments: false })).to.equal('data: x\ndata: y\n\ndata: end\n\n')
   })
 

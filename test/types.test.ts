@@ -9,7 +9,6 @@ import {
   type ProxyRelayOptions,
   type ReconnectOptions,
   type RelayOptions,
-  type RelayResponseOptions,
   type ResilientSseSource,
   type SourceOptions,
   type SseEvent,
@@ -88,7 +87,6 @@ describe('types', () => {
     same<ProxyOptions['upstream'], string | URL>()
     same<ProxyOptions['headers'], Readonly<Record<string, string | readonly string[]>> | undefined>()
     same<Extract<keyof RelayOptions, 'objectMode' | 'tracker'>, never>()
-    same<Extract<keyof RelayResponseOptions, 'head' | 'headTimeout'>, never>()
     same<Extract<keyof ProxyRelayOptions, 'cursor' | 'lastEventId' | 'logger' | 'connectTimeout'>, never>()
     const options: RelayOptions = { heartbeat: undefined }
     // @ts-expect-error options are readonly

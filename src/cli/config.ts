@@ -226,6 +226,9 @@ function pathLayer(place: string, values: unknown): Layer {
   return layer
 }
 
+/** The server's own setting `drain` has the name of a relay's option that cannot be written. */
+const { drain: _, ...relaySettings } = proxyRelayOptions
+
 function routeOf(path: string, layers: Layers, place: string | undefined): Route {
   const { given } = layers
   const proxy = readGiven(proxyOptions, given)
@@ -236,7 +239,7 @@ function routeOf(path: string, layers: Layers, place: string | undefined): Route
   }
   checkDelays(layers)
   const reconnect = readGiven(reconnectOptions, given)
-  return { ...proxy, path, upstream, relay: { ...readGiven(proxyRelayOptions, given), reconnect } }
+  return { ...proxy, path, upstream, relay: { ...readGiven(relaySettings, given), reconnect } }
 }
 
 function checkDelays(layers: Layers): void {

@@ -111,6 +111,11 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     return this.#delivered.position.cursor
   }
 
+  /** Whether the request may be made again after its first event: not so where it is sent once. */
+  get isRepeatable(): boolean {
+    return this.#resume === 'always' || this.#resume === 'with-cursor'
+  }
+
   /** Whether a line that is not the upstream's may be put in here. */
   get isBetweenBlocks(): boolean {
     return this.#intake?.isBetweenBlocks ?? true
@@ -246,6 +251,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
       this,
     )
     this.#delivered.opened()
+    this.#sink.opened?.(connection.headers)
     const { lastEventId, cursor, isSendable } = this.#delivered.position
     const { lastDrop } = this.#history
     const opens = this.#history.open()
@@ -292,7 +298,8 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
   }
 
   onReconnectionTime(milliseconds: number): void {
-    this.#reconnectionTime = milliseconds
+    if (this.isRepeatable) this.#reconnectionTime = milliseconds
+    else this.#sink.reconnectionTime?.(milliseconds)
   }
 
   #outcomeOf({ reason, error }: Drop): Outcome {

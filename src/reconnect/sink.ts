@@ -1,4 +1,5 @@
 import type { Messages } from '../diagnostics.ts'
+import type { HeaderFields } from '../errors.ts'
 import type { SseEvent } from '../wire/event.ts'
 
 /** What is announced of a stream while it lives. */
@@ -18,6 +19,10 @@ export interface Sink {
   /** The same one by one, for a sink that asked for events. */
   event(event: SseEvent): boolean
   comment?(text: string): void
+  /** A connection is open; its header fields, names in lower case. Called in front of `announced('open', …)`. */
+  opened?(headers: HeaderFields): void
+  /** The upstream's `retry:` field of a request that is sent once, to a sink that asked for events. */
+  reconnectionTime?(milliseconds: number): void
   /** The stream has announced a message of a kind. */
   announced<K extends Announced>(kind: K, message: Messages[K]): void
   /** The stream is complete. Nothing follows. */

@@ -1,37 +1,31 @@
-import { EventEmitter } from 'node:events'
-import { PassThrough, Readable, type Writable } from 'node:stream'
 import type { Messages, StreamStats } from '../diagnostics.ts'
-import { asError, callReport, SseError, shown } from '../errors.ts'
+import { asError, callReport, type HeaderFields, SseError, shown } from '../errors.ts'
 import { Deadline } from '../http/deadline.ts'
-import { lastEventIdFrom, type RequestWithLastEventId } from '../http/fields.ts'
+import { lastEventIdFrom } from '../http/fields.ts'
+import { isRetryable } from '../reconnect/delay.ts'
 import { completeOptions } from '../reconnect/options.ts'
 import { ReconnectingStream } from '../reconnect/reconnecting-stream.ts'
 import type { Announced, Sink } from '../reconnect/sink.ts'
+import { EventTracker } from '../resume/tracker.ts'
 import type { UpstreamFactory } from '../upstream/shapes.ts'
-import { type SseEvent, serializeComment, serializeEvent } from '../wire/event.ts'
-import { hasDisconnected, onDisconnect } from './client.ts'
-import { type DownstreamResponse, openHead, refuse, streamHeaders } from './head.ts'
-import {
-  type CheckedRelayOptions,
-  checkRelayOptions,
-  type RelayOptions,
-  type RelayResponseOptions,
-  relayResponseOptions,
-} from './options.ts'
-
-/**
- * A response that is full gets this many bytes more before the upstream is stopped: as a rule it is empty again within
- * the same turn, and stopping and starting for each chunk costs more than all else.
- */
-const mostBehind = 65_536
+import { type SseEvent, serializeEvent } from '../wire/event.ts'
+import { type ClientRequestLike, clientKind, hasBody } from './client.ts'
+import type { Downstream, DownstreamListener } from './downstream.ts'
+import type { Drainable } from './drain.ts'
+import { answerTo, failureOf, streamFields } from './head.ts'
+import { type DownstreamResponse, NodeResponse } from './node-response.ts'
+import { type CheckedRelayOptions, checkRelayOptions, type RelayOptions } from './options.ts'
+import { type TransformStage, type TransformTarget, transformInto } from './transform.ts'
+import { WebResponse } from './web-response.ts'
 
 /** How a relay came to its end. */
 export interface RelaySummary {
   /**
    * `'ended'`: the stream came to its end; `'client-gone'`: the client disconnected before; `'refused'`: the client got a
-   * status other than 200; `'failed'`: the stream failed after its head was out.
+   * status other than 200; `'failed'`: the stream failed, and the client's response was ended or broken for it;
+   * `'drained'`: the client was told to come back, since the server stops.
    */
-  readonly outcome: 'ended' | 'client-gone' | 'refused' | 'failed'
+  readonly outcome: 'ended' | 'client-gone' | 'refused' | 'failed' | 'drained'
   /** What the client was refused with, or the stream failed with. */
   readonly error: Error | undefined
   /** The last event ID of what was passed on; `''` when there is none. */
@@ -45,7 +39,8 @@ export interface RelaySummary {
  * Answers a request with an event stream that outlives its upstream's connections.
  *
  * It writes the head (`content-type`, `cache-control`, `x-accel-buffering`, besides what was set before), the events,
- * and heartbeats in between; it closes the upstream when the client disconnects, and lets the client see every failure.
+ * and heartbeats in between; it closes the upstream when the client disconnects, and lets the client see every failure. A
+ * HEAD request gets the head, and no upstream is dialled.
  *
  * @param req - A request of node:http, node:https or node:http2, or a framework's around it; its `Last-Event-ID` is
  * where the stream starts, unless `lastEventId` says otherwise.
@@ -55,131 +50,125 @@ export interface RelaySummary {
  * the head is not out, the response is then left as it was, for the caller's own error handling.
  */
 export async function relaySse(
-  req: RequestWithLastEventId,
+  req: ClientRequestLike,
   res: DownstreamResponse,
   factory: UpstreamFactory,
   options: RelayOptions = {},
 ): Promise<RelaySummary> {
-  const relay = new Relay(res, req, factory, checkRelayOptions(options))
-  // What a client does wrong is followed by a close, and the close is what counts.
-  if (req instanceof EventEmitter) req.on('error', () => {})
-  if (relay.rules.head === 'eager' || res.headersSent) openHead(res)
-  else relay.awaitHead(res)
-  return relay.run(req)
+  return new Relay(req, new NodeResponse(req, res), factory, options).run()
 }
 
 /**
- * The same for servers that speak the fetch API: a 200 at once, as with `head: 'eager'`, whose body is the stream. When
- * its consumer cancels the body, or the request's signal is aborted, the client has disconnected.
+ * The same for servers that speak the fetch API. When the consumer of the body cancels it, or the request's signal is
+ * aborted, the client has disconnected.
  *
  * @param onEnd - Called once with the summary, or with what a function of the caller's threw.
- * @throws `TypeError` or `RangeError` that names a wrong option.
+ * @returns Resolves when the head is known, as {@link relaySse} sends it.
+ * @throws `TypeError` or `RangeError` that names a wrong option, and what a function of the caller's throws before the
+ * head is known.
  */
-export function relayResponse(
+export async function relayResponse(
   request: Request,
   factory: UpstreamFactory,
-  options: RelayResponseOptions = {},
+  options: RelayOptions = {},
   onEnd: (error: unknown, summary?: RelaySummary) => void = () => {},
-): Response {
-  const body = new PassThrough()
-  const relay = new Relay(body, request, factory, checkRelayOptions(options, relayResponseOptions))
-  const response = new Response(Readable.toWeb(body), { headers: streamHeaders })
-  const leave = () => body.destroy()
-  request.signal.addEventListener('abort', leave, { once: true })
-  body.once('close', () => request.signal.removeEventListener('abort', leave))
-  if (request.signal.aborted) leave()
+): Promise<Response> {
+  const downstream = new WebResponse(request.signal)
+  const summary = new Relay(request, downstream, factory, options).run()
   const report = (error: unknown, summary?: RelaySummary) => callReport(() => onEnd(error, summary))
-  relay.run().then((summary) => report(undefined, summary), report)
-  return response
+  summary.then((summary) => report(undefined, summary), report)
+  // A fault in front of the head is all that the relay ends with before there is a response.
+  return Promise.race([downstream.response, summary.then(() => downstream.response)])
 }
 
-/** The engine onto one response: a sink that writes to a client, and what is said to the client in between. */
-class Relay implements Sink {
-  readonly rules: CheckedRelayOptions
-  readonly #response: Writable
+/** The engine onto one response: a sink that writes to a client, and what the client learns in between. */
+class Relay implements Sink, DownstreamListener, Drainable, TransformTarget {
+  readonly #rules: CheckedRelayOptions
+  readonly #request: ClientRequestLike
+  readonly #downstream: Downstream
+  readonly #factory: UpstreamFactory
   readonly #stream: ReconnectingStream
+  /** Created with the head: a generator may begin with an event of its own. */
+  #stage: TransformStage | undefined
   readonly #signal: AbortSignal | undefined
-  /** The response whose head waits for the upstream's answer, and until when a retry may delay it. */
-  #waiting: { readonly res: DownstreamResponse; readonly until: number } | undefined
-  #outcome: RelaySummary['outcome'] | undefined
+  /** Whether the client comes back by itself, and must not get a status for what passes. */
+  readonly #reconnects: boolean
+  /**
+   * `'head'`: nothing is out; `'open'`: the stream goes to the client; `'reading-on'`: the client disconnected, and the
+   * upstream is read to its end; `'over'`: nothing more is written.
+   */
+  #phase: 'head' | 'open' | 'reading-on' | 'over' = 'head'
+  #outcome: RelaySummary['outcome'] = 'client-gone'
   #error: Error | undefined
-  /** The client disconnected, and the stream is read to its end all the same. */
-  #isDraining = false
-  /** Bytes written since the response was full. */
-  #behind = 0
+  #upstreamFields: HeaderFields | undefined
+  /** Until when a retry may delay the head, on the clock of `performance.now()`. */
+  #headUntil = 0
+  #headDeadline: Deadline | undefined
   #heartbeat: Deadline | undefined
   /** The client knows that the upstream is away. */
   #saidReconnecting = false
-  /** Stops listening to the client's connection. */
-  #release = () => {}
+  /** Lets a transform write the next event. */
+  #onRoom: (() => void) | undefined
   #resolve: (summary: RelaySummary) => void = () => {}
   #reject: (fault: Error) => void = () => {}
 
   constructor(
-    response: Writable,
-    request: RequestWithLastEventId,
+    request: ClientRequestLike,
+    downstream: Downstream,
     factory: UpstreamFactory,
-    { relay, source }: ReturnType<typeof checkRelayOptions>,
+    options: RelayOptions,
   ) {
     if (typeof factory !== 'function')
       throw new TypeError(`factory must be a function, got ${shown(factory)}`)
-    this.rules = relay
-    this.#response = response
+    const { relay: rules, source } = checkRelayOptions(options)
+    this.#rules = rules
+    this.#request = request
+    this.#downstream = downstream
+    this.#factory = factory
     this.#signal = source.signal
+    this.#reconnects = rules.clientReconnects ?? clientKind(request) === 'reconnects'
+    const { transform, cursorAsId } = rules
     const lastEventId = source.lastEventId ?? lastEventIdFrom(request)
-    this.#stream = new ReconnectingStream(factory, completeOptions({ ...source, lastEventId }), this)
+    const start = cursorAsId ? { lastEventId: undefined, tracker: trackerFrom(lastEventId) } : { lastEventId }
+    const objectMode = transform !== undefined || cursorAsId
+    this.#stream = new ReconnectingStream(factory, completeOptions({ ...source, ...start, objectMode }), this)
   }
 
-  /** The head is to wait until the upstream has answered, or a failure has to be the answer. */
-  awaitHead(res: DownstreamResponse): void {
-    this.#waiting = { res, until: performance.now() + this.rules.headTimeout }
-  }
-
-  /**
-   * Relays until one of both ends is through.
-   *
-   * @param request - Has the client's connection, where the response does not say that it closes.
-   */
-  run(request: object = {}): Promise<RelaySummary> {
+  /** Relays until one of both ends is through. */
+  run(): Promise<RelaySummary> {
     return new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
-      const response = this.#response
-      // An EPIPE is followed by a close, and the close is what counts.
-      response.on('error', () => {})
-      response.on('drain', () => {
-        this.#behind = 0
-        this.#stream.resume()
-      })
-      response.once('finish', () => this.#settle())
-      response.once('close', () => this.onClientGone())
-      if (response.destroyed || response.writableEnded || hasDisconnected(request)) {
-        this.#settleAs('client-gone')
+      const downstream = this.#downstream
+      if (downstream.isClosed) {
+        this.#settle('client-gone')
         return
       }
+      downstream.listen(this)
       this.#listenToSignal()
-      this.#release = onDisconnect(request, () => this.onClientGone())
-      if (!this.#waiting) this.#startStream()
-      this.#stream.start()
+      this.#rules.drain?.add(this)
+      // Nothing is dialled for a request that waits behind another one on its connection.
+      const turn = downstream.turn()
+      if (turn) turn.then(() => this.#start())
+      else this.#start()
     })
   }
 
-  /** The client's connection is closed, whether the client had everything or not. */
-  onClientGone(): void {
-    if (this.#outcome !== undefined) {
-      this.#settle()
+  #start(): void {
+    if (this.#phase === 'over') return
+    if (this.#request.method === 'HEAD') {
+      this.#downstream.open(streamFields(this.#downstream))
+      this.#endWith('ended')
       return
     }
-    if (this.#isDraining) return
-    this.#heartbeat?.clear()
-    if (this.rules.onClientGone === 'drain') {
-      this.#isDraining = true
-      this.#stream.resume()
-      return
-    }
-    this.#outcome = 'client-gone'
-    this.#stream.stop()
-    this.#settle()
+    const { head, headTimeout } = this.#rules
+    const isPatient = head === 'auto' && this.#reconnects
+    if (head === 'eager' || this.#downstream.isHeadOut || (isPatient && headTimeout === 0)) this.#openHead()
+    else if (isPatient) this.#headDeadline = new Deadline(headTimeout, () => this.#openHead(), false)
+    else this.#headUntil = performance.now() + headTimeout
+    // What httpUpstream sends has nothing to do with the request's body; another factory may be about to read it.
+    if (this.#factory.url !== undefined) this.#downstream.discardRequestBody()
+    this.#stream.start()
   }
 
   blocks(bytes: Buffer): boolean {
@@ -187,146 +176,260 @@ class Relay implements Sink {
   }
 
   event(event: SseEvent): boolean {
-    return this.#write(serializeEvent(event))
+    const named = this.#rules.cursorAsId ? this.#withCursor(event) : event
+    if (named === undefined) return true
+    return this.#stage ? this.#stage.push(named) : this.#write(serializeEvent(named))
   }
 
-  announced<K extends Announced>(kind: K, message: Messages[K]): void {
-    if (kind === 'open') this.#onOpen()
-    else if (kind === 'retry' && 'delay' in message) this.#onRetry(message.delay, message.error)
-    else if (kind === 'gap') this.#sayStatus('gap')
+  reconnectionTime(milliseconds: number): void {
+    if (Number.isSafeInteger(milliseconds)) this.#write(`retry: ${milliseconds}\n`)
   }
 
-  end(): void {
-    if (this.#isDraining) {
-      this.#settleAs('client-gone')
-      return
-    }
-    if (this.#waiting) {
-      const { res } = this.#waiting
-      this.#outcome = 'refused'
-      res.statusCode = 204
-      res.end()
-      return
-    }
-    this.#outcome = 'ended'
-    this.#response.end()
-  }
-
-  fail(error: Error): void {
-    this.#error = error
-    // Neither the upstream's doing nor an abort: a function of the caller's has thrown.
-    const fault = error instanceof SseError || error.name === 'AbortError' ? undefined : error
-    if (this.#isDraining) {
-      this.#settleAs('client-gone', fault)
-      return
-    }
-    if (this.#waiting) {
-      const { res } = this.#waiting
-      this.#outcome = 'refused'
-      if (fault) this.#settle(fault)
-      else refuse(res, error)
-      return
-    }
-    this.#outcome = 'failed'
-    this.#sayFailure(error, fault)
-  }
-
-  #onOpen(): void {
-    if (this.#waiting) {
-      openHead(this.#waiting.res)
-      this.#waiting = undefined
-      this.#startStream()
-    }
+  opened(headers: HeaderFields): void {
+    this.#upstreamFields = headers
+    if (this.#phase === 'head') this.#openHead()
+    this.#downstream.discardRequestBody()
     if (this.#saidReconnecting) this.#sayStatus('live')
     this.#saidReconnecting = false
   }
 
+  announced<K extends Announced>(kind: K, message: Messages[K]): void {
+    if (kind === 'gap') this.#sayStatus('gap')
+    if (kind === 'retry' && 'delay' in message) this.#onRetry(message.delay, message.error)
+  }
+
+  end(): void {
+    if (this.#phase === 'head') {
+      this.#phase = 'over'
+      this.#outcome = 'refused'
+      this.#downstream.answer({ status: 204, fields: new Map(), body: undefined })
+    } else if (this.#stage) this.#stage.end()
+    else this.#finish()
+  }
+
+  fail(error: Error): void {
+    this.#error = error
+    const fault = faultOf(error)
+    if (this.#phase === 'head') this.#failHead(error, fault)
+    else if (this.#stage && !fault) this.#stage.end()
+    else this.#finish()
+  }
+
+  /** For a transform: see {@link TransformTarget}. */
+  write(event: SseEvent): Promise<void> | undefined {
+    if (this.#write(serializeEvent(event)) || this.#phase !== 'open') return undefined
+    return new Promise((resolve) => {
+      this.#onRoom = resolve
+    })
+  }
+
+  /** A transform has come to its end: after the stream, or by itself. */
+  onEnd(fault: Error | undefined): void {
+    if (this.#phase === 'over') return
+    if (fault) this.#error = fault
+    this.#stream.stop(fault)
+    this.#finish()
+  }
+
+  onDrain(): void {
+    this.#onRoom?.()
+    this.#onRoom = undefined
+    this.#stream.resume()
+  }
+
+  onFinish(): void {
+    // A response of HTTP/2 says so as well when its client resets the stream.
+    if (this.#phase === 'over') this.#settle(this.#outcome)
+  }
+
+  onClose(): void {
+    if (this.#phase === 'over') {
+      this.#settle(this.#outcome)
+      return
+    }
+    if (this.#phase === 'reading-on') return
+    this.#headDeadline?.clear()
+    this.#heartbeat?.clear()
+    if (this.#rules.onClientGone === 'drain') {
+      this.#phase = 'reading-on'
+      this.onDrain()
+      return
+    }
+    this.#phase = 'over'
+    this.#stream.stop()
+    this.#stage?.destroy()
+    this.#settle('client-gone')
+  }
+
+  dismiss(retry: number): void {
+    const isOpen = this.#phase === 'open'
+    const canReturn =
+      this.#stream.isRepeatable && !hasBody(this.#request) && clientKind(this.#request) !== 'program'
+    if (!(isOpen ? canReturn : this.#phase === 'head' && this.#reconnects)) return
+    this.#stream.stop()
+    this.#stage?.destroy()
+    this.#askToReturn(retry)
+    this.#endWith('drained')
+  }
+
+  /** The head goes out: from here on the client learns of life, and of failure, within the stream. */
+  #openHead(): void {
+    this.#phase = 'open'
+    this.#headDeadline?.clear()
+    this.#downstream.open(streamFields(this.#downstream, this.#upstreamFields))
+    const { heartbeat, retry, drain, transform } = this.#rules
+    this.#heartbeat = new Deadline(heartbeat, () => this.#beat(), false)
+    if (retry !== undefined) this.#write(`retry: ${retry}\n`)
+    this.#stage = transform && transformInto(transform, this)
+    drain?.opened(this)
+  }
+
   #onRetry(delay: number, error: Error): void {
-    if (this.#waiting && performance.now() + delay > this.#waiting.until) {
+    this.#downstream.discardRequestBody()
+    if (this.#phase === 'head' && !this.#headDeadline && performance.now() + delay > this.#headUntil) {
       this.#stream.stop(error)
       this.fail(error)
       return
     }
     if (!this.#saidReconnecting) this.#sayStatus('reconnecting')
-    this.#saidReconnecting = this.#waiting === undefined
+    this.#saidReconnecting = this.#phase === 'open'
   }
 
-  /** The head is out: from here on the client learns of life, and of failure, within the stream. */
-  #startStream(): void {
-    const { heartbeat, retry } = this.rules
-    this.#heartbeat = new Deadline(heartbeat, () => this.#beat(), false)
-    if (retry !== undefined) this.#write(`retry: ${retry}\n\n`)
+  #failHead(error: Error, fault: Error | undefined): void {
+    this.#headDeadline?.clear()
+    if (fault) {
+      this.#phase = 'over'
+      this.#settle('refused', fault)
+      return
+    }
+    // Any status but 200 would end an EventSource for good; a connection that is closed without an answer becomes a 502 in nginx.
+    if (this.#reconnects && isTransient(error)) {
+      const { retryAfter = this.#rules.retry ?? 1000 } = failureOf(error)
+      this.#askToReturn(Math.ceil(retryAfter * (1 + Math.random())))
+      this.#endWith('failed')
+      return
+    }
+    this.#phase = 'over'
+    this.#outcome = 'refused'
+    try {
+      this.#downstream.answer(answerTo(error, this.#rules.refusal?.(error)))
+    } catch (thrown) {
+      this.#settle('refused', asError(thrown))
+    }
+  }
+
+  /** @param retry - The reconnection time that the client is told, in milliseconds. */
+  #askToReturn(retry: number): void {
+    if (this.#phase === 'head') {
+      this.#phase = 'open'
+      this.#downstream.open(streamFields(this.#downstream, this.#upstreamFields))
+    }
+    this.#write(`retry: ${retry}\n`)
+  }
+
+  /** Nothing more comes from the stream: the response ends as the stream did. */
+  #finish(): void {
+    const error = this.#error
+    const fault = error && faultOf(error)
+    if (this.#phase === 'reading-on') {
+      this.#phase = 'over'
+      this.#settle('client-gone', fault)
+    } else if (error) this.#sayFailure(error, fault)
+    else this.#endWith('ended')
+  }
+
+  #sayFailure(error: Error, fault: Error | undefined): void {
+    this.#phase = 'over'
+    this.#outcome = 'failed'
+    this.#heartbeat?.clear()
+    try {
+      const event = this.#stream.isBetweenBlocks ? this.#rules.errorEvent?.(error) : undefined
+      if (event === undefined) this.#downstream.break(error)
+      else this.#downstream.end(serializeEvent(event))
+      if (fault) this.#settle('failed', fault)
+    } catch (thrown) {
+      this.#downstream.break(error)
+      this.#settle('failed', asError(thrown))
+    }
+  }
+
+  #endWith(outcome: RelaySummary['outcome']): void {
+    this.#phase = 'over'
+    this.#outcome = outcome
+    this.#heartbeat?.clear()
+    this.#downstream.end()
   }
 
   /** @returns Whether the client has room for more. */
   #write(bytes: Buffer | string): boolean {
-    if (this.#isDraining || this.#outcome !== undefined) return true
-    const response = this.#response
-    if (response.write(bytes)) this.#behind = 0
-    else this.#behind += bytes.length
-    // What compression middleware adds.
-    if ('flush' in response && typeof response.flush === 'function') response.flush()
+    if (this.#phase !== 'open') return true
     this.#heartbeat?.refresh()
-    return this.#behind < mostBehind
+    return this.#downstream.write(bytes)
   }
 
   #beat(): void {
-    // A client that does not read is not helped by more to read, and nothing may stand within a block.
-    if (this.#behind > 0 || !this.#stream.isBetweenBlocks) this.#heartbeat?.refresh()
-    else this.#write(serializeComment(''))
+    // A client that does not read is not helped by more to read, and nothing may stand within a block. One line without a
+    // blank line behind it: clients exist that take every blank line for an event.
+    if (this.#downstream.isBehind || !this.#stream.isBetweenBlocks) this.#heartbeat?.refresh()
+    else this.#write(':\n')
   }
 
   #sayStatus(status: 'reconnecting' | 'live' | 'gap'): void {
-    if (!this.rules.statusEvents || this.#waiting) return
+    if (!this.#rules.statusEvents) return
     this.#write(serializeEvent({ event: 'relay-status', data: JSON.stringify({ status }) }))
   }
 
-  #sayFailure(error: Error, fault: Error | undefined): void {
-    try {
-      const event = this.#stream.isBetweenBlocks ? this.rules.errorEvent?.(error) : undefined
-      if (event === undefined) this.#break(error)
-      else this.#response.end(serializeEvent(event))
-      if (fault) this.#settle(fault)
-    } catch (thrown) {
-      this.#break(error)
-      this.#settle(asError(thrown))
-    }
-  }
-
-  /** A turn later: what was written in this turn waits in the socket, which would discard it. */
-  #break(error: Error): void {
-    setImmediate(() => this.#response.destroy(error))
+  /** The event with the cursor as its id. A block with the upstream's id alone says nothing to such a client. */
+  #withCursor(event: SseEvent): SseEvent | undefined {
+    return event.data === undefined ? undefined : { ...event, id: this.#stream.cursor }
   }
 
   #listenToSignal(): void {
     const signal = this.#signal
     if (!signal) return
-    const onAbort = () => {
-      if (this.#outcome !== undefined) return
-      const error = new DOMException('The operation was aborted', {
-        name: 'AbortError',
-        cause: signal.reason,
-      })
-      this.#stream.stop(error)
-      this.fail(error)
-    }
-    signal.addEventListener('abort', onAbort, { once: true })
-    this.#response.once('close', () => signal.removeEventListener('abort', onAbort))
-    if (signal.aborted) onAbort()
+    if (signal.aborted) this.#onAbort()
+    else signal.addEventListener('abort', this.#onAbort, { once: true })
   }
 
-  #settleAs(outcome: RelaySummary['outcome'], fault?: Error): void {
-    this.#outcome = outcome
-    this.#settle(fault)
+  readonly #onAbort = () => {
+    if (this.#phase === 'over') return
+    const { reason } = this.#signal ?? {}
+    const error = new DOMException('The operation was aborted', { name: 'AbortError', cause: reason })
+    this.#stream.stop(error)
+    this.#stage?.destroy()
+    this.#error = error
+    if (this.#phase === 'head') this.#failHead(error, undefined)
+    else this.#finish()
   }
 
   /** The relay is over. Further calls do nothing: the promise keeps its first value. */
-  #settle(fault?: Error): void {
+  #settle(outcome: RelaySummary['outcome'], fault?: Error): void {
+    this.#phase = 'over'
+    this.#headDeadline?.clear()
     this.#heartbeat?.clear()
-    this.#release()
+    this.#onRoom?.()
+    this.#rules.drain?.delete(this)
+    this.#signal?.removeEventListener('abort', this.#onAbort)
     if (fault) this.#reject(fault)
     const { lastEventId, cursor, stats } = this.#stream
-    const outcome = this.#outcome ?? 'client-gone'
     this.#resolve({ outcome, error: this.#error, lastEventId, cursor, stats })
   }
+}
+
+/** A tracker of a stream that starts at a cursor which is no event's id. */
+function trackerFrom(cursor: string | undefined): EventTracker {
+  const tracker = new EventTracker()
+  tracker.advance({}, cursor)
+  return tracker
+}
+
+/** What a function of the caller's has thrown; neither the upstream's doing nor an abort. */
+function faultOf(error: Error): Error | undefined {
+  return error instanceof SseError || error.name === 'AbortError' ? undefined : error
+}
+
+/** Whether the same request may succeed a little later. */
+function isTransient(error: Error): boolean {
+  if (!(error instanceof SseError)) return true
+  return error.code === 'ERR_SSE_RETRIES_EXHAUSTED' || isRetryable(error, { passedOn: false, once: false })
 }

@@ -1,6 +1,6 @@
 import { finished, type Readable } from 'node:stream'
 import type { DropReason } from '../diagnostics.ts'
-import { asError, reasonOf, SseError, shown } from '../errors.ts'
+import { asError, type HeaderFields, reasonOf, SseError, shown } from '../errors.ts'
 import { Deadline } from '../http/deadline.ts'
 import { fieldOf, retryAfterOf } from '../http/fields.ts'
 import { isEventStream } from '../http/media-type.ts'
@@ -127,6 +127,7 @@ export interface ConnectionReader {
 export class Connection {
   /** The URL that answered, where it is known. */
   readonly url: string | undefined
+  readonly headers: HeaderFields
   /** When it opened, on the clock of `performance.now()`. */
   readonly openedAt = performance.now()
   readonly #upstreamBody: Readable
@@ -138,6 +139,7 @@ export class Connection {
 
   constructor(upstream: OpenedUpstream, idleTimeout: number) {
     this.url = upstream.url
+    this.headers = upstream.headers
     this.#upstreamBody = upstream.body
     this.#body = decodeBody(upstream.body, upstream.encodings)
     this.#idleTimeout = idleTimeout

@@ -47,9 +47,9 @@ export function serializeEvent(event: SseEvent): string {
   return `${out}data: ${lines}\n\n`
 }
 
-/** Writes a comment with a blank line behind it, so that clients which split at blank lines see it as a block. */
+/** Writes a comment: one line without a blank line behind it, as clients exist that take every blank line for an event. */
 export function serializeComment(text: string): string {
-  return `: ${text}\n\n`
+  return `: ${text}\n`
 }
 
 function checkField(name: 'id' | 'event', value: string): void {

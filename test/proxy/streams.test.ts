@@ -73,7 +73,7 @@ describe('event streams of a GET', () => {
     expect(client.text).to.equal(wire(1))
     const { headers } = client.response
     expect(headers).to.include({
-      'content-type': 'text/event-stream',
+      'content-type': 'text/event-stream;charset=utf-8',
       'cache-control': 'no-cache, no-transform',
       'access-control-allow-origin': '*',
       'x-custom': '1',

@@ -124,7 +124,7 @@ describe('the head of relaySse', () => {
         () => client.text.length > 10,
         () => 'heartbeats',
       )
-      expect(client.text).to.match(/^(: \n\n)+$/)
+      expect(client.text).to.match(/^(:\n)+$/)
       client.leave()
       await until(
         () => upstream.requests[0]?.socket.destroyed === true,

@@ -72,10 +72,10 @@ describe('relaySse', () => {
       await using relay = await relayTo(upstream.url, { heartbeat: 5, reconnect: { baseDelay: 60 } })
       const client = await get(relay.server.url)
       await until(
-        () => /event 2\n\n(: \n\n){3}/.test(client.text),
+        () => /event 2\n\n(:\n){3}/.test(client.text),
         () => client.text,
       )
-      expect(client.text).to.match(/event 1\n\n(: \n\n)+id: 2\ndata: event 2\n\n(: \n\n)+$/)
+      expect(client.text).to.match(/event 1\n\n(:\n)+id: 2\ndata: event 2\n\n(:\n)+$/)
       client.leave()
     })
 
@@ -108,7 +108,7 @@ describe('relaySse', () => {
       await using relay = await relayTo(upstream.url, { retry: 2500, isTerminal: lastIs('end') })
       const client = await get(relay.server.url)
       await client.ended
-      expect(client.text).to.equal(`retry: 2500\n\n${wire(1, 'end')}`)
+      expect(client.text).to.equal(`retry: 2500\n${wire(1, 'end')}`)
     })
 
     it('tells the status when asked to, in events without ids', async () => {

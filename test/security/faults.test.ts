@@ -129,7 +129,7 @@ describe('a fault in a function of a relay', () => {
     it(`is what onEnd of relayResponse gets, and breaks the body: ${name}`, async () => {
       await using upstream = await serve(stays(': hi\n', `data: ${'x'.repeat(200)}\n\n`))
       const ended: [error: unknown, summary: RelaySummary | undefined][] = []
-      const response = relayResponse(
+      const response = await relayResponse(
         new Request('http://gateway.test/'),
         httpUpstream(upstream.url),
         options,
@@ -321,8 +321,9 @@ const everyFault = `
       relaySse(req, res, factory, { ...options, head }).catch((error) => res.destroy(error))
     }))
     all.push(new Promise((resolve) => {
-      const response = relayResponse(new Request('http://a.test/'), factory, options, resolve)
-      response.text().catch(nothing)
+      relayResponse(new Request('http://a.test/'), factory, options, resolve)
+        .then((response) => response.text())
+        .catch(nothing)
     }).then(() => n++))
   }
   for (const [factory, { cursor, logger, ...relay }] of functions) {
@@ -378,7 +379,7 @@ describe('a fault in a function that is only told of an end', () => {
     const warned = warning()
     const factory = () => Readable.from(['data: 1\n\n'])
     const request = new Request('http://a.test/')
-    const response = relayResponse(request, factory, { isTerminal: () => true }, fault)
+    const response = await relayResponse(request, factory, { isTerminal: () => true }, fault)
     expect(await response.text()).to.equal('data: 1\n\n')
     expect(await warned).to.equal(own)
   })

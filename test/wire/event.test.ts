@@ -129,9 +129,9 @@ describe('serializeEvent', () => {
 })
 
 describe('serializeComment', () => {
-  it('writes a comment and a blank line', () => {
-    expect(serializeComment('ping')).to.equal(': ping\n\n')
-    expect(serializeComment('')).to.equal(': \n\n')
-    expect(serializeComment(' ping')).to.equal(':  ping\n\n')
+  it('writes one line, and no blank line', () => {
+    expect(serializeComment('ping')).to.equal(': ping\n')
+    expect(serializeComment('')).to.equal(': \n')
+    expect(serializeComment(' ping')).to.equal(':  ping\n')
   })
 })

@@ -1,0 +1,113 @@
+import type { Answer, Downstream, DownstreamListener, ResponseFields } from './downstream.ts'
+
+/** How many bytes may wait for the body's consumer before the upstream is stopped. */
+const room = 65_536
+
+/** A response of the fetch API. It is made when its head is known. */
+export class WebResponse implements Downstream {
+  /** Resolves with the response, when its head is known. */
+  readonly response: Promise<Response>
+  readonly isHeadOut = false
+  isClosed: boolean
+  readonly #signal: AbortSignal
+  #listener: DownstreamListener | undefined
+  #controller: ReadableStreamDefaultController<Uint8Array> | undefined
+  #resolve: (response: Response) => void = () => {}
+
+  /** @param signal - Aborted when the client disconnects. */
+  constructor(signal: AbortSignal) {
+    this.#signal = signal
+    this.isClosed = signal.aborted
+    this.response = new Promise((resolve) => {
+      this.#resolve = resolve
+    })
+    if (signal.aborted) this.#resolve(nobodysResponse())
+  }
+
+  get isBehind(): boolean {
+    return this.#controller !== undefined && (this.#controller.desiredSize ?? 0) < room
+  }
+
+  field(): undefined {
+    return undefined
+  }
+
+  listen(listener: DownstreamListener): void {
+    this.#listener = listener
+    this.#signal.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  turn(): undefined {
+    return undefined
+  }
+
+  discardRequestBody(): void {}
+
+  open(fields: ResponseFields): void {
+    const body = new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => {
+          this.#controller = controller
+        },
+        pull: () => this.#listener?.onDrain(),
+        cancel: () => this.#close(),
+      },
+      { highWaterMark: room, size: (chunk) => chunk.byteLength },
+    )
+    this.#resolve(new Response(body, { headers: Object.fromEntries(fields) }))
+  }
+
+  answer({ status, fields, body }: Answer): void {
+    this.isClosed = true
+    this.#resolve(new Response(body ?? null, { status, headers: Object.fromEntries(fields) }))
+    this.#release()
+    this.#listener?.onFinish()
+  }
+
+  write(bytes: Uint8Array | string): boolean {
+    const controller = this.#controller
+    if (this.isClosed || controller === undefined) return true
+    // A copy: the consumer may read it at any time later.
+    controller.enqueue(typeof bytes === 'string' ? new TextEncoder().encode(bytes) : Uint8Array.from(bytes))
+    return (controller.desiredSize ?? 0) > 0
+  }
+
+  end(last?: string): void {
+    if (last !== undefined) this.write(last)
+    if (this.isClosed) return
+    this.isClosed = true
+    this.#release()
+    this.#controller?.close()
+    this.#listener?.onFinish()
+  }
+
+  break(error: Error): void {
+    setImmediate(() => {
+      if (this.isClosed) return
+      this.#controller?.error(error)
+      this.#close()
+    })
+  }
+
+  readonly #onAbort = () => {
+    if (!this.isClosed) this.#controller?.error(this.#signal.reason)
+    this.#close()
+  }
+
+  #close(): void {
+    if (this.isClosed) return
+    this.isClosed = true
+    this.#release()
+    this.#resolve(nobodysResponse())
+    this.#listener?.onClose()
+  }
+
+  #release(): void {
+    this.#signal.removeEventListener('abort', this.#onAbort)
+  }
+}
+
+/** The response to a client that disconnected before a head was known; nobody sees its status. */
+function nobodysResponse(): Response {
+  return new Response(null, { status: 499 })
+}

@@ -1,0 +1,219 @@
+import { expect } from 'chai'
+import { httpUpstream, type RelayOptions, relaySse, type SseEvent } from '../../src/index.ts'
+import { answerOf, get, has } from '../support/client.ts'
+import { fast, lastIs, wire } from '../support/events.ts'
+import { relayTo, settled } from '../support/gateway.ts'
+import { answers, ends, flood, resets, serve, serveInTurn, settledBytes, stays } from '../support/server.ts'
+import { until } from '../support/until.ts'
+
+const upper = ({ data = '', ...event }: SseEvent): SseEvent => ({ ...event, data: data.toUpperCase() })
+
+describe('transform', () => {
+  const transforms: Record<string, NonNullable<RelayOptions['transform']>> = {
+    'a function': (event: SseEvent) => (event.data === 'event 2' ? undefined : upper(event)),
+    'an async function*': async function* (events: AsyncIterable<SseEvent>) {
+      for await (const event of events) if (event.data !== 'event 2') yield upper(event)
+    },
+  }
+  for (const [name, transform] of Object.entries(transforms)) {
+    it(`changes and leaves out events, over a drop, and keeps head and heartbeats: ${name}`, async () => {
+      await using upstream = await serveInTurn(
+        resets(wire(1), wire(2)),
+        answers(503),
+        stays(wire(2), wire(3), wire(4, 'end')),
+      )
+      const options = { isTerminal: lastIs('end'), heartbeat: 5, reconnect: { baseDelay: 30 } }
+      await using relay = await relayTo(upstream.url, { ...options, transform })
+      const client = await answerOf(relay.url)
+      expect(client.headers).to.include({ 'x-accel-buffering': 'no' })
+      expect(client.text).to.include(':\n')
+      expect(client.text.replaceAll(':\n', '')).to.equal(
+        wire(1, 'EVENT 1') + wire(3, 'EVENT 3') + wire(4, 'END'),
+      )
+      await settled(relay)
+      expect(relay.summaries[0]).to.include({ outcome: 'ended', lastEventId: '4' })
+    })
+
+    it(`keeps the upstream's refusal: ${name}`, async () => {
+      await using upstream = await serve(answers(404))
+      await using relay = await relayTo(upstream.url, { transform })
+      expect((await answerOf(relay.url)).status).to.equal(404)
+    })
+
+    it(`lets the client see a failure, behind the events before it: ${name}`, async () => {
+      await using upstream = await serveInTurn(resets(wire(1)), answers(404))
+      await using relay = await relayTo(upstream.url, { transform })
+      expect(await answerOf(relay.url)).to.include({ text: wire(1, 'EVENT 1'), over: 'broken' })
+      await using again = await serveInTurn(resets(wire(1)), answers(404))
+      await using told = await relayTo(again.url, {
+        transform,
+        errorEvent: () => ({ data: 'sorry' }),
+      })
+      expect(await answerOf(told.url)).to.include({
+        text: `${wire(1, 'EVENT 1')}data: sorry\n\n`,
+        over: 'end',
+      })
+    })
+
+    it(`stops the upstream when the client does not read: ${name}`, async () => {
+      await using upstream = await serve((_, response) => flood(response))
+      await using relay = await relayTo(upstream.url, { transform })
+      const client = await get(relay.url)
+      client.reads(false)
+      expect(await settledBytes(upstream.requests[0]?.socket)).to.be.below(32 * 1024 * 1024)
+      client.reads(true)
+      await until(
+        () => client.text.length > 40_000_000,
+        () => `${client.text.length}`,
+      )
+      client.leave()
+      await settled(relay)
+      expect(relay.summaries[0]).to.include({ outcome: 'client-gone' })
+    }).timeout(30_000)
+  }
+
+  it('may add events, also behind the last one', async () => {
+    await using upstream = await serve(stays(wire(1, 'end')))
+    const transform = async function* (events: AsyncIterable<SseEvent>) {
+      yield { event: 'hello', data: 'first' }
+      yield* events
+      yield { event: 'bye', data: 'last' }
+    }
+    await using relay = await relayTo(upstream.url, { transform, isTerminal: lastIs('end') })
+    expect((await answerOf(relay.url)).text).to.equal(
+      `event: hello\ndata: first\n\n${wire(1, 'end')}event: bye\ndata: last\n\n`,
+    )
+  })
+
+  it('may end the stream early: the upstream is closed', async () => {
+    await using upstream = await serve(stays(wire(1), wire(2)))
+    const transform = async function* (events: AsyncIterable<SseEvent>) {
+      for await (const event of events) {
+        yield event
+        return
+      }
+    }
+    await using relay = await relayTo(upstream.url, { transform })
+    expect(await answerOf(relay.url)).to.include({ text: wire(1), over: 'end' })
+    await until(
+      () => upstream.sockets.size === 0,
+      () => 'the upstream closes',
+    )
+  })
+
+  for (const [name, transform] of Object.entries<NonNullable<RelayOptions['transform']>>({
+    'a function': () => {
+      throw new Error('own')
+    },
+    // biome-ignore lint/correctness/useYield: it fails before its first event
+    'an async function*': async function* () {
+      throw new Error('own')
+    },
+    'an event that cannot be on the wire': () => ({ data: 'x', id: 'a\nb' }),
+  })) {
+    it(`that throws rejects, and breaks the connection: ${name}`, async () => {
+      await using upstream = await serve(stays(wire(1)))
+      await using relay = await relayTo(upstream.url, { transform })
+      expect(await answerOf(relay.url)).to.include({ over: 'broken' })
+      await settled(relay)
+      expect(relay.faults[0]).to.be.instanceOf(Error)
+      await until(
+        () => upstream.sockets.size === 0,
+        () => 'the upstream closes',
+      )
+    })
+  }
+
+  it('runs the finally of a generator when the client disconnects', async () => {
+    await using upstream = await serve(stays(wire(1)))
+    let isOver = false
+    const transform = async function* (events: AsyncIterable<SseEvent>) {
+      try {
+        yield* events
+      } finally {
+        isOver = true
+      }
+    }
+    await using relay = await relayTo(upstream.url, { transform })
+    const client = await get(relay.url)
+    await has(client, 'event 1')
+    client.leave()
+    await until(
+      () => isOver,
+      () => 'the generator ends',
+    )
+  })
+})
+
+describe('cursorAsId', () => {
+  const event = (n: number) => `data: {"sequence_number":${n}}\n\n`
+  const options: RelayOptions = {
+    cursorAsId: true,
+    cursor: ({ data = '' }) => String(JSON.parse(data).sequence_number),
+    isTerminal: ({ data = '' }) => data.includes(':4}'),
+    reconnect: fast,
+  }
+
+  it('gives clients the cursor as id, and resumes where one comes back with it', async () => {
+    await using upstream = await serveInTurn(
+      resets(event(1), event(2)),
+      stays(`id: other\n${event(3)}${event(4)}`),
+      stays(event(4)),
+    )
+    const factory = ({ cursor, signal }: { cursor: string | undefined; signal: AbortSignal }) => {
+      const url = new URL(upstream.url)
+      if (cursor !== undefined) url.searchParams.set('starting_after', cursor)
+      return fetch(url, { signal })
+    }
+    await using relay = await relayTo(factory, options)
+    const first = await answerOf(relay.url)
+    expect(first.text).to.equal([1, 2, 3, 4].map((n) => `id: ${n}\n${event(n)}`).join(''))
+    const again = await answerOf(relay.url, { 'last-event-id': '3&include[]=x' })
+    expect(again.text).to.equal(`id: 4\n${event(4)}`)
+    expect(upstream.requests.map(({ url }) => url)).to.deep.equal([
+      '/events',
+      '/events?starting_after=2',
+      '/events?starting_after=3%26include%5B%5D%3Dx',
+    ])
+    expect(relay.summaries.map(({ cursor }) => cursor)).to.deep.equal(['4', '4'])
+  })
+
+  it('needs a cursor', async () => {
+    await using gateway = await serve((req, res) => {
+      relaySse(req, res, httpUpstream('http://127.0.0.1:9/'), { cursorAsId: true }).catch((error: Error) =>
+        res.end(error.message),
+      )
+    })
+    expect((await answerOf(gateway.url)).text).to.equal(
+      'cursorAsId needs the option cursor, which says what the cursor is',
+    )
+  })
+})
+
+describe('a request that is sent once', () => {
+  const post = (url: string) => httpUpstream(url, { method: 'POST', body: '{}' })
+
+  it('gives its client everything as it came: reconnection times, comments, the tail, and no heartbeat within a block', async () => {
+    const body = 'retry: 5\n\n: c\ndata:a\n\n{"bare":'
+    let finish = () => {}
+    await using upstream = await serve((_, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write(body)
+      finish = () => response.end('"json"}')
+    })
+    await using relay = await relayTo(post(upstream.url), { heartbeat: 5 })
+    const client = await get(relay.url)
+    await has(client, '{"bare":')
+    // Time for several heartbeats, which have to wait for the end of the block.
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    finish()
+    expect(await client.ended).to.equal('end')
+    expect(client.text).to.equal(`${body}"json"}`)
+    expect(upstream.requests).to.have.length(1)
+  })
+
+  it('passes the reconnection time on also through a transform', async () => {
+    await using upstream = await serve(ends('retry: 5\n\ndata: a\n\n'))
+    await using relay = await relayTo(post(upstream.url), { transform: (event: SseEvent) => event })
+    expect((await answerOf(relay.url)).text).to.equal('retry: 5\ndata: a\n\n')
+  })
+})

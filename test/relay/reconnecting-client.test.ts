@@ -1,0 +1,203 @@
+import { expect } from 'chai'
+import { createDrain, type RelayOptions } from '../../src/index.ts'
+import { answerOf, get, has } from '../support/client.ts'
+import { lastIs, wire } from '../support/events.ts'
+import { relayTo, settled } from '../support/gateway.ts'
+import { answers, freePort, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
+import { holdTime } from '../support/time.ts'
+import { until } from '../support/until.ts'
+
+/** What an EventSource sends. */
+const eventSource = { accept: 'text/event-stream', 'cache-control': 'no-cache' }
+const comeBack = /^retry: \d+\n$/
+
+describe('a client that reconnects', () => {
+  it('waits for an upstream that comes up within headTimeout', async () => {
+    await using upstream = await serveInTurn(answers(503), answers(502), stays(wire(1, 'end')))
+    await using relay = await relayTo(upstream.url, { isTerminal: lastIs('end') })
+    const client = await answerOf(relay.url, eventSource)
+    expect(client.status).to.equal(200)
+    expect(client.text).to.equal(wire(1, 'end'))
+  })
+
+  it('gets 200 and heartbeats after headTimeout, while the upstream is dialled on', async () => {
+    const port = await freePort()
+    await using relay = await relayTo(`http://127.0.0.1:${port}/events`, {
+      headTimeout: 30,
+      heartbeat: 10,
+      reconnect: { baseDelay: 20, maxRetries: Number.POSITIVE_INFINITY },
+      isTerminal: lastIs('end'),
+    })
+    const client = await get(relay.url, eventSource)
+    expect(client.status).to.equal(200)
+    await has(client, ':\n:\n')
+    await using _ = await serve(stays(wire(1, 'end')), port)
+    expect(await client.ended).to.equal('end')
+    expect(client.text.replaceAll(':\n', '')).to.equal(wire(1, 'end'))
+  })
+
+  const transient: Record<string, Parameters<typeof serve>[0]> = {
+    'a 503': answers(503),
+    'a 429': answers(429),
+    'a 408': answers(408),
+    'a connection that closes without an answer': (request) => request.socket.destroy(),
+    silence: () => {},
+    'a stream that drops before its first event': resets(': hello\n'),
+  }
+  for (const [name, script] of Object.entries(transient)) {
+    it(`is told to come back when ${name} outlasts the retries`, async () => {
+      await using upstream = await serve(script)
+      const options = {
+        connectTimeout: 20,
+        reconnect: { baseDelay: 1, minDelay: 1, maxDelay: 1, maxRetries: 2 },
+      }
+      await using relay = await relayTo(upstream.url, options)
+      const client = await answerOf(relay.url, eventSource)
+      // A stream that was open may be broken instead: that brings the client back too.
+      expect(client.status).to.equal(200)
+      if (name.startsWith('a stream')) expect(client.over).to.equal('broken')
+      else expect(client.text).to.match(comeBack)
+      await settled(relay)
+      expect(relay.summaries[0]).to.include({ outcome: 'failed' })
+      expect(relay.summaries[0]?.error).to.include({ code: 'ERR_SSE_RETRIES_EXHAUSTED' })
+    })
+  }
+
+  it('is not told to come back earlier than the upstream has asked for', async () => {
+    await using upstream = await serve(answers(503, { 'retry-after': '7' }))
+    await using relay = await relayTo(upstream.url, { reconnect: { maxRetries: 0 } })
+    const client = await answerOf(relay.url, eventSource)
+    const [, retry] = /^retry: (\d+)\n$/.exec(client.text) ?? []
+    expect(Number(retry)).to.be.within(7000, 14_000)
+  })
+
+  for (const status of [301, 400, 401, 403, 404, 410]) {
+    it(`is answered a ${status}, which another attempt would not change`, async () => {
+      await using upstream = await serve(answers(status))
+      await using relay = await relayTo(upstream.url)
+      expect((await answerOf(relay.url, eventSource)).status).to.equal(status === 301 ? 502 : status)
+      expect(upstream.requests).to.have.length(1)
+    })
+  }
+
+  it('is answered 204 when there is nothing more, at which an EventSource stops', async () => {
+    await using upstream = await serve(answers(204))
+    await using relay = await relayTo(upstream.url)
+    expect((await answerOf(relay.url, eventSource)).status).to.equal(204)
+  })
+
+  it('has its connection broken when the stream fails behind the head', async () => {
+    await using upstream = await serveInTurn(resets(wire(1)), answers(503))
+    await using relay = await relayTo(upstream.url, {
+      reconnect: { baseDelay: 1, minDelay: 1, maxRetries: 1 },
+    })
+    const client = await answerOf(relay.url, eventSource)
+    expect(client).to.include({ status: 200, over: 'broken', text: wire(1) })
+  })
+
+  it('is what clientReconnects says', async () => {
+    await using upstream = await serve(answers(503))
+    const reconnect = { maxRetries: 0 }
+    await using patient = await relayTo(upstream.url, { clientReconnects: true, reconnect })
+    expect((await answerOf(patient.url)).text).to.match(comeBack)
+    await using other = await relayTo(upstream.url, { clientReconnects: false, reconnect })
+    expect((await answerOf(other.url, eventSource)).status).to.equal(503)
+  })
+
+  for (const accept of ['application/json', '*/*', undefined]) {
+    it(`is not one that accepts ${accept}: a status is its answer`, async () => {
+      await using upstream = await serve(answers(503))
+      await using relay = await relayTo(upstream.url, { reconnect: { maxRetries: 0 } })
+      expect((await answerOf(relay.url, accept === undefined ? {} : { accept })).status).to.equal(503)
+    })
+  }
+
+  it('is answered at once where headTimeout is 0', async () => {
+    await using upstream = await serve(() => {})
+    await using relay = await relayTo(upstream.url, { headTimeout: 0 })
+    using time = holdTime()
+    const client = await get(relay.url, eventSource)
+    expect(client.status).to.equal(200)
+    await time.pass(1)
+    client.leave()
+  })
+})
+
+describe('a drain', () => {
+  const opened = async (options: RelayOptions, headers: Record<string, string> = {}) => {
+    const drain = createDrain()
+    const upstream = await serve((_, response) => void stream(response, wire(1)))
+    const relay = await relayTo(upstream.url, { ...options, drain })
+    const client = await get(relay.url, headers)
+    await has(client, wire(1))
+    const close = async () => {
+      await relay[Symbol.asyncDispose]()
+      await upstream.close()
+    }
+    return { drain, relay, upstream, client, [Symbol.asyncDispose]: close }
+  }
+
+  for (const headers of [eventSource, {}]) {
+    it(`tells clients to come back and ends their streams, spread over time: ${JSON.stringify(headers)}`, async () => {
+      await using gateway = await opened({}, headers)
+      const { drain, client, relay, upstream } = gateway
+      expect(drain.size).to.equal(1)
+      await drain.start({ spread: 2000 })
+      expect(await client.ended).to.equal('end')
+      const [, retry] = /event 1\n\nretry: (\d+)\n$/.exec(client.text) ?? []
+      expect(Number(retry)).to.be.within(1000, 3000)
+      await settled(relay)
+      expect(relay.summaries[0]).to.include({ outcome: 'drained' })
+      await until(
+        () => upstream.sockets.size === 0,
+        () => 'the upstream closes',
+      )
+    })
+  }
+
+  for (const [name, options, headers] of [
+    ['a stream that must not be asked for again', { resume: 'never' }, eventSource],
+    ['a stream that cannot be resumed', { resume: 'before-first-event' }, eventSource],
+    ['a program, which would take the end for the end of the stream', {}, { accept: 'application/json' }],
+  ] as const) {
+    it(`leaves ${name} alone`, async () => {
+      await using gateway = await opened(options, headers)
+      const over = gateway.drain.start()
+      expect(gateway.drain.isStarted).to.equal(true)
+      expect(gateway.client.text).to.equal(wire(1))
+      gateway.client.leave()
+      await over
+      await settled(gateway.relay)
+      expect(gateway.relay.summaries[0]).to.include({ outcome: 'client-gone' })
+    })
+  }
+
+  it('sends clients away that come while it goes on', async () => {
+    const drain = createDrain()
+    await using upstream = await serve(stays(wire(1)))
+    await using relay = await relayTo(upstream.url, { drain })
+    await drain.start()
+    const client = await answerOf(relay.url, eventSource)
+    expect(client.status).to.equal(200)
+    expect(client.text).to.match(comeBack)
+  })
+
+  it('sends a client away that waits for its head', async () => {
+    const drain = createDrain()
+    await using upstream = await serve(() => {})
+    await using relay = await relayTo(upstream.url, { drain })
+    const answer = answerOf(relay.url, eventSource)
+    await until(
+      () => upstream.requests.length === 1,
+      () => 'a request',
+    )
+    await drain.start()
+    expect((await answer).text).to.match(comeBack)
+  })
+
+  it('refuses unknown options and wrong values', () => {
+    // @ts-expect-error an unknown option
+    expect(() => createDrain().start({ over: 5 })).to.throw(TypeError, 'over')
+    expect(() => createDrain().start({ spread: -1 })).to.throw(RangeError, 'spread')
+  })
+})
