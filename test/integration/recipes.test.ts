@@ -1,18 +1,23 @@
 import { readFileSync } from 'node:fs'
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { expect } from 'chai'
 import { BrokenCircuitError, ConsecutiveBreaker, circuitBreaker, handleWhen } from 'cockatiel'
 import {
   createResilientSseSource,
+  type Drain,
   httpUpstream,
   type RelayOptions,
   type RelaySummary,
   relaySse,
   SseError,
+  type SseEvent,
   type UpstreamFactory,
 } from '../../src/index.ts'
+import { library, startNode } from '../support/child.ts'
+import { answerOf, get, has } from '../support/client.ts'
 import { drain, fast, lastIs, textOf, wire } from '../support/events.ts'
+import { relayTo } from '../support/gateway.ts'
 import { answers, ends, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
@@ -35,20 +40,17 @@ function withToken(url: string, token: (how: 'kept' | 'new') => Promise<string>)
   }
 }
 
-function backgroundResponse(api: string, headers: Record<string, string>, request: object) {
-  const body = JSON.stringify({ ...request, background: true, stream: true })
-  let id: string | undefined
-  const upstream: UpstreamFactory = ({ cursor, signal }) =>
-    cursor === undefined
-      ? fetch(`${api}/responses`, { method: 'POST', headers, body, signal })
-      : fetch(`${api}/responses/${id}?stream=true&starting_after=${cursor}`, { headers, signal })
+function storedResponse(api: string, headers: Record<string, string>, id: string) {
+  const upstream: UpstreamFactory = ({ cursor, signal }) => {
+    const url = new URL(`${api}/responses/${encodeURIComponent(id)}?stream=true`)
+    // The first cursor is the client's Last-Event-ID, which may be anything.
+    if (cursor !== undefined && /^\d+$/.test(cursor)) url.searchParams.set('starting_after', cursor)
+    return fetch(url, { headers, signal })
+  }
   const options: RelayOptions = {
     resume: 'with-cursor',
-    cursor: ({ data = '{}' }) => {
-      const { sequence_number, response } = JSON.parse(data)
-      id ??= response?.id
-      return id && sequence_number?.toString()
-    },
+    cursorAsId: true,
+    cursor: ({ data = '{}' }) => JSON.parse(data).sequence_number?.toString(),
     isTerminal: ({ event = '' }) => /^response\.(completed|failed|incomplete|cancelled)$/.test(event),
   }
   return { upstream, options }
@@ -68,6 +70,18 @@ function withCursorInQuery(url: string, name: string): UpstreamFactory {
   }
 }
 
+const redacted: RelayOptions = {
+  transform: ({ data = '', ...event }: SseEvent) => ({ ...event, data: data.replace(/\b\d{16}\b/g, '****') }),
+}
+
+function stoppable(server: Server, drain: Drain) {
+  process.once('SIGTERM', async () => {
+    server.close()
+    await drain.start({ spread: 4000 })
+    process.exit(0)
+  })
+}
+
 const file = (path: string) => readFileSync(new URL(path, import.meta.url), 'utf8')
 
 describe('docs/recipes.md', () => {
@@ -76,7 +90,7 @@ describe('docs/recipes.md', () => {
       file('../../docs/recipes.md').matchAll(/^```ts\n(.*?)^```/gms),
       ([, code = '']) => code.replace(/^import .*\n\n?/gm, ''),
     )
-    expect(blocks).to.have.length(5)
+    expect(blocks).to.have.length(7)
     for (const block of blocks) expect(file('recipes.test.ts')).to.include(`\n${block}\n`)
   })
 
@@ -166,35 +180,57 @@ describe('docs/recipes.md', () => {
     })
   })
 
-  it('a response with sequence numbers is resumed after the last one', async () => {
+  describe('a response with sequence numbers', () => {
     const event = (type: string, sequence_number: number, rest = {}) =>
       `event: ${type}\ndata: ${JSON.stringify({ type, sequence_number, ...rest })}\n\n`
     const created = event('response.created', 0, { response: { id: 'resp_1' } })
     const delta = (n: number) => event('response.output_text.delta', n, { delta: 'a' })
     const completed = event('response.completed', 4)
-    await using upstream = await serveInTurn(
-      answers(503),
-      resets(created, delta(1), delta(2).slice(0, 20)),
-      answers(502),
-      ends(delta(2)),
-      stays(delta(3), completed),
-    )
-    const api = new URL(upstream.url).origin
-    const { upstream: factory, options } = backgroundResponse(
-      api,
-      { authorization: 'Bearer key' },
-      { model: 'm' },
-    )
-    const source = createResilientSseSource(factory, { ...options, reconnect: fast })
-    expect(await textOf(source)).to.equal(created + delta(1) + delta(2) + delta(3) + completed)
-    expect(upstream.requests.map(({ method, url }) => `${method} ${url}`)).to.deep.equal([
-      'POST /responses',
-      'POST /responses',
-      'GET /responses/resp_1?stream=true&starting_after=1',
-      'GET /responses/resp_1?stream=true&starting_after=1',
-      'GET /responses/resp_1?stream=true&starting_after=2',
-    ])
-    expect(source.stats.gaps).to.equal(0)
+    const numbered = (n: number, text: string) => `id: ${n}\n${text}`
+
+    /** Relays one response to a client, of which `lastEventId` is known. */
+    async function relayed(lastEventId: string | undefined, ...scripts: Parameters<typeof serveInTurn>) {
+      await using upstream = await serveInTurn(...scripts)
+      const { origin } = new URL(upstream.url)
+      const { upstream: factory, options } = storedResponse(origin, { authorization: 'Bearer key' }, 'resp_1')
+      await using gateway = await relayTo(factory, options)
+      const headers = { accept: 'text/event-stream', ...(lastEventId && { 'last-event-id': lastEventId }) }
+      const { text } = await answerOf(gateway.url, headers)
+      return { text, urls: upstream.requests.map(({ url }) => url) }
+    }
+
+    it('is resumed after the last one', async () => {
+      const { text, urls } = await relayed(
+        undefined,
+        answers(503),
+        resets(created, delta(1), delta(2).slice(0, 20)),
+        answers(502),
+        ends(delta(2)),
+        stays(delta(3), completed),
+      )
+      const all = [created, delta(1), delta(2), delta(3), completed]
+      expect(text).to.equal(all.map((each, n) => numbered(n, each)).join(''))
+      expect(urls).to.deep.equal([
+        '/responses/resp_1?stream=true',
+        '/responses/resp_1?stream=true',
+        '/responses/resp_1?stream=true&starting_after=1',
+        '/responses/resp_1?stream=true&starting_after=1',
+        '/responses/resp_1?stream=true&starting_after=2',
+      ])
+    })
+
+    it('is resumed where a client comes back', async () => {
+      const { text, urls } = await relayed('2', stays(delta(3), completed))
+      expect(text).to.equal(numbered(3, delta(3)) + numbered(4, completed))
+      expect(urls).to.deep.equal(['/responses/resp_1?stream=true&starting_after=2'])
+    })
+
+    for (const injected of ['8&include[]=x', '8%26include%5B%5D=x', '../other', '-1']) {
+      it(`takes no parameter of a client: ${injected}`, async () => {
+        const { urls } = await relayed(injected, stays(created, completed))
+        expect(urls).to.deep.equal(['/responses/resp_1?stream=true'])
+      })
+    }
   })
 
   describe('a completion without ids', () => {
@@ -269,4 +305,35 @@ describe('docs/recipes.md', () => {
     expect(queries.map((query) => query.get('since'))).to.deep.equal([null, '日本&1', '2'])
     expect(queries.map((query) => query.get('topic'))).to.deep.equal(['a', 'a', 'a'])
   })
+
+  it('events are redacted on their way', async () => {
+    await using upstream = await serve(stays(wire(1, 'card 4111111111111111'), wire(2, 'end')))
+    await using gateway = await relayTo(upstream.url, { ...redacted, isTerminal: lastIs('end') })
+    expect((await answerOf(gateway.url)).text).to.equal(wire(1, 'card ****') + wire(2, 'end'))
+  })
+
+  it('a server that stops sends its clients away, and exits', async () => {
+    await using upstream = await serve(stays(wire(1)))
+    const script = `
+      import http from 'node:http'
+      import { createDrain, httpUpstream, relaySse } from '${library}'
+      const stoppable = ${stoppable.toString()}
+      const drain = createDrain()
+      const server = http.createServer((req, res) => relaySse(req, res, httpUpstream(process.argv[1]), { drain }))
+      stoppable(server, drain)
+      server.listen(0, '127.0.0.1', () => console.log('port ' + server.address().port))
+    `
+    await using program = startNode(['--input-type=module', '-e', script, upstream.url])
+    const port = () => /port (\d+)/.exec(program.out)?.[1]
+    await until(
+      () => port() !== undefined,
+      () => 'the server listens',
+    )
+    const client = await get(`http://127.0.0.1:${port()}/`)
+    await has(client, wire(1))
+    program.child.kill('SIGTERM')
+    expect(await client.ended).to.equal('end')
+    expect(client.text).to.match(/event 1\n\nretry: \d+\n$/)
+    expect((await program.ended).code).to.equal(0)
+  }).timeout(20_000)
 })
