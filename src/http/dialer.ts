@@ -2,6 +2,7 @@ import http, { type ClientRequest, type IncomingMessage, type InformationEvent }
 import https from 'node:https'
 import type { Duplex } from 'node:stream'
 import { reasonOf, SseError } from '../errors.ts'
+import { breakWithRequest } from './cut.ts'
 
 /** One request of node:http or node:https; `protocol` says of which. */
 export interface Call extends Omit<https.RequestOptions, 'signal' | 'headers'> {
@@ -92,9 +93,9 @@ function answerTo(
         return
       }
       settled = true
+      breakWithRequest(response)
       resolve(response)
     })
-    // Stays for an error behind the head, which the response tells as well.
     request.on('error', fail)
     request.on('close', () => {
       signal.removeEventListener('abort', onAbort)

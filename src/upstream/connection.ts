@@ -1,10 +1,11 @@
-import { finished, type Readable } from 'node:stream'
+import { finished, Readable } from 'node:stream'
 import type { DropReason } from '../diagnostics.ts'
 import { asError, type HeaderFields, reasonOf, SseError, shown } from '../errors.ts'
 import { Deadline } from '../http/deadline.ts'
 import { fieldOf, retryAfterOf } from '../http/fields.ts'
 import { isEventStream } from '../http/media-type.ts'
 import { decodeBody, isDecodable } from './decode.ts'
+import { http2Response, isHttp2Stream } from './http2-stream.ts'
 import { discardBody, discardUpstream, type OpenedUpstream, openUpstream, type Upstream } from './shapes.ts'
 
 /** How an open connection was lost. */
@@ -69,11 +70,19 @@ function answerOf(
     })
     signal.addEventListener('abort', onAbort, { once: true })
     // In a promise, so that what the factory throws is caught as well.
-    new Promise<Upstream>((answer) => answer(open(signal))).then(
-      (upstream) => (signal.aborted ? discardUpstream(upstream) : settle(() => resolve(upstream))),
-      (cause: unknown) => settle(() => reject(connectError(cause))),
-    )
+    const opening = new Promise<Upstream>((answer) => answer(open(signal)))
+    opening
+      .then((upstream) => headOf(upstream, signal))
+      .then(
+        (upstream) => (signal.aborted ? discardUpstream(upstream) : settle(() => resolve(upstream))),
+        (cause: unknown) => settle(() => reject(connectError(cause))),
+      )
   })
+}
+
+function headOf(upstream: Upstream, signal: AbortSignal): Upstream | Promise<Upstream> {
+  const isStream = upstream instanceof Readable && isHttp2Stream(upstream)
+  return isStream ? http2Response(upstream, signal) : upstream
 }
 
 /** What an attempt fails with for what its factory threw. */
@@ -133,6 +142,7 @@ export class Connection {
   readonly #upstreamBody: Readable
   readonly #body: Readable
   readonly #idleTimeout: number
+  readonly #isCut: () => boolean
   #reader: ConnectionReader | undefined
   #deadline: Deadline | undefined
   #isClosed = false
@@ -142,6 +152,7 @@ export class Connection {
     this.headers = upstream.headers
     this.#upstreamBody = upstream.body
     this.#body = decodeBody(upstream.body, upstream.encodings)
+    this.#isCut = upstream.isCut
     this.#idleTimeout = idleTimeout
   }
 
@@ -158,12 +169,11 @@ export class Connection {
     if (this.#isClosed) return
     this.#reader = reader
     const body = this.#body
-    const onEnd = () => this.#drop('end', new SseError('ERR_SSE_DROPPED', 'the upstream ended the stream'))
     body.on('error', () => {})
-    body.once('end', onEnd)
+    body.once('end', () => this.#onEnd())
     // Everything else, also a body that was over before anybody listened.
     finished(body, { writable: false }, (cause) => {
-      if (!cause && body.readableEnded) onEnd()
+      if (!cause && body.readableEnded) this.#onEnd()
       else this.#drop('reset', droppedError(cause))
     })
     this.#deadline = new Deadline(this.#idleTimeout, () => this.#onIdle())
@@ -204,6 +214,11 @@ export class Connection {
       this.close()
       this.#reader?.onFault(asError(error))
     }
+  }
+
+  #onEnd(): void {
+    if (this.#isCut()) this.#drop('reset', droppedError(new Error('its HTTP/2 stream has no END_STREAM')))
+    else this.#drop('end', new SseError('ERR_SSE_DROPPED', 'the upstream ended the stream'))
   }
 
   #onIdle(): void {

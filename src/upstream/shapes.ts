@@ -1,7 +1,9 @@
 import { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
 import { type HeaderFields, shown } from '../errors.ts'
+import { breakWithRequest } from '../http/cut.ts'
 import { codingsOf } from './decode.ts'
+import { isHttp2Stream, watchEndStream } from './http2-stream.ts'
 
 /** What a factory is told about the attempt that it is called for. */
 export interface UpstreamContext {
@@ -29,7 +31,10 @@ export interface WebByteStream {
   getReader(): object
 }
 
-/** The bytes of an event stream, for which no status and no type is checked. */
+/**
+ * The bytes of an event stream, for which no status and no type is checked. Of a client's stream of node:http2 both are:
+ * a factory returns it before its `response` event, or {@link ResponseData} around it afterwards.
+ */
 export type ByteStream = Readable | WebByteStream | AsyncIterable<Uint8Array | string>
 
 /** What is used of a web `Response`, whose body is decoded already. */
@@ -43,7 +48,7 @@ export interface ResponseLike {
   readonly url?: string
 }
 
-/** What is used of undici's `request()` result. */
+/** What is used of undici's `request()` result; also a stream of node:http2, as `body`, with its head. */
 export interface ResponseData {
   readonly statusCode: number
   readonly headers: HeaderFields
@@ -80,6 +85,8 @@ export interface OpenedUpstream {
   readonly encodings: readonly string[]
   /** The URL that answered, where it is known. */
   readonly url: string | undefined
+  /** Whether the body, which has ended, was cut off there. */
+  readonly isCut: () => boolean
 }
 
 /**
@@ -93,32 +100,28 @@ export function openUpstream(upstream: Upstream, who = 'the factory must return'
     upstream.headers.forEach((value, name) => {
       headers[name.toLowerCase()] = value
     })
-    return {
-      statusCode: upstream.status,
-      headers,
-      body: upstream.body === null ? Readable.from([]) : readableOf(upstream.body, who),
-      encodings: [],
-      url: upstream.url || undefined,
-    }
+    const body = upstream.body === null ? Readable.from([]) : readableOf(upstream.body, who)
+    return opened(body, upstream.status, headers, upstream.url)
   }
   if ('statusCode' in upstream && typeof upstream.statusCode === 'number' && upstream.headers) {
     const { statusCode, headers } = upstream
-    return {
-      statusCode,
-      headers,
-      body: 'body' in upstream ? readableOf(upstream.body, who) : upstream,
-      encodings: codingsOf(headers),
-      url: ('url' in upstream && upstream.url) || undefined,
-    }
+    const body = 'body' in upstream ? readableOf(upstream.body, who) : upstream
+    breakWithRequest(body)
+    const url = 'url' in upstream ? upstream.url : undefined
+    return { ...opened(body, statusCode, headers, url), encodings: codingsOf(headers) }
   }
   if (!isByteStream(upstream)) throw notAnUpstream(upstream, who)
-  return {
-    statusCode: undefined,
-    headers: {},
-    body: readableOf(upstream, who),
-    encodings: [],
-    url: undefined,
-  }
+  return opened(readableOf(upstream, who))
+}
+
+function opened(
+  body: Readable,
+  statusCode?: number,
+  headers: HeaderFields = {},
+  url?: string,
+): OpenedUpstream {
+  const isCut = isHttp2Stream(body) ? watchEndStream(body) : () => false
+  return { statusCode, headers, body, encodings: [], url: url || undefined, isCut }
 }
 
 /** Lets go of an upstream that nobody will read: its socket closes. */

@@ -1,0 +1,92 @@
+import http from 'node:http'
+import type { Socket } from 'node:net'
+import { expect } from 'chai'
+import { createResilientSseSource, httpUpstream, type UpstreamFactory } from '../../src/index.ts'
+import { dial, read } from '../support/dialling.ts'
+import { dataOf, drain, fast, lastIs, wire } from '../support/events.ts'
+import { serveRaw } from '../support/server.ts'
+
+const head = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n'
+
+/** Writes a text, and resets the connection once its client has had time to read it. */
+function cutAfter(socket: Socket, text: string): void {
+  socket.write(text)
+  setTimeout(() => socket.resetAndDestroy(), 20)
+}
+
+const throughHttp =
+  (url: string): UpstreamFactory =>
+  ({ headers, signal }) =>
+    new Promise((resolve, reject) => http.get(url, { headers, signal }, resolve).on('error', reject))
+
+const bodies = {
+  'without a length': ['connection: close\r\n', wire(1)],
+  'of HTTP/1.0': ['', wire(1)],
+  'with a length': ['content-length: 1000\r\n', wire(1)],
+  'in chunks': ['transfer-encoding: chunked\r\n', `${wire(1).length.toString(16)}\r\n${wire(1)}\r\n`],
+} as const
+
+describe('a reset of the connection', () => {
+  for (const [client, open] of Object.entries({ httpUpstream, 'http.get': throughHttp })) {
+    for (const [body, [fields, bytes]] of Object.entries(bodies)) {
+      it(`is a cut of a body ${body} through ${client}, and not its end`, async () => {
+        const start = body === 'of HTTP/1.0' ? head.replace('HTTP/1.1', 'HTTP/1.0') : head
+        await using upstream = await serveRaw((socket, n) => {
+          if (n === 0) cutAfter(socket, `${start}${fields}\r\n${bytes}`)
+          else socket.end(`${head}connection: close\r\n\r\n${wire(2)}`)
+        })
+        const source = createResilientSseSource(open(upstream.url), {
+          objectMode: true,
+          reconnect: fast,
+          isTerminal: lastIs('event 2'),
+        })
+        expect(await dataOf(source)).to.deep.equal(['event 1', 'event 2'])
+        expect(source.stats.drops).to.deep.equal({ end: 0, reset: 1, 'idle-timeout': 0 })
+      })
+    }
+
+    it(`fails a stream through ${client} that cannot go on`, async () => {
+      await using upstream = await serveRaw((socket) => cutAfter(socket, `${head}\r\n${wire(1)}`))
+      const { error } = await drain(
+        createResilientSseSource(open(upstream.url), { resume: 'before-first-event' }),
+      )
+      expect(error)
+        .to.include({ code: 'ERR_SSE_NOT_RESUMABLE' })
+        .with.nested.property('cause.cause.code', 'ECONNRESET')
+    })
+  }
+
+  it('is a cut of an adopted response that nobody has read yet', async () => {
+    await using upstream = await serveRaw((socket, n) => {
+      if (n === 0) cutAfter(socket, `${head}\r\n${wire(1)}`)
+      else socket.end(`${head}\r\n${wire(2)}`)
+    })
+    const { signal } = new AbortController()
+    const initialResponse = await dial(upstream.url, { signal })
+    const closed = new Promise((resolve) => initialResponse.once('close', resolve))
+    const source = createResilientSseSource(httpUpstream(upstream.url), {
+      initialResponse,
+      objectMode: true,
+      reconnect: fast,
+      isTerminal: lastIs('event 2'),
+    })
+    await closed
+    expect((await dataOf(source)).at(-1)).to.equal('event 2')
+    expect(source.stats.drops).to.include({ reset: 1, end: 0 })
+  })
+
+  it('breaks a dialled body without a length, which its reader sees', async () => {
+    await using upstream = await serveRaw((socket) => cutAfter(socket, 'HTTP/1.1 200 OK\r\n\r\nhalf'))
+    const error: unknown = await read(dial(upstream.url)).catch((error: unknown) => error)
+    expect(error).to.include({ code: 'ECONNRESET' })
+  })
+
+  it('behind a whole body takes nothing of it', async () => {
+    await using upstream = await serveRaw((socket) =>
+      cutAfter(socket, 'HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwhole'),
+    )
+    const response = await dial(upstream.url)
+    await new Promise((resolve) => response.socket.once('close', resolve))
+    expect(await read(Promise.resolve(response))).to.equal('whole')
+  })
+})
