@@ -35,15 +35,17 @@ const httpDate =
  * An id as the value of a `Last-Event-ID` field: its UTF-8 bytes, one character for each, which is the form in which
  * fetch and node:http take bytes beyond ASCII.
  *
- * `undefined` where there is nothing that could be sent: no id, or one with control characters, which no field value
- * may hold (RFC 9110, 5.5).
+ * `undefined` where nothing can be sent that arrives as the same id: no id; one with control characters, which no field
+ * value may hold, or with a space or tab at either end, which is no part of the value (RFC 9110, 5.5); one with a lone
+ * surrogate, which UTF-8 cannot write.
  *
  * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html#sse-processing-model | HTML, 9.2.3}
  */
 export function encodeLastEventId(id: string): string | undefined {
-  if (id === '') return undefined
-  const value = Buffer.from(id, 'utf8').toString('latin1')
-  return /^[\t\x20-\x7e\x80-\xff]*$/.test(value) ? value : undefined
+  const bytes = Buffer.from(id, 'utf8')
+  const value = bytes.toString('latin1')
+  const isSendable = /^[\x21-\x7e\x80-\xff]([\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?$/.test(value)
+  return isSendable && bytes.toString('utf8') === id ? value : undefined
 }
 
 /** A request of node:http or node:http2, a framework's around it, or a fetch-API `Request`. */
@@ -53,7 +55,8 @@ export type RequestWithLastEventId =
 
 /**
  * The last event ID with which a client comes back: the `Last-Event-ID` header (its bytes read as UTF-8), or else
- * `?lastEventId=` or `?last_event_id=` in the URL, for clients that cannot set headers.
+ * `?lastEventId=`, `?last_event_id=` or `?last-event-id=` in the URL, in any case (Mercure says `lastEventID`), for
+ * clients that cannot set headers.
  *
  * An id that could not have come from an event stream (with CR, LF or NUL) counts as none.
  */
@@ -63,8 +66,10 @@ export function lastEventIdFrom(request: RequestWithLastEventId): string | undef
   if (bytes) return validId(Buffer.from(bytes, 'latin1').toString('utf8'))
   const query = request.url?.split('#', 1)[0]?.split('?').slice(1).join('?')
   if (!query) return undefined
-  const parameters = new URLSearchParams(query)
-  return validId(parameters.get('lastEventId') || parameters.get('last_event_id') || '')
+  for (const [name, id] of new URLSearchParams(query)) {
+    if (id !== '' && /^last(event|_event_|-event-)id$/i.test(name)) return validId(id)
+  }
+  return undefined
 }
 
 /** Whether a string can be an event's id on the wire. */

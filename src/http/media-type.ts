@@ -1,4 +1,38 @@
+/** A media type as it is named in a head. */
+export interface MediaType {
+  /** Type and subtype in lower case, such as `text/event-stream`. */
+  readonly essence: string
+  /** The same with its parameters, as it was written. */
+  readonly text: string
+}
+
+/**
+ * The media type of a body: the last valid one that is named, in whatever field line.
+ *
+ * @param contentType - The value of a Content-Type field, or of each of its lines.
+ * @see {@link https://fetch.spec.whatwg.org/#concept-header-extract-mime-type | Fetch, "extract a MIME type"}
+ */
+export function mediaTypeOf(contentType: string | readonly string[] = []): MediaType | undefined {
+  const value = typeof contentType === 'string' ? contentType : contentType.join(',')
+  return membersOf(value)
+    .map((text) => ({ text, essence: text.split(';', 1)[0]?.trimEnd().toLowerCase() ?? '' }))
+    .findLast(({ essence }) => essence !== '*/*' && mediaType.test(essence))
+}
+
 /** Whether a Content-Type is `text/event-stream`, with or without parameters, in any case. */
-export function isEventStream(contentType: string | undefined): boolean {
-  return contentType !== undefined && /^\s*text\/event-stream\s*(;|$)/i.test(contentType)
+export function isEventStream(contentType: string | readonly string[] | undefined): boolean {
+  return mediaTypeOf(contentType)?.essence === 'text/event-stream'
+}
+
+/** Two tokens (RFC 9110, 5.6.2) and what is between them. */
+const mediaType = /^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+$/
+
+/** Splits at commas that are not in a quoted string (RFC 9110, 5.6.4). */
+function membersOf(value: string): string[] {
+  const members = ['']
+  for (const [part] of value.matchAll(/"(?:\\.|[^"\\])*"?|[^",]+|,/gs)) {
+    if (part === ',') members.push('')
+    else members.push(members.pop() + part)
+  }
+  return members.map((member) => member.trim())
 }

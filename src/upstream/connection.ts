@@ -2,7 +2,7 @@ import { finished, Readable } from 'node:stream'
 import type { DropReason } from '../diagnostics.ts'
 import { asError, type HeaderFields, reasonOf, SseError, shown } from '../errors.ts'
 import { Deadline } from '../http/deadline.ts'
-import { fieldOf, retryAfterOf } from '../http/fields.ts'
+import { retryAfterOf } from '../http/fields.ts'
 import { isEventStream } from '../http/media-type.ts'
 import { decodeBody, isDecodable } from './decode.ts'
 import { http2Response, isHttp2Stream } from './http2-stream.ts'
@@ -102,7 +102,7 @@ function isFault(error: Error): boolean {
 function isOpen({ statusCode, headers, body, encodings }: OpenedUpstream): boolean {
   if (statusCode === undefined) return true
   if (statusCode === 204) return false
-  const contentType = fieldOf(headers, 'content-type')
+  const contentType = headers['content-type']
   if (statusCode === 200 && isEventStream(contentType) && isDecodable(encodings)) return true
   discardBody(body)
   if (statusCode !== 200) {
@@ -115,7 +115,7 @@ function isOpen({ statusCode, headers, body, encodings }: OpenedUpstream): boole
   }
   const got = isEventStream(contentType)
     ? `content-encoding ${encodings.join(', ')}`
-    : `content-type ${contentType ?? '(none)'}`
+    : `content-type ${contentType?.toString() || '(none)'}`
   throw new SseError(
     'ERR_SSE_CONTENT_TYPE',
     `the upstream answered with ${got}, not with a readable text/event-stream`,

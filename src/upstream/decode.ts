@@ -1,13 +1,20 @@
-import { pipeline, type Readable, type Transform } from 'node:stream'
+import { type Duplex, pipeline, type Readable } from 'node:stream'
 import zlib from 'node:zlib'
 import type { HeaderFields } from '../errors.ts'
+import { tokensOf } from '../http/fields.ts'
+import { Inflate } from './inflate.ts'
 
-const decoders: Readonly<Record<string, () => Transform>> = {
+const decoders: Readonly<Record<string, () => Duplex>> = {
   gzip: () => zlib.createGunzip(),
   'x-gzip': () => zlib.createGunzip(),
-  deflate: () => zlib.createInflate(),
+  deflate: () => new Inflate(),
   br: () => zlib.createBrotliDecompress(),
+  // From Node 22.15 and 23.8 on.
+  ...('createZstdDecompress' in zlib && { zstd: () => zlib.createZstdDecompress() }),
 }
+
+/** `none` is not registered, and what GraphQL Yoga and many Next.js routes say so that nothing compresses the stream. */
+const noCodings = ['identity', 'none']
 
 /** The most content codings that are taken off one body. */
 const mostEncodings = 4
@@ -29,12 +36,6 @@ export function decodeBody(body: Readable, encodings: readonly string[]): Readab
 
 /** The content codings of a body, in the order of their application; `identity` is none (RFC 9110, 8.4). */
 export function codingsOf(headers: HeaderFields): string[] {
-  const field = headers['content-encoding']
-  if (field === undefined) return []
-  const value = typeof field === 'string' ? field : field.join(',')
-  return value
-    .toLowerCase()
-    .split(',')
-    .map((coding) => coding.trim())
-    .filter((coding) => coding !== '' && coding !== 'identity')
+  const field = headers['content-encoding'] ?? []
+  return tokensOf(typeof field === 'string' ? [field] : field).filter((coding) => !noCodings.includes(coding))
 }

@@ -15,7 +15,7 @@ export interface UpstreamContext {
   readonly cursor: string | undefined
   /**
    * Ready to spread into a request: `accept`, `cache-control`, and, where there is one, `last-event-id` as UTF-8 bytes.
-   * An id with control characters cannot be a header; the field is left out then.
+   * A header cannot carry an id with control characters, nor spaces or tabs at its ends; the field is left out then.
    */
   readonly headers: Readonly<Record<string, string>>
   /** Aborted when the attempt takes longer than `connectTimeout`, and when its connection is to be closed. */
@@ -59,6 +59,7 @@ export interface ResponseData {
 export type ResponseMessage = Readable & {
   readonly statusCode?: number | undefined
   readonly headers: HeaderFields
+  readonly headersDistinct?: Readonly<Record<string, readonly string[] | undefined>> | undefined
   readonly url?: string | undefined
 }
 
@@ -104,7 +105,8 @@ export function openUpstream(upstream: Upstream, who = 'the factory must return'
     return opened(body, upstream.status, headers, upstream.url)
   }
   if ('statusCode' in upstream && typeof upstream.statusCode === 'number' && upstream.headers) {
-    const { statusCode, headers } = upstream
+    const { statusCode } = upstream
+    const headers = headersOf(upstream)
     const body = 'body' in upstream ? readableOf(upstream.body, who) : upstream
     breakWithRequest(body)
     const url = 'url' in upstream ? upstream.url : undefined
@@ -112,6 +114,12 @@ export function openUpstream(upstream: Upstream, who = 'the factory must return'
   }
   if (!isByteStream(upstream)) throw notAnUpstream(upstream, who)
   return opened(readableOf(upstream, who))
+}
+
+/** The fields of a message, its content type with all lines: in `headers` node:http has the first one only. */
+function headersOf(message: ResponseData | ResponseMessage): HeaderFields {
+  const lines = 'headersDistinct' in message ? message.headersDistinct?.['content-type'] : undefined
+  return lines && lines.length > 1 ? { ...message.headers, 'content-type': lines } : message.headers
 }
 
 function opened(

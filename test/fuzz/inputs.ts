@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { MIMEType } from 'node:util'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { ConfigError, readConfig } from '../../src/cli/config.ts'
@@ -25,7 +26,7 @@ const anyValue = fc.oneof(anyText, fc.array(anyText, { maxLength: 2 }), fc.const
 const path = fc.oneof(
   anyText,
   fc
-    .tuple(fc.constantFrom('lastEventId', 'last_event_id', 'lasteventid'), anyText)
+    .tuple(fc.constantFrom('lastEventId', 'last_event_id', 'lastEventID'), anyText)
     .map(([name, value]) => `/events?${name}=${value}`),
 )
 
@@ -41,7 +42,7 @@ export const lastEventIds = fc.property(anyValue, path, anyText, (value, url, te
   const id = idOf(text)
   const sent = encodeLastEventId(id)
   // biome-ignore lint/suspicious/noControlCharactersInRegex: it is those that no header may hold
-  expect(sent === undefined).to.equal(id === '' || /[\x01-\x08\x0b-\x1f\x7f]/.test(id))
+  expect(sent === undefined).to.equal(id === '' || /[\x01-\x08\x0b-\x1f\x7f]|^[ \t]|[ \t]$/.test(id))
   if (sent !== undefined) expect(lastEventIdFrom({ headers: { 'last-event-id': sent }, url })).to.equal(id)
   const query = `/?${new URLSearchParams({ lastEventId: id })}`
   expect(lastEventIdFrom({ headers: {}, url: query })).to.equal(id === '' ? undefined : id)
@@ -102,16 +103,41 @@ const mediaType = fc.oneof(
     .tuple(
       fc.constantFrom('', ' ', '\t'),
       fc.mixedCase(fc.constant('text/event-stream')),
-      fc.constantFrom('', ';', ' ;', ','),
+      fc.constantFrom('', ';', ' ;', ',', ';a="', ', a/b;c="'),
       anyText,
     )
     .map((parts) => parts.join('')),
 )
 
 export const contentTypes = fc.property(fc.option(mediaType, { nil: undefined }), (type) => {
-  const essence = type?.split(';', 1)[0]?.trim().toLowerCase()
-  expect(isEventStream(type)).to.equal(essence === 'text/event-stream')
+  expect(isEventStream(type)).to.equal(lastTypeIn(type ?? '') === 'text/event-stream')
 })
+
+/** The essence of the last valid type in a list, read character by character. */
+function lastTypeIn(list: string): string | undefined {
+  let isQuoted = false
+  let isEscaped = false
+  const members = ['']
+  for (const character of list) {
+    if (character === ',' && !isQuoted) members.push('')
+    else members.push(members.pop() + character)
+    if (character === '"' && !isEscaped) isQuoted = !isQuoted
+    isEscaped = isQuoted && character === '\\' && !isEscaped
+  }
+  const essences = members.map((member) => member.split(';', 1)[0]?.trim() ?? '')
+  return essences
+    .filter((essence) => isType(essence) && essence !== '*/*')
+    .at(-1)
+    ?.toLowerCase()
+}
+
+function isType(essence: string): boolean {
+  try {
+    return new MIMEType(essence).essence !== ''
+  } catch {
+    return false
+  }
+}
 
 const setting = fc.constantFrom(...settings)
 const settingText = fc.oneof(

@@ -26,14 +26,16 @@ describe('resume', () => {
     expect(source.stats.gaps).to.equal(0)
   })
 
-  it("'always' reports a gap when the id cannot be sent as a header", async () => {
-    await using server = await serveInTurn(ends('id: a\u0001\ndata: a\n\n'), ends('data: b\n\n'))
-    const source = createResilientSseSource(httpUpstream(server.url), { ...modes, isTerminal: lastIs('b') })
-    const gap = next(source, 'gap')
-    expect(await dataOf(source)).to.deep.equal(['a', 'b'])
-    expect(await gap).to.include({ cursor: 'a\u0001' })
-    expect(server.requests[1]?.headers).to.not.have.property('last-event-id')
-  })
+  for (const id of ['a\u0001', ' a', 'a ', '\ta', 'a\t', ' ']) {
+    it(`'always' reports a gap when the id ${JSON.stringify(id)} cannot be sent as a header`, async () => {
+      await using server = await serveInTurn(ends(`id: ${id}\ndata: a\n\n`), ends('data: b\n\n'))
+      const source = createResilientSseSource(httpUpstream(server.url), { ...modes, isTerminal: lastIs('b') })
+      const gap = next(source, 'gap')
+      expect(await dataOf(source)).to.deep.equal(['a', 'b'])
+      expect(await gap).to.include({ cursor: id })
+      expect(server.requests[1]?.headers).to.not.have.property('last-event-id')
+    })
+  }
 
   it("'with-cursor' goes on with a cursor", async () => {
     await using server = await serveInTurn(resets(wire(1)), ends(wire(2)))

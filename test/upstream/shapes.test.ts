@@ -1,6 +1,5 @@
 import http from 'node:http'
 import { PassThrough, Readable } from 'node:stream'
-import zlib from 'node:zlib'
 import { expect } from 'chai'
 import { request, Response as UndiciResponse, fetch as undiciFetch } from 'undici'
 import {
@@ -9,8 +8,8 @@ import {
   type UpstreamContext,
   type UpstreamFactory,
 } from '../../src/index.ts'
-import { dataOf, drain, fast, lastIs, next, wire } from '../support/events.ts'
-import { ends, resets, serve, serveInTurn, stream } from '../support/server.ts'
+import { dataOf, drain, fast, lastIs, wire } from '../support/events.ts'
+import { ends, resets, serveInTurn } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 const options = { objectMode: true, reconnect: fast, isTerminal: lastIs('end') } as const
@@ -117,84 +116,5 @@ describe('upstream shapes', () => {
     const bodies = [stuck, Readable.from([wire(2, 'end')])]
     const source = createResilientSseSource(() => bodies.shift() ?? Readable.from([]), options)
     expect(await dataOf(source)).to.deep.equal(['event 1', 'end'])
-  })
-})
-
-describe('encoded bodies', () => {
-  const encoders = {
-    gzip: () => zlib.createGzip({ flush: zlib.constants.Z_SYNC_FLUSH }),
-    'x-gzip': () => zlib.createGzip({ flush: zlib.constants.Z_SYNC_FLUSH }),
-    deflate: () => zlib.createDeflate({ flush: zlib.constants.Z_SYNC_FLUSH }),
-    br: () => zlib.createBrotliCompress({ flush: zlib.constants.BROTLI_OPERATION_FLUSH }),
-  }
-  for (const [coding, create] of Object.entries(encoders)) {
-    for (const [client, open] of Object.entries({
-      'node:http': (url: string): UpstreamFactory => httpUpstream(url),
-      undici:
-        (url: string): UpstreamFactory =>
-        (context) =>
-          request(url, context),
-    })) {
-      it(`of ${coding} through ${client} are decoded, and no event is held back`, async () => {
-        let write = (_: string) => {}
-        await using server = await serve((_, response) => {
-          response.writeHead(200, {
-            'content-type': 'text/event-stream',
-            'content-encoding': coding.toUpperCase(),
-          })
-          const encoder = create()
-          encoder.pipe(response)
-          write = (text) => encoder.write(text)
-          write(wire(1))
-        })
-        const source = createResilientSseSource(open(server.url), options)
-        const seen: (string | undefined)[] = []
-        for await (const { data } of source) {
-          seen.push(data)
-          // Each event is written only when the one before has arrived.
-          if (seen.length < 5) write(wire(seen.length + 1))
-          else write(wire(6, 'end'))
-        }
-        expect(seen).to.deep.equal(['event 1', 'event 2', 'event 3', 'event 4', 'event 5', 'end'])
-        server.server.closeAllConnections()
-      })
-    }
-  }
-
-  it('of several codings are taken off in turn', async () => {
-    await using server = await serve((_, response) => {
-      response.writeHead(200, {
-        'content-type': 'text/event-stream',
-        'content-encoding': 'gzip, identity, br',
-      })
-      response.end(zlib.brotliCompressSync(zlib.gzipSync(wire(1, 'end'))))
-    })
-    expect(await dataOf(createResilientSseSource(httpUpstream(server.url), options))).to.deep.equal(['end'])
-  })
-
-  it('that are cut off or broken are a drop, with what was decoded before passed on', async () => {
-    const whole = zlib.gzipSync(wire(1))
-    await using server = await serve((_, response) => {
-      const headers = { 'content-type': 'text/event-stream', 'content-encoding': 'gzip' }
-      const n = server.requests.length
-      if (n === 1) response.writeHead(200, headers).end(whole.subarray(0, -4))
-      else if (n === 2) response.writeHead(200, headers).end('not gzip at all')
-      else stream(response, wire(2, 'end'))
-    })
-    const source = createResilientSseSource(httpUpstream(server.url), options)
-    const drop = next(source, 'drop')
-    expect(await dataOf(source)).to.deep.equal(['event 1', 'end'])
-    expect(await drop).to.include({ reason: 'reset' })
-    expect(source.stats.drops).to.include({ reset: 2 })
-  })
-
-  it('that fetch has decoded already are left alone', async () => {
-    await using server = await serve((_, response) => {
-      response.writeHead(200, { 'content-type': 'text/event-stream', 'content-encoding': 'gzip' })
-      response.end(zlib.gzipSync(wire(1, 'end')))
-    })
-    expect(
-      await dataOf(createResilientSseSource((context) => fetch(server.url, context), options)),
-    ).to.deep.equal(['end'])
   })
 })
