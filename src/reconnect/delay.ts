@@ -33,30 +33,35 @@ export interface Delay {
  * The delay before a retry.
  *
  * `min(maxDelay, base·2ⁿ)`, less a random part of up to `jitter` of it: subtracted after the cap, so that streams
- * never meet there. Retry-After is a floor; what lies above it is spread in the same measure. After a clean end with
- * progress it is 0…`jitter·base`, but never so short that two opens are closer together than `base`.
+ * never meet there. After a clean end with progress it is 0…`jitter·base`, but never so short that two opens are closer
+ * together than `base`.
+ *
+ * What the upstream asks for, by `retry:` or Retry-After, is a floor, even above `maxDelay`: a client may wait longer,
+ * and not shorter (HTML, 9.2.3). A delay that would be below it lies above it by its random part.
  *
  * @param random - From 0 to below 1, as Math.random gives it.
  */
 export function delayOf(rules: DelayRules, occasion: DelayOccasion, random: () => number): Delay {
-  const { maxDelay, jitter } = rules
-  const base = baseOf(rules, occasion.reconnectionTime)
+  const { maxDelay, minDelay, maxRetryAfter, jitter } = rules
+  const { reconnectionTime, retryAfter = 0, sinceOpen } = occasion
+  const base = Math.min(
+    maxDelay,
+    reconnectionTime === undefined ? rules.baseDelay : Math.max(minDelay, reconnectionTime),
+  )
+  const byRetry =
+    reconnectionTime === undefined ? 0 : Math.max(minDelay, Math.min(reconnectionTime, maxRetryAfter))
   const spread = random() * jitter
-  if (occasion.sinceOpen !== undefined) {
-    const delay = Math.max(0, base - occasion.sinceOpen) + spread * base
-    return { delay: Math.min(delay, maxDelay), source: 'clean-end' }
+  if (sinceOpen !== undefined) {
+    const delay = Math.max(byRetry, base - sinceOpen) + spread * base
+    return { delay: Math.min(delay, longestTimer), source: 'clean-end' }
   }
   const full = Math.min(maxDelay, base * 2 ** occasion.retry)
-  const delay = full - spread * full
-  const floor = Math.min(occasion.retryAfter ?? 0, rules.maxRetryAfter)
-  if (floor > delay) return { delay: Math.min(floor + spread * full, longestTimer), source: 'retry-after' }
-  return { delay, source: occasion.reconnectionTime === undefined ? 'backoff' : 'retry' }
-}
-
-/** `baseDelay`, or the upstream's `retry:` clamped to `minDelay`…`maxDelay`. */
-function baseOf({ baseDelay, minDelay, maxDelay }: DelayRules, reconnectionTime: number | undefined): number {
-  if (reconnectionTime === undefined) return Math.min(baseDelay, maxDelay)
-  return Math.min(maxDelay, Math.max(minDelay, reconnectionTime))
+  const byStatus = Math.min(retryAfter, maxRetryAfter)
+  const floor = Math.max(byRetry, byStatus)
+  const isBelow = full - spread * full < floor
+  const delay = isBelow ? Math.min(floor + spread * full, longestTimer) : full - spread * full
+  if (isBelow && byStatus > byRetry) return { delay, source: 'retry-after' }
+  return { delay, source: reconnectionTime === undefined ? 'backoff' : 'retry' }
 }
 
 /** What decides whether a request may be sent again. */

@@ -39,8 +39,12 @@ export const reconnectOptions = {
    * First delay of an outage, doubled for each further one; the upstream's `retry:` replaces it. From 1. Default 1000.
    */
   baseDelay: withDefault(milliseconds(1), 1000, 'first delay of an outage, doubled for each further one'),
-  /** Our own delays are never longer. From 1. Default 30000. */
-  maxDelay: withDefault(milliseconds(1), 30_000, 'the longest delay of our own'),
+  /** The longest delay, unless the upstream asks for a longer one. From 1. Default 30000. */
+  maxDelay: withDefault(
+    milliseconds(1),
+    30_000,
+    'the longest delay, unless the upstream asks for a longer one',
+  ),
   /** The least that the upstream's `retry:` can set; not above `maxDelay`. From 1. Default 100, or a lower `maxDelay`. */
   minDelay: withDefault(milliseconds(1), 100, "the least that the upstream's retry: can set"),
   /**
@@ -53,14 +57,17 @@ export const reconnectOptions = {
     10,
     'retries without progress before giving up',
   ),
-  /** The random part of each delay, from 0 to 1: it takes up to this share off. Default 0.1. */
-  jitter: withDefault(number(0, 1, 'SHARE'), 0.1, 'random share taken off each delay'),
-  /** The most that the upstream's Retry-After can ask for. Default 300000. */
-  maxRetryAfter: withDefault(milliseconds(), 300_000, 'the most that Retry-After can ask for'),
-  /** A connection that lived this long is progress, even without an event. Default 60000. */
+  /**
+   * The random part of each delay, from 0 to 1: up to this share is taken off, or added where the upstream has asked for
+   * the delay. Default 0.1.
+   */
+  jitter: withDefault(number(0, 1, 'SHARE'), 0.1, 'random share of each delay'),
+  /** The most that the upstream's `retry:` and Retry-After can ask for. Default 300000. */
+  maxRetryAfter: withDefault(milliseconds(), 300_000, 'the most that retry: and Retry-After can ask for'),
+  /** A connection that lived this long is progress, even without an event. Default 10000. */
   stableAfter: withDefault(
     milliseconds(0, Number.POSITIVE_INFINITY),
-    60_000,
+    10_000,
     'a connection that lived this long is progress',
   ),
   /**

@@ -89,10 +89,11 @@ export const retryAfters = fc.property(
     const retryAfter = retryAfterOf(headers, now)
     if (retryAfter !== undefined) expect(retryAfter).to.be.at.least(0)
     const { delay } = delayOf(rules, { ...occasion, retryAfter }, () => random)
-    const { maxDelay, maxRetryAfter, jitter } = rules
+    const { maxDelay, jitter } = rules
+    const longestAsked = Math.max(rules.minDelay, rules.maxRetryAfter)
     expect(delay).to.be.within(
       0,
-      Math.min(longestTimer, Math.max(maxDelay, maxRetryAfter + jitter * maxDelay)),
+      Math.min(longestTimer, Math.max(maxDelay, longestAsked + jitter * maxDelay)),
     )
   },
 )

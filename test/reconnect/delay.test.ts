@@ -81,25 +81,37 @@ describe('delayOf', () => {
       [101, 101],
       [5000, 5000],
       [30_000, 30_000],
-      [30_001, 30_000],
-      [2 ** 32, 30_000],
-      [99_999_999_999, 30_000],
-      [Number.POSITIVE_INFINITY, 30_000],
+      [30_001, 30_001],
+      [300_000, 300_000],
+      [300_001, 300_000],
+      [2 ** 32, 300_000],
+      [99_999_999_999, 300_000],
+      [Number.POSITIVE_INFINITY, 300_000],
     ] as const) {
-      it(`of ${reconnectionTime} makes the base ${base} ms`, () => {
+      it(`of ${reconnectionTime} makes the first delay ${base} ms, and up to a tenth more`, () => {
         expect(delay(0, { reconnectionTime })).to.deep.equal({ delay: base, source: 'retry' })
+        const tenth = Math.min(base, 30_000) / 10
+        expect(delay(0.5, { reconnectionTime }).delay).to.be.closeTo(base + tenth / 2, 1e-6)
+        expect(delay(0.999999, { reconnectionTime }).delay).to.be.closeTo(base + tenth * 0.999999, 1e-6)
       })
     }
 
-    it('is doubled, capped and spread like our own', () => {
+    it('is doubled, and spread like our own where that does not shorten it', () => {
       expect(delay(0, { reconnectionTime: 300, retry: 3 }).delay).to.equal(2400)
       expect(delay(0.5, { reconnectionTime: 300, retry: 3 }).delay).to.be.closeTo(2280, 1e-6)
-      expect(delay(0, { reconnectionTime: 300, retry: 30 }).delay).to.equal(30_000)
-      expect(delay(0, { reconnectionTime: Number.POSITIVE_INFINITY, retry: 2000 }).delay).to.equal(30_000)
+      expect(delay(0.75, { reconnectionTime: 300, retry: 1 }, { jitter: 1 }).delay).to.equal(750)
     })
 
-    it('never goes beyond maxDelay, even where the default minDelay does', () => {
-      expect(delay(0, { reconnectionTime: 0 }, { maxDelay: 50 }).delay).to.equal(50)
+    it('is no more doubled beyond maxDelay, but not shortened to that either', () => {
+      expect(delay(0, { reconnectionTime: 300, retry: 30 }).delay).to.equal(30_000)
+      expect(delay(0, { reconnectionTime: 40_000, retry: 3 }).delay).to.equal(40_000)
+      expect(delay(0, { reconnectionTime: Number.POSITIVE_INFINITY, retry: 2000 }).delay).to.equal(300_000)
+    })
+
+    it('is a floor no further than maxRetryAfter, behind which it is a base like our own', () => {
+      expect(delay(0.5, { reconnectionTime: 5000 }, { maxRetryAfter: 0 }).delay).to.equal(4750)
+      expect(delay(0.5, { reconnectionTime: 5000 }, { maxRetryAfter: 4750 }).delay).to.equal(4750)
+      expect(delay(0.5, { reconnectionTime: 5000 }, { maxRetryAfter: 4800 }).delay).to.equal(5050)
     })
   })
 
@@ -162,6 +174,16 @@ describe('delayOf', () => {
       })
       expect(delay(0, { sinceOpen: 0, reconnectionTime: 5000 }).delay).to.equal(5000)
     })
+
+    it("is no shorter than the upstream's retry:, however long the connection was open", () => {
+      for (const sinceOpen of [0, 3000, 5000, 1e9]) {
+        expect(delay(0, { sinceOpen, reconnectionTime: 5000 }).delay).to.equal(5000)
+        expect(delay(0.5, { sinceOpen, reconnectionTime: 5000 }).delay).to.equal(5250)
+      }
+      expect(delay(0, { sinceOpen: 1e9, reconnectionTime: 0 }).delay).to.equal(100)
+      expect(delay(0, { sinceOpen: 1e9, reconnectionTime: 40_000 }).delay).to.equal(40_000)
+      expect(delay(0, { sinceOpen: 1e9, reconnectionTime: Number.POSITIVE_INFINITY }).delay).to.equal(300_000)
+    })
   })
 
   const longest = 2 ** 31 - 1
@@ -199,19 +221,20 @@ describe('delayOf', () => {
         const { retry, reconnectionTime: asked, retryAfter = 0, sinceOpen } = occasion
         const base = Math.min(maxDelay, asked === undefined ? baseDelay : Math.max(minDelay, asked))
         const full = Math.min(maxDelay, base * 2 ** retry)
-        const result = delayOf(all, occasion, () => random)
-        const slack = 1e-6 + result.delay * 1e-12
+        const byRetry = asked === undefined ? 0 : Math.max(minDelay, Math.min(asked, maxRetryAfter))
+        const floor = Math.max(byRetry, Math.min(retryAfter, maxRetryAfter))
+        const { delay, source } = delayOf(all, occasion, () => random)
+        const slack = 1e-6 + delay * 1e-12
         if (sinceOpen !== undefined) {
-          const least = Math.max(0, base - sinceOpen)
-          expect(result.source).to.equal('clean-end')
-          expect(result.delay).to.be.within(least, least + jitter * base + slack)
-        } else if (result.source === 'retry-after') {
-          const floor = Math.min(retryAfter, maxRetryAfter)
-          expect(result.delay).to.be.within(floor, floor + jitter * full + slack)
+          const least = Math.max(byRetry, base - sinceOpen)
+          expect(source).to.equal('clean-end')
+          expect(delay).to.be.within(Math.min(least, longest), least + jitter * base + slack)
+        } else if (delay > full) {
+          expect(source).to.equal(floor > byRetry ? 'retry-after' : 'retry')
+          expect(delay).to.be.within(Math.min(floor, longest), floor + jitter * full + slack)
         } else {
-          expect(result.source).to.equal(asked === undefined ? 'backoff' : 'retry')
-          expect(result.delay).to.be.within(Math.max(0, full - jitter * full - slack), full)
-          expect(result.delay).to.be.at.least(Math.min(retryAfter, maxRetryAfter))
+          expect(delay).to.be.within(Math.max(0, full - jitter * full - slack), full)
+          expect(delay).to.be.at.least(Math.min(floor, longest))
         }
       }),
       { numRuns: 2000 },

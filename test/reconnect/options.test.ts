@@ -236,7 +236,7 @@ describe('checkSourceOptions', () => {
       maxRetries: 10,
       jitter: 0.1,
       maxRetryAfter: 300_000,
-      stableAfter: 60_000,
+      stableAfter: 10_000,
       shouldRetry: undefined,
     },
     cursor: undefined,

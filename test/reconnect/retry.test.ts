@@ -50,9 +50,10 @@ describe('delays', () => {
   for (const [field, delay] of [
     ['retry: 50', 50],
     ['retry: 0', 10],
-    ['retry: 4294967296', 90],
-    ['retry: 99999999999999999999', 90],
-    [`retry: ${'9'.repeat(400)}`, 90],
+    ['retry: 91', 91],
+    ['retry: 4294967296', 500],
+    ['retry: 99999999999999999999', 500],
+    [`retry: ${'9'.repeat(400)}`, 500],
     ['retry: 5abc', 7],
     ['retry: -5', 7],
     ['retry: 1.5', 7],
@@ -61,7 +62,7 @@ describe('delays', () => {
     it(`starts from ${delay} ms after ${field.slice(0, 30)}`, async () => {
       await using server = await serve(ends(`${field}\n\n`))
       const source = createResilientSseSource(httpUpstream(server.url), {
-        reconnect: { baseDelay: 7, minDelay: 10, maxDelay: 90, jitter: 0 },
+        reconnect: { baseDelay: 7, minDelay: 10, maxDelay: 90, maxRetryAfter: 500, jitter: 0 },
       })
       source.resume()
       const retry = await next(source, 'retry')
@@ -80,6 +81,25 @@ describe('delays', () => {
     const { error } = await drain(source)
     expect(delays).to.deep.equal([3, 6, 12, 24])
     expect(error).to.include({ code: 'ERR_SSE_RETRIES_EXHAUSTED' })
+  })
+
+  it("waits for the upstream's retry: after a clean end as well, and never less", async () => {
+    await using server = await serve((request, response) =>
+      ends(`retry: 40\n\n${wire(server.requests.length)}`)(request, response),
+    )
+    const source = createResilientSseSource(httpUpstream(server.url), {
+      objectMode: true,
+      reconnect: { baseDelay: 1, minDelay: 1, maxDelay: 5, jitter: 1 },
+      isTerminal: lastIs('event 6'),
+    })
+    const retries: { delay: number; source: string }[] = []
+    source.on('retry', (retry) => retries.push(retry))
+    await dataOf(source)
+    expect(retries).to.have.length(5)
+    for (const { delay, source } of retries) {
+      expect(source).to.equal('clean-end')
+      expect(delay).to.be.within(40, 45)
+    }
   })
 
   it('spreads the first retry too', async () => {
