@@ -1,14 +1,6 @@
 import { backOff } from 'exponential-backoff'
-import {
-  announce,
-  type Messages,
-  nextStreamId,
-  type StreamOutcome,
-  type StreamStats,
-} from '../diagnostics.ts'
+import type { StreamOutcome, StreamStats } from '../diagnostics.ts'
 import { asError, callReport, SseError } from '../errors.ts'
-import { isIdempotent } from '../http/dialer.ts'
-import { redactUrl } from '../http/url.ts'
 import { Delivered } from '../resume/delivered.ts'
 import { type Connection, type ConnectionReader, type Drop, dial } from '../upstream/connection.ts'
 import {
@@ -19,11 +11,14 @@ import {
   type UpstreamFactory,
 } from '../upstream/shapes.ts'
 import type { SseEvent } from '../wire/event.ts'
-import { delayOf, isRetryable } from './delay.ts'
+import { Announcer } from './announcer.ts'
 import { History } from './history.ts'
 import { BlockIntake, type Intake, type IntakeOwner, VerbatimIntake } from './intake.ts'
-import type { CheckedOptions, ResumeMode } from './options.ts'
-import type { Announced, Sink } from './sink.ts'
+import type { CheckedOptions } from './options.ts'
+import { ResumePolicy } from './resume-policy.ts'
+import { Retries } from './retries.ts'
+import type { Sink } from './sink.ts'
+import { Wait } from './wait.ts'
 
 /** Where a stream stands: an attempt is under way, a connection is open, a delay is running, or the stream is over. */
 export type SourceState = 'connecting' | 'open' | 'waiting' | 'ended'
@@ -34,6 +29,8 @@ type Outcome = 'ended' | Interruption
 interface Interruption {
   readonly error: unknown
   readonly progress: boolean
+  /** When the connection opened, if it has ended cleanly. */
+  readonly endedCleanlyFrom?: number | undefined
 }
 
 /**
@@ -41,19 +38,15 @@ interface Interruption {
  * fresh, and hands whole blocks to a sink.
  */
 export class ReconnectingStream implements IntakeOwner, ConnectionReader {
-  readonly #id = nextStreamId()
   readonly #factory: UpstreamFactory
   readonly #options: CheckedOptions
   readonly #sink: Sink
   readonly #delivered: Delivered
   readonly #history = new History()
-  readonly #resume: ResumeMode
-  /** Whether the request is sent again only when it is known not to have been processed (RFC 9110, 9.2.2). */
-  readonly #isSentOnce: boolean
-  /** Whether bytes are passed on as they come: of a request that is sent once, they belong to its client. */
+  readonly #resume: ResumePolicy
+  readonly #announcer: Announcer
   readonly #isVerbatim: boolean
   #initialResponse: OpenedUpstream | undefined
-  #upstreamUrl: string | undefined
   #state: SourceState = 'connecting'
   #isStarted = false
   #isPaused = false
@@ -63,17 +56,8 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
   #intake: Intake | undefined
   /** Says how the attempt that is under way came to its end. */
   #settle: (outcome: Outcome) => void = () => {}
-  /** Ends the wait that is under way. */
-  #endWait: () => void = () => {}
-  /** Ends the wait that is under way if its delay is over. */
-  #endWaitForRoom: () => void = () => {}
-  /** Attempts, and retries among them, since the last progress. */
-  #attempts = 0
-  #retries = 0
-  /** The upstream's latest `retry:` field, in milliseconds. */
-  #reconnectionTime: number | undefined
-  /** When the connection opened that has just ended cleanly after progress. */
-  #endedCleanlyFrom: number | undefined
+  readonly #wait = new Wait()
+  readonly #retries: Retries
   #bytes = 0
   #duplicates = 0
 
@@ -81,12 +65,13 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     this.#factory = factory
     this.#options = options
     this.#sink = sink
-    const idempotent = isIdempotent(factory.method ?? 'GET')
-    this.#resume = options.resume ?? (idempotent ? 'always' : 'before-first-event')
-    this.#isSentOnce = !idempotent && this.#resume === 'before-first-event'
-    this.#isVerbatim = !options.objectMode && (this.#isSentOnce || this.#resume === 'never')
-    this.#delivered = new Delivered({ ...options, dedupe: options.dedupe && !this.#isVerbatim })
-    this.#upstreamUrl = factory.url && redactUrl(factory.url)
+    this.#announcer = new Announcer(options, sink, factory.url)
+    this.#resume = new ResumePolicy(options.resume, factory.method)
+    // An event has no bytes that could be passed on as they came.
+    this.#isVerbatim = this.#resume.isVerbatim && !options.objectMode
+    this.#retries = new Retries(options.reconnect, this.#resume.isSentOnce)
+    // One connection brings no repeats that are to be dropped.
+    this.#delivered = new Delivered({ ...options, dedupe: options.dedupe && !this.#resume.isVerbatim })
     if (options.initialResponse === undefined) return
     this.#initialResponse = openUpstream(options.initialResponse, 'initialResponse must be')
     const { body } = this.#initialResponse
@@ -113,7 +98,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
 
   /** Whether the request may be made again after its first event: not so where it is sent once. */
   get isRepeatable(): boolean {
-    return this.#resume === 'always' || this.#resume === 'with-cursor'
+    return this.#resume.isRepeatable
   }
 
   /** Whether a line that is not the upstream's may be put in here. */
@@ -130,7 +115,12 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
   start(): void {
     if (this.#isStarted || this.isOver) return
     this.#isStarted = true
-    this.#announceStart()
+    try {
+      this.#announcer.start(() => this.stats)
+    } catch (error) {
+      this.onFault(asError(error))
+      return
+    }
     this.#run().then(
       () => this.#finish('ended'),
       (error: unknown) => this.#finish('failed', asError(error)),
@@ -146,7 +136,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
   resume(): void {
     this.#isPaused = false
     this.#connection?.resume()
-    this.#endWaitForRoom()
+    this.#wait.look()
   }
 
   /** Ends everything that is under way at once. The sink is not called any more. */
@@ -185,9 +175,8 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     if (this.isOver) return 'ended'
     const initialResponse = this.#initialResponse
     this.#initialResponse = undefined
-    const attempt = initialResponse ? -1 : this.#attempts++
+    const attempt = initialResponse ? -1 : this.#retries.begin()
     this.#state = 'connecting'
-    this.#endedCleanlyFrom = undefined
     const controller = new AbortController()
     this.#controller = controller
     let connection: Connection | undefined
@@ -243,7 +232,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
   #open(connection: Connection, attempt: number): void {
     this.#connection = connection
     this.#state = 'open'
-    this.#upstreamUrl ??= connection.url && redactUrl(connection.url)
+    this.#announcer.url = connection.url
     this.#intake = new (this.#isVerbatim ? VerbatimIntake : BlockIntake)(
       this.#options,
       this.#delivered,
@@ -255,10 +244,10 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     const { lastEventId, cursor, isSendable } = this.#delivered.position
     const { lastDrop } = this.#history
     const opens = this.#history.open()
-    this.#announce('open', { ...this.#about, attempt, opens, cursor, after: lastDrop })
+    this.#announcer.announce('open', { ...this.#announcer.about, attempt, opens, cursor, after: lastDrop })
     if (this.isOver || isSendable || (this.#delivered.events === 0 && lastEventId === '')) return
     this.#history.gap()
-    this.#announce('gap', { ...this.#about, cursor })
+    this.#announcer.announce('gap', { ...this.#announcer.about, cursor })
   }
 
   onChunk(chunk: Buffer): void {
@@ -294,11 +283,11 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
 
   onDuplicate(event: SseEvent): void {
     this.#duplicates++
-    this.#announce('duplicate', { ...this.#about, event })
+    this.#announcer.announce('duplicate', { ...this.#announcer.about, event })
   }
 
   onReconnectionTime(milliseconds: number): void {
-    if (this.isRepeatable) this.#reconnectionTime = milliseconds
+    if (this.isRepeatable) this.#retries.reconnectionTime = milliseconds
     else this.#sink.reconnectionTime?.(milliseconds)
   }
 
@@ -312,119 +301,40 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     this.#intake?.end()
     if (this.isOver) return 'ended'
     const progress = this.#delivered.isFresh || duration >= this.#options.reconnect.stableAfter
-    const canResume = this.#canResume()
+    const canResume = this.#resume.allows(this.#delivered.events, this.#delivered.position.cursor)
     if (reason === 'end' && !canResume && !this.#options.isTerminal) return 'ended'
     this.#state = 'waiting'
     this.#history.drop(reason, error)
-    this.#announce('drop', { ...this.#about, reason, error, duration, progress })
-    if (!canResume && this.#resume !== 'never') {
+    this.#announcer.announce('drop', { ...this.#announcer.about, reason, error, duration, progress })
+    if (!canResume && !this.#resume.isNever) {
       const why = 'the stream cannot be resumed after its first event'
       const cause = { cause: error }
       return { error: new SseError('ERR_SSE_NOT_RESUMABLE', `${why}: ${error.message}`, cause), progress }
     }
-    if (progress && reason === 'end') this.#endedCleanlyFrom = connection?.openedAt
-    return { error, progress }
-  }
-
-  /** Whether the stream may go on with another connection. */
-  #canResume(): boolean {
-    if (this.#resume === 'never') return false
-    if (this.#delivered.events === 0) return !this.#isSentOnce
-    if (this.#resume === 'with-cursor') return this.#delivered.position.cursor !== undefined
-    return this.#resume === 'always'
+    return { error, progress, endedCleanlyFrom: reason === 'end' ? connection?.openedAt : undefined }
   }
 
   /**
-   * Waits until the next attempt is due.
+   * Waits until the next attempt is due, and the sink has room: what another connection brings could only be kept in memory
+   * meanwhile.
    *
-   * @returns False when there shall be none: the stream then fails with the interruption's error.
+   * @returns False when no attempt follows: the stream then fails with the interruption's error.
    * @throws {@link SseError} `ERR_SSE_RETRIES_EXHAUSTED`; what `shouldRetry` throws.
    */
-  async #beforeRetry({ error, progress }: Interruption): Promise<boolean> {
+  async #beforeRetry({ error, progress, endedCleanlyFrom }: Interruption): Promise<boolean> {
     // An error that is not ours is a fault in the caller's code, which another attempt does not mend.
     if (this.isOver || !(error instanceof SseError) || error.code === 'ERR_SSE_NOT_RESUMABLE') return false
-    if (this.#resume === 'never') return false
-    if (progress) {
-      this.#attempts = 0
-      this.#retries = 0
-    }
+    if (this.#resume.isNever) return false
+    if (progress) this.#retries.restart(endedCleanlyFrom)
     this.#state = 'waiting'
-    if (!(await this.#shallRetry(error)) || this.isOver) return false
-    const { reconnect } = this.#options
-    if (this.#retries >= reconnect.maxRetries) {
-      const retries = this.#retries === 1 ? '1 retry' : `${this.#retries} retries`
-      const message = `gave up after ${retries} without progress: ${error.message}`
-      throw new SseError('ERR_SSE_RETRIES_EXHAUSTED', message, { cause: error })
-    }
-    const openedAt = this.#endedCleanlyFrom
-    const occasion = {
-      retry: this.#retries++,
-      reconnectionTime: this.#reconnectionTime,
-      retryAfter: error.retryAfter,
-      sinceOpen: openedAt === undefined ? undefined : performance.now() - openedAt,
-    }
-    const { delay, source } = delayOf(reconnect, occasion, Math.random)
+    const passedOn = { ...this.#delivered.position, passedOn: this.#delivered.events > 0 }
+    const due = await this.#retries.next(error, passedOn)
+    if (due === undefined || this.isOver) return false
     const { attemptFailed: failed, lastDrop: after } = this.#history
-    this.#announce('retry', { ...this.#about, attempt: this.#attempts, delay, source, error, failed, after })
-    await this.#wait(delay)
+    const { attempt } = this.#retries
+    this.#announcer.announce('retry', { ...this.#announcer.about, attempt, ...due, error, failed, after })
+    if (!this.isOver) await this.#wait.start(due.delay, () => !this.#isPaused)
     return !this.isOver
-  }
-
-  async #shallRetry(error: SseError): Promise<boolean> {
-    const { reconnect } = this.#options
-    const passedOn = this.#delivered.events > 0
-    const retryable = isRetryable(error, { passedOn, once: this.#isSentOnce })
-    if (!reconnect.shouldRetry) return retryable
-    const { lastEventId, cursor } = this.#delivered.position
-    return reconnect.shouldRetry(error, {
-      attempts: this.#attempts,
-      passedOn,
-      lastEventId,
-      cursor,
-      retryable,
-    })
-  }
-
-  /**
-   * Resolves when the delay is over and the sink has room: while it is full, what another connection brings could only be
-   * kept in memory. Resolves at once when the stream is over.
-   */
-  #wait(delay: number): Promise<void> {
-    return new Promise((resolve) => {
-      if (this.isOver) {
-        resolve()
-        return
-      }
-      const timer = setTimeout(() => {
-        this.#endWaitForRoom = () => {
-          if (!this.#isPaused) resolve()
-        }
-        this.#endWaitForRoom()
-      }, delay)
-      this.#endWait = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
-  }
-
-  get #about() {
-    const { name } = this.#options
-    return { id: this.#id, stream: this.#sink, name, upstream: this.#upstreamUrl }
-  }
-
-  #announceStart(): void {
-    const message = { ...this.#about, stats: () => this.stats }
-    try {
-      announce('start', message, this.#options.logger)
-    } catch (error) {
-      this.onFault(asError(error))
-    }
-  }
-
-  #announce<K extends Announced>(kind: K, message: Messages[K]): void {
-    announce(kind, message, this.#options.logger)
-    this.#sink.announced(kind, message)
   }
 
   /** The one way in which the stream comes to its end. */
@@ -438,18 +348,18 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     this.#controller?.abort(error)
     this.#controller = undefined
     if (this.#initialResponse) discardBody(this.#initialResponse.body)
-    this.#endWait()
+    this.#wait.end()
     this.#settle('ended')
     this.#delivered.close()
     const { attemptFailed: failed, lastDrop: after } = this.#history
-    const message = { ...this.#about, outcome, error, duration, failed, after, stats: this.stats }
+    const message = { outcome, error, duration, failed, after, stats: this.stats }
     if (outcome === 'aborted') {
-      callReport(() => announce('end', message, this.#options.logger))
+      callReport(() => this.#announcer.end(message))
       return
     }
     let failure = outcome === 'failed' ? error : undefined
     try {
-      announce('end', message, this.#options.logger)
+      this.#announcer.end(message)
     } catch (fault) {
       failure = asError(fault)
     }

@@ -1,0 +1,49 @@
+import {
+  announce,
+  type EndMessage,
+  type Messages,
+  nextStreamId,
+  type StreamMessage,
+  type StreamStats,
+} from '../diagnostics.ts'
+import { redactUrl } from '../http/url.ts'
+import type { CheckedOptions } from './options.ts'
+import type { Announced, Sink } from './sink.ts'
+
+/** Announces what happens to one stream: to the channels, the logs, and its sink. */
+export class Announcer {
+  readonly #id = nextStreamId()
+  readonly #options: Pick<CheckedOptions, 'name' | 'logger'>
+  readonly #sink: Sink
+  #upstream: string | undefined
+
+  /** @param url - Of the upstream, where it is known from the start. */
+  constructor(options: Pick<CheckedOptions, 'name' | 'logger'>, sink: Sink, url: string | undefined) {
+    this.#options = options
+    this.#sink = sink
+    if (url !== undefined) this.#upstream = redactUrl(url)
+  }
+
+  /** A connection tells the upstream's URL, where that was not known from the start. */
+  set url(url: string | undefined) {
+    if (url !== undefined) this.#upstream ??= redactUrl(url)
+  }
+
+  /** What each message says of the stream. */
+  get about(): StreamMessage {
+    return { id: this.#id, stream: this.#sink, name: this.#options.name, upstream: this.#upstream }
+  }
+
+  start(stats: () => StreamStats): void {
+    announce('start', { ...this.about, stats }, this.#options.logger)
+  }
+
+  end(message: Omit<EndMessage, keyof StreamMessage>): void {
+    announce('end', { ...this.about, ...message }, this.#options.logger)
+  }
+
+  announce<K extends Announced>(kind: K, message: Messages[K]): void {
+    announce(kind, message, this.#options.logger)
+    this.#sink.announced(kind, message)
+  }
+}
