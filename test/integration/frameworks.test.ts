@@ -68,7 +68,7 @@ for (const framework of ['raw-http', 'express', 'koa', 'fastify', 'hono']) {
       expect(numbers).to.deep.equal(Array.from(numbers, (_, n) => n + 1))
     }).timeout(60_000)
 
-    it(`answers a first 401 of its upstream with ${framework === 'hono' ? 'a broken 200' : 'that'}`, async () => {
+    it('answers a first 401 of its upstream with a 401', async () => {
       await using upstream = await serve(answers(401, { 'www-authenticate': 'Bearer' }))
       await using gateway = await start(upstream.url)
       using client = await get(gateway.url)
@@ -76,10 +76,9 @@ for (const framework of ['raw-http', 'express', 'koa', 'fastify', 'hono']) {
         () => client.over !== undefined,
         () => 'the end of the response',
       )
-      const [status, field, end] = framework === 'hono' ? [200, undefined, 'broken'] : [401, 'Bearer', 'end']
-      expect(client.status).to.equal(status)
-      expect(client.headers['www-authenticate']).to.equal(field)
-      expect(client.over).to.equal(end)
+      expect(client.status).to.equal(401)
+      expect(client.headers['www-authenticate']).to.equal('Bearer')
+      expect(client.over).to.equal('end')
     }).timeout(30_000)
 
     it('starts where its client was, and closes its upstream when the client leaves', async () => {

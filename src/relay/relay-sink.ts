@@ -1,0 +1,364 @@
+import type { Messages, StreamStats } from '../diagnostics.ts'
+import { asError, type HeaderFields, SseError, shown } from '../errors.ts'
+import { Deadline } from '../http/deadline.ts'
+import { lastEventIdFrom } from '../http/fields.ts'
+import { isRetryable } from '../reconnect/delay.ts'
+import { completeOptions } from '../reconnect/options.ts'
+import { ReconnectingStream } from '../reconnect/reconnecting-stream.ts'
+import type { Announced, Sink } from '../reconnect/sink.ts'
+import { EventTracker } from '../resume/tracker.ts'
+import type { UpstreamFactory } from '../upstream/shapes.ts'
+import { type SseEvent, serializeEvent } from '../wire/event.ts'
+import { type ClientRequestLike, clientKind, hasBody } from './client.ts'
+import type { Downstream, DownstreamListener } from './downstream.ts'
+import type { Drainable } from './drain.ts'
+import { answerTo, failureOf, streamFields } from './head.ts'
+import { type CheckedRelayOptions, checkRelayOptions, type RelayOptions } from './options.ts'
+import { Output } from './output.ts'
+import { type TransformStage, type TransformTarget, transformInto } from './transform.ts'
+
+/** How a relay came to its end. */
+export interface RelaySummary {
+  /**
+   * `'ended'`: the stream came to its end; `'client-gone'`: the client disconnected before; `'refused'`: the client got a
+   * status other than 200; `'failed'`: the stream failed, and the client's response was ended or broken for it;
+   * `'drained'`: the client was told to come back, since the server stops.
+   */
+  readonly outcome: 'ended' | 'client-gone' | 'refused' | 'failed' | 'drained'
+  /** What the client was refused with, or the stream failed with. */
+  readonly error: Error | undefined
+  /** The last event ID of what was passed on; `''` when there is none. */
+  readonly lastEventId: string
+  /** Where the stream could be resumed; undefined when unknown. */
+  readonly cursor: string | undefined
+  readonly stats: StreamStats
+}
+
+/** The engine onto one response: a sink that writes to a client, and what the client learns in between. */
+export class Relay implements Sink, DownstreamListener, Drainable, TransformTarget {
+  readonly #options: CheckedRelayOptions
+  readonly #request: ClientRequestLike
+  readonly #downstream: Downstream
+  readonly #factory: UpstreamFactory
+  readonly #stream: ReconnectingStream
+  /** Created with the head: a generator may begin with an event of its own. */
+  #stage: TransformStage | undefined
+  readonly #signal: AbortSignal | undefined
+  /** Whether the client comes back by itself, and must not get a status for what passes. */
+  readonly #reconnects: boolean
+  /**
+   * `'head'`: nothing is out; `'open'`: the stream goes to the client; `'reading-on'`: the client disconnected, and the
+   * upstream is read to its end; `'over'`: nothing more is written.
+   */
+  #phase: 'head' | 'open' | 'reading-on' | 'over' = 'head'
+  #outcome: RelaySummary['outcome'] = 'client-gone'
+  #error: Error | undefined
+  #upstreamFields: HeaderFields | undefined
+  /** Until when a retry may delay the head, on the clock of `performance.now()`. */
+  #headUntil = 0
+  #headDeadline: Deadline | undefined
+  readonly #output: Output
+  #resolve: (summary: RelaySummary) => void = () => {}
+  #reject: (fault: Error) => void = () => {}
+
+  constructor(
+    request: ClientRequestLike,
+    downstream: Downstream,
+    factory: UpstreamFactory,
+    options: RelayOptions,
+  ) {
+    if (typeof factory !== 'function')
+      throw new TypeError(`factory must be a function, got ${shown(factory)}`)
+    const { relay: own, source } = checkRelayOptions(options)
+    this.#options = own
+    this.#request = request
+    this.#downstream = downstream
+    this.#factory = factory
+    this.#signal = source.signal
+    this.#output = new Output(downstream, own, () => this.#stream.isBetweenBlocks)
+    this.#reconnects = own.clientReconnects ?? clientKind(request) === 'reconnects'
+    const { transform, cursorAsId } = own
+    const lastEventId = source.lastEventId ?? lastEventIdFrom(request)
+    const start = cursorAsId ? { lastEventId: undefined, tracker: trackerFrom(lastEventId) } : { lastEventId }
+    const objectMode = transform !== undefined || cursorAsId
+    this.#stream = new ReconnectingStream(factory, completeOptions({ ...source, ...start, objectMode }), this)
+  }
+
+  /** Relays until one of both ends is through. */
+  run(): Promise<RelaySummary> {
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+      const downstream = this.#downstream
+      if (downstream.isClosed) {
+        this.#settle('client-gone')
+        return
+      }
+      downstream.listen(this)
+      this.#listenToSignal()
+      this.#options.drain?.add(this)
+      // Nothing is dialled for a request that waits behind another one on its connection.
+      const turn = downstream.turn()
+      if (turn) turn.then(() => this.#start())
+      else this.#start()
+    })
+  }
+
+  #start(): void {
+    if (this.#phase === 'over') return
+    if (this.#request.method === 'HEAD') {
+      this.#downstream.open(streamFields(this.#downstream))
+      this.#endWith('ended')
+      return
+    }
+    const { head, headTimeout } = this.#options
+    const isPatient = head === 'auto' && this.#reconnects
+    if (head === 'eager' || this.#downstream.isHeadOut || (isPatient && headTimeout === 0)) this.#openHead()
+    else if (isPatient) this.#headDeadline = new Deadline(headTimeout, () => this.#openHead(), false)
+    else this.#headUntil = performance.now() + headTimeout
+    // What httpUpstream sends has nothing to do with the request's body; another factory may be about to read it.
+    if (this.#factory.url !== undefined) this.#downstream.discardRequestBody()
+    this.#stream.start()
+  }
+
+  blocks(bytes: Buffer): boolean {
+    return this.#write(bytes)
+  }
+
+  event(event: SseEvent): boolean {
+    const named = this.#options.cursorAsId ? this.#withCursor(event) : event
+    if (named === undefined) return true
+    return this.#stage ? this.#stage.push(named) : this.#write(serializeEvent(named))
+  }
+
+  reconnectionTime(milliseconds: number): void {
+    if (Number.isSafeInteger(milliseconds) && this.#phase === 'open') this.#output.retry(milliseconds)
+  }
+
+  opened(headers: HeaderFields): void {
+    this.#upstreamFields = headers
+    if (this.#phase === 'head') this.#openHead()
+    this.#downstream.discardRequestBody()
+    if (this.#phase === 'open') this.#output.status('live')
+  }
+
+  announced<K extends Announced>(kind: K, message: Messages[K]): void {
+    if (kind === 'gap' && this.#phase === 'open') this.#output.status('gap')
+    if (kind === 'retry' && 'delay' in message) this.#onRetry(message.delay, message.error)
+  }
+
+  end(): void {
+    if (this.#phase === 'head') {
+      this.#phase = 'over'
+      this.#outcome = 'refused'
+      this.#downstream.answer({ status: 204, fields: new Map(), body: undefined })
+    } else if (this.#stage) this.#stage.end()
+    else this.#finish()
+  }
+
+  fail(error: Error): void {
+    this.#error = error
+    const fault = faultOf(error)
+    if (this.#phase === 'head') this.#failHead(error, fault)
+    else if (this.#stage && !fault) this.#stage.end()
+    else this.#finish()
+  }
+
+  /** For a transform: see {@link TransformTarget}. */
+  write(event: SseEvent): Promise<void> | undefined {
+    if (this.#write(serializeEvent(event)) || this.#phase !== 'open') return undefined
+    return this.#output.room()
+  }
+
+  /** A transform has come to its end: after the stream, or by itself. */
+  onEnd(fault: Error | undefined): void {
+    if (this.#phase === 'over') return
+    if (fault) this.#error = fault
+    this.#stream.stop(fault)
+    this.#finish()
+  }
+
+  onDrain(): void {
+    this.#output.onDrain()
+    this.#stream.resume()
+  }
+
+  onFinish(): void {
+    // A response of HTTP/2 says so as well when its client resets the stream.
+    if (this.#phase === 'over') this.#settle(this.#outcome)
+  }
+
+  onClose(): void {
+    if (this.#phase === 'over') {
+      this.#settle(this.#outcome)
+      return
+    }
+    if (this.#phase === 'reading-on') return
+    this.#headDeadline?.clear()
+    this.#output.close()
+    if (this.#options.onClientGone === 'drain') {
+      this.#phase = 'reading-on'
+      this.#stream.resume()
+      return
+    }
+    this.#phase = 'over'
+    this.#stream.stop()
+    this.#stage?.destroy()
+    this.#settle('client-gone')
+  }
+
+  dismiss(retry: number): void {
+    const isOpen = this.#phase === 'open'
+    const canReturn =
+      this.#stream.isRepeatable && !hasBody(this.#request) && clientKind(this.#request) !== 'program'
+    if (!(isOpen ? canReturn : this.#phase === 'head' && this.#reconnects)) return
+    this.#stream.stop()
+    this.#stage?.destroy()
+    this.#askToReturn(retry)
+    this.#endWith('drained')
+  }
+
+  /** The head goes out: from here on the client learns of life, and of failure, within the stream. */
+  #openHead(): void {
+    this.#phase = 'open'
+    this.#headDeadline?.clear()
+    this.#output.open(this.#upstreamFields)
+    const { drain, transform } = this.#options
+    this.#stage = transform && transformInto(transform, this)
+    drain?.opened(this)
+  }
+
+  #onRetry(delay: number, error: Error): void {
+    this.#downstream.discardRequestBody()
+    if (this.#phase === 'head' && !this.#headDeadline && performance.now() + delay > this.#headUntil) {
+      this.#stream.stop(error)
+      this.fail(error)
+      return
+    }
+    if (this.#phase === 'open') this.#output.status('reconnecting')
+  }
+
+  #failHead(error: Error, fault: Error | undefined): void {
+    this.#headDeadline?.clear()
+    if (fault) {
+      this.#phase = 'over'
+      this.#settle('refused', fault)
+      return
+    }
+    // Any status but 200 would end an EventSource for good; a connection that is closed without an answer becomes a 502 in nginx.
+    if (this.#reconnects && isTransient(error)) {
+      const { retryAfter = this.#options.retry ?? 1000 } = failureOf(error)
+      this.#askToReturn(Math.ceil(retryAfter * (1 + Math.random())))
+      this.#endWith('failed')
+      return
+    }
+    this.#phase = 'over'
+    this.#outcome = 'refused'
+    try {
+      this.#downstream.answer(answerTo(error, this.#options.refusal?.(error)))
+    } catch (thrown) {
+      this.#settle('refused', asError(thrown))
+    }
+  }
+
+  /** @param retry - The reconnection time that the client is told, in milliseconds. */
+  #askToReturn(retry: number): void {
+    if (this.#phase === 'head') {
+      this.#phase = 'open'
+      this.#downstream.open(streamFields(this.#downstream, this.#upstreamFields))
+    }
+    this.#output.retry(retry)
+  }
+
+  /** Nothing more comes from the stream: the response ends as the stream did. */
+  #finish(): void {
+    const error = this.#error
+    const fault = error && faultOf(error)
+    if (this.#phase === 'reading-on') {
+      this.#phase = 'over'
+      this.#settle('client-gone', fault)
+    } else if (error) this.#sayFailure(error, fault)
+    else this.#endWith('ended')
+  }
+
+  #sayFailure(error: Error, fault: Error | undefined): void {
+    this.#phase = 'over'
+    this.#outcome = 'failed'
+    this.#output.close()
+    try {
+      const event = this.#stream.isBetweenBlocks ? this.#options.errorEvent?.(error) : undefined
+      if (event === undefined) this.#downstream.break(error)
+      else this.#downstream.end(serializeEvent(event))
+      if (fault) this.#settle('failed', fault)
+    } catch (thrown) {
+      this.#downstream.break(error)
+      this.#settle('failed', asError(thrown))
+    }
+  }
+
+  #endWith(outcome: RelaySummary['outcome']): void {
+    this.#phase = 'over'
+    this.#outcome = outcome
+    this.#output.close()
+    this.#downstream.end()
+  }
+
+  /** @returns Whether the client has room for more. */
+  #write(bytes: Buffer | string): boolean {
+    if (this.#phase !== 'open') return true
+    return this.#output.write(bytes)
+  }
+
+  /** The event with the cursor as its id. A block with the upstream's id alone says nothing to such a client. */
+  #withCursor(event: SseEvent): SseEvent | undefined {
+    return event.data === undefined ? undefined : { ...event, id: this.#stream.cursor }
+  }
+
+  #listenToSignal(): void {
+    const signal = this.#signal
+    if (!signal) return
+    if (signal.aborted) this.#onAbort()
+    else signal.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  readonly #onAbort = () => {
+    if (this.#phase === 'over') return
+    const { reason } = this.#signal ?? {}
+    const error = new DOMException('The operation was aborted', { name: 'AbortError', cause: reason })
+    this.#stream.stop(error)
+    this.#stage?.destroy()
+    this.#error = error
+    if (this.#phase === 'head') this.#failHead(error, undefined)
+    else this.#finish()
+  }
+
+  /** The relay is over. Further calls do nothing: the promise keeps its first value. */
+  #settle(outcome: RelaySummary['outcome'], fault?: Error): void {
+    this.#phase = 'over'
+    this.#headDeadline?.clear()
+    this.#output.close()
+    this.#options.drain?.delete(this)
+    this.#signal?.removeEventListener('abort', this.#onAbort)
+    if (fault) this.#reject(fault)
+    const { lastEventId, cursor, stats } = this.#stream
+    this.#resolve({ outcome, error: this.#error, lastEventId, cursor, stats })
+  }
+}
+
+/** A tracker of a stream that starts at a cursor which is no event's id. */
+function trackerFrom(cursor: string | undefined): EventTracker {
+  const tracker = new EventTracker()
+  tracker.advance({}, cursor)
+  return tracker
+}
+
+/** What a function of the caller's has thrown; neither the upstream's doing nor an abort. */
+function faultOf(error: Error): Error | undefined {
+  return error instanceof SseError || error.name === 'AbortError' ? undefined : error
+}
+
+/** Whether the same request may succeed a little later. */
+function isTransient(error: Error): boolean {
+  if (!(error instanceof SseError)) return true
+  return error.code === 'ERR_SSE_RETRIES_EXHAUSTED' || isRetryable(error, { passedOn: false, once: false })
+}
