@@ -107,11 +107,12 @@ export class BlockIntake implements Intake {
   #onEvent(event: SseEvent): void {
     if (this.#owner.isOver) return
     const { isTerminal, dedupe, objectMode } = this.#options
-    // A block with an id alone is no event: the caller's function is not asked about it.
-    const isTheLast = event.data !== undefined && isTerminal?.(event) === true
+    // A block with an id alone is no event: the caller's function is not asked about it, and it ends no silence.
+    const isEvent = event.data !== undefined
+    const isTheLast = isEvent && isTerminal?.(event) === true
     const isFresh = this.#delivered.event(event)
     if (isFresh || !dedupe) {
-      if (isFresh) this.#owner.onEvents()
+      if (isFresh && isEvent) this.#owner.onEvents()
       if (objectMode) this.#passEvent(event)
       else this.#out += serializeEvent(event)
     } else {
@@ -183,8 +184,10 @@ export class VerbatimIntake implements Intake {
   end(): void {}
 
   #onEvent(event: SseEvent): void {
-    if (this.#delivered.event(event)) this.#owner.onEvents()
-    if (event.data !== undefined && this.#options.isTerminal?.(event)) this.#owner.onTerminal()
+    const isFresh = this.#delivered.event(event)
+    if (event.data === undefined) return
+    if (isFresh) this.#owner.onEvents()
+    if (this.#options.isTerminal?.(event)) this.#owner.onTerminal()
   }
 }
 
