@@ -1,26 +1,26 @@
+import { PassThrough } from 'node:stream'
 import { expect } from 'chai'
-import { createResilientSseSource, httpUpstream, SseError, type UpstreamContext } from '../../src/index.ts'
-import { dataOf, drain, fast, lastIs, next, wire } from '../support/events.ts'
+import { httpUpstream, SseError, type UpstreamContext } from '../../src/index.ts'
+import { fast, next, wire } from '../support/events.ts'
 import { mockUpstream } from '../support/mock.ts'
+import { dataOf, inEachMode, outcomeOf } from '../support/modes.ts'
 import { answers, ends, freePort, serve, serveInTurn, stays } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
-const objects = { objectMode: true, reconnect: fast } as const
-
-describe('what happens on an attempt', () => {
+inEachMode('what happens on an attempt', ({ open }) => {
   describe('before anything was passed on', () => {
     it('retries when the factory throws or rejects', async () => {
       await using server = await serve(ends(wire(1)))
-      const open = httpUpstream(server.url)
+      const dial = httpUpstream(server.url)
       const seen: UpstreamContext[] = []
-      const source = createResilientSseSource(
+      const source = open(
         (context) => {
           seen.push(context)
           if (seen.length === 1) throw new Error('thrown')
           if (seen.length === 2) return Promise.reject(new Error('rejected'))
-          return open(context)
+          return dial(context)
         },
-        { ...objects, isTerminal: lastIs('event 1') },
+        { reconnect: fast, last: 'event 1' },
       )
       expect(await dataOf(source)).to.deep.equal(['event 1'])
       expect(seen.map(({ attempt }) => attempt)).to.deep.equal([0, 1, 2])
@@ -34,10 +34,9 @@ describe('what happens on an attempt', () => {
 
     it('retries a refused connection until somebody listens', async () => {
       const port = await freePort()
-      const source = createResilientSseSource(httpUpstream(`http://127.0.0.1:${port}/`), {
-        objectMode: true,
+      const source = open(httpUpstream(`http://127.0.0.1:${port}/`), {
         reconnect: { ...fast, maxRetries: Number.POSITIVE_INFINITY },
-        isTerminal: lastIs('event 1'),
+        last: 'event 1',
       })
       const events = dataOf(source)
       const { error } = await next(source, 'retry')
@@ -48,10 +47,10 @@ describe('what happens on an attempt', () => {
 
     it('retries when the head does not come within connectTimeout, and closes that socket', async () => {
       await using server = await serveInTurn(() => {}, ends(wire(1)))
-      const source = createResilientSseSource(httpUpstream(server.url), {
-        ...objects,
+      const source = open(httpUpstream(server.url), {
+        reconnect: fast,
         connectTimeout: 30,
-        isTerminal: lastIs('event 1'),
+        last: 'event 1',
       })
       const retry = next(source, 'retry')
       expect(await dataOf(source)).to.deep.equal(['event 1'])
@@ -64,16 +63,16 @@ describe('what happens on an attempt', () => {
       await using server = await serve(stays(wire(1)))
       let settleLate = () => {}
       let calls = 0
-      const open = httpUpstream(server.url)
-      const source = createResilientSseSource(
+      const dial = httpUpstream(server.url)
+      const source = open(
         async (context) => {
-          if (calls++ > 0) return open(context)
+          if (calls++ > 0) return dial(context)
           await new Promise<void>((resolve) => {
             settleLate = resolve
           })
-          return open({ ...context, signal: new AbortController().signal })
+          return dial({ ...context, signal: new AbortController().signal })
         },
-        { ...objects, connectTimeout: 20, isTerminal: lastIs('event 1') },
+        { reconnect: fast, connectTimeout: 20, last: 'event 1' },
       )
       expect(await dataOf(source)).to.deep.equal(['event 1'])
       settleLate()
@@ -91,9 +90,9 @@ describe('what happens on an attempt', () => {
       it(`opens a 200 of type ${contentType}`, async () => {
         using upstream = mockUpstream()
         upstream.get('/').reply(200, wire(1), { 'content-type': contentType })
-        const source = createResilientSseSource(httpUpstream('http://upstream.test/'), {
-          ...objects,
-          isTerminal: lastIs('event 1'),
+        const source = open(httpUpstream('http://upstream.test/'), {
+          reconnect: fast,
+          last: 'event 1',
         })
         expect(await dataOf(source)).to.deep.equal(['event 1'])
       })
@@ -101,10 +100,17 @@ describe('what happens on an attempt', () => {
 
     it('ends at a 204', async () => {
       await using server = await serve(answers(204))
-      const source = createResilientSseSource(httpUpstream(server.url), objects)
+      const source = open(httpUpstream(server.url), { reconnect: fast })
       expect(await dataOf(source)).to.deep.equal([])
       expect(source.state).to.equal('ended')
       expect(server.requests).to.have.length(1)
+    })
+
+    it('discards the body of a 204', async () => {
+      const body = new PassThrough()
+      const source = open(() => ({ statusCode: 204, headers: {}, body }), { reconnect: fast })
+      expect(await dataOf(source)).to.deep.equal([])
+      expect(body.destroyed).to.equal(true)
     })
 
     for (const status of [408, 425, 429, 500, 501, 502, 503, 504, 599]) {
@@ -112,9 +118,9 @@ describe('what happens on an attempt', () => {
         using scope = mockUpstream()
         scope.get('/').reply(status, 'later')
         scope.get('/').reply(200, wire(1), { 'content-type': 'text/event-stream' })
-        const source = createResilientSseSource(httpUpstream('http://upstream.test/'), {
-          ...objects,
-          isTerminal: lastIs('event 1'),
+        const source = open(httpUpstream('http://upstream.test/'), {
+          reconnect: fast,
+          last: 'event 1',
         })
         expect(await dataOf(source)).to.deep.equal(['event 1'])
         expect(source.stats).to.deep.include({ attempts: 2, opens: 1 })
@@ -125,9 +131,7 @@ describe('what happens on an attempt', () => {
       it(`fails at a ${status} with ERR_SSE_STATUS`, async () => {
         using upstream = mockUpstream()
         upstream.get('/').reply(status, 'no', { 'x-why': 'because' })
-        const { error } = await drain(
-          createResilientSseSource(httpUpstream('http://upstream.test/'), objects),
-        )
+        const { error } = await outcomeOf(open(httpUpstream('http://upstream.test/'), { reconnect: fast }))
         expect(error).to.be.instanceOf(SseError)
         expect(error).to.include({ code: 'ERR_SSE_STATUS', statusCode: status })
         expect(error).to.have.nested.property('headers.x-why', 'because')
@@ -138,9 +142,7 @@ describe('what happens on an attempt', () => {
       it(`fails at a 200 of type ${contentType} with ERR_SSE_CONTENT_TYPE`, async () => {
         using upstream = mockUpstream()
         upstream.get('/').reply(200, '<html>', contentType ? { 'content-type': contentType } : {})
-        const { error } = await drain(
-          createResilientSseSource(httpUpstream('http://upstream.test/'), objects),
-        )
+        const { error } = await outcomeOf(open(httpUpstream('http://upstream.test/'), { reconnect: fast }))
         expect(error).to.include({ code: 'ERR_SSE_CONTENT_TYPE', statusCode: 200 })
       })
     }
@@ -148,7 +150,7 @@ describe('what happens on an attempt', () => {
     it('fails at a content-encoding that it cannot take off', async () => {
       const headers = { 'content-type': 'text/event-stream', 'content-encoding': 'compress' }
       await using server = await serve(answers(200, headers, wire(1)))
-      const { error } = await drain(createResilientSseSource(httpUpstream(server.url), objects))
+      const { error } = await outcomeOf(open(httpUpstream(server.url), { reconnect: fast }))
       expect(error).to.include({ code: 'ERR_SSE_CONTENT_TYPE' })
       expect(error).to.have.property('message').that.includes('compress')
     })
@@ -170,8 +172,8 @@ describe('what happens on an attempt', () => {
           return wrong
         }
         // @ts-expect-error what a caller without types may give
-        const source = createResilientSseSource(factory, objects)
-        const { error } = await drain(source)
+        const source = open(factory, { reconnect: fast })
+        const { error } = await outcomeOf(source)
         expect(error)
           .to.be.instanceOf(TypeError)
           .with.property('message')
@@ -189,12 +191,12 @@ describe('what happens on an attempt', () => {
         (request) => request.socket.destroy(),
         answers(200, { 'content-type': 'text/html' }, '<h1>deploying</h1>'),
         () => {},
-        ends(wire(2)),
+        stays(wire(2)),
       )
-      const source = createResilientSseSource(httpUpstream(server.url), {
-        ...objects,
+      const source = open(httpUpstream(server.url), {
+        reconnect: fast,
         connectTimeout: 250,
-        isTerminal: lastIs('event 2'),
+        last: 'event 2',
       })
       const codes: string[] = []
       source.on('retry', ({ error }) => codes.push(error.code))
@@ -210,16 +212,14 @@ describe('what happens on an attempt', () => {
 
     it('ends at a 204', async () => {
       await using server = await serveInTurn(ends(wire(1)), answers(204))
-      expect(await dataOf(createResilientSseSource(httpUpstream(server.url), objects))).to.deep.equal([
-        'event 1',
-      ])
+      expect(await dataOf(open(httpUpstream(server.url), { reconnect: fast }))).to.deep.equal(['event 1'])
     })
 
     for (const status of [301, 400, 401, 404]) {
       it(`fails at a ${status}`, async () => {
         await using server = await serveInTurn(ends(wire(1)), answers(status))
-        const { chunks, error } = await drain(createResilientSseSource(httpUpstream(server.url), objects))
-        expect(chunks).to.have.length(1)
+        const { data, error } = await outcomeOf(open(httpUpstream(server.url), { reconnect: fast }))
+        expect(data).to.have.length(1)
         expect(error).to.include({ code: 'ERR_SSE_STATUS', statusCode: status })
       })
     }
@@ -232,12 +232,11 @@ describe('what happens on an attempt', () => {
     })
     const { Agent } = await import('node:http')
     const agent = new Agent({ keepAlive: true, maxSockets: 1 })
-    const source = createResilientSseSource(httpUpstream(server.url, { agent }), {
-      objectMode: true,
+    const source = open(httpUpstream(server.url, { agent }), {
       connectTimeout: 2000,
       reconnect: { ...fast, maxRetries: 6 },
     })
-    const { error } = await drain(source)
+    const { error } = await outcomeOf(source)
     expect(error).to.include({ code: 'ERR_SSE_RETRIES_EXHAUSTED' })
     expect(server.requests).to.have.length(1 + 6)
     agent.destroy()

@@ -1,23 +1,25 @@
 import { once } from 'node:events'
+import { PassThrough, Readable } from 'node:stream'
 import { expect } from 'chai'
-import { createResilientSseSource, httpUpstream } from '../../src/index.ts'
-import { dataOf, drain, fast, lastIs, wire } from '../support/events.ts'
+import { httpUpstream } from '../../src/index.ts'
+import { fast, next, wire } from '../support/events.ts'
+import { dataOf, inEachMode, outcomeOf } from '../support/modes.ts'
 import { answers, ends, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
-describe('initialResponse', () => {
+inEachMode('initialResponse', ({ open }) => {
   it('is adopted; the factory is called from the first drop on', async () => {
     await using server = await serveInTurn(resets(wire(1)), ends(wire(2)))
     const initialResponse = await fetch(server.url)
     let calls = 0
-    const open = httpUpstream(server.url)
-    const source = createResilientSseSource(
+    const dial = httpUpstream(server.url)
+    const source = open(
       (context) => {
         calls++
         expect(context).to.include({ attempt: 0, lastEventId: '1' })
-        return open(context)
+        return dial(context)
       },
-      { objectMode: true, reconnect: fast, initialResponse, isTerminal: lastIs('event 2') },
+      { reconnect: fast, initialResponse, last: 'event 2' },
     )
     const opened: number[] = []
     source.on('open', ({ attempt }) => opened.push(attempt))
@@ -36,10 +38,9 @@ describe('initialResponse', () => {
     const { request } = await import('node:http')
     const [initialResponse] = await once(request(server.url).end(), 'response')
     const adopt = () =>
-      createResilientSseSource(httpUpstream(server.url), {
-        objectMode: true,
+      open(httpUpstream(server.url), {
         initialResponse,
-        isTerminal: lastIs('event 3'),
+        last: 'event 3',
       })
     // Somebody has had a look, and left the stream flowing.
     const source = await new Promise<ReturnType<typeof adopt>>((resolve) => {
@@ -53,7 +54,7 @@ describe('initialResponse', () => {
 
   it('is closed when the source is destroyed before it was read', async () => {
     await using server = await serve(stays(wire(1)))
-    const source = createResilientSseSource(httpUpstream(server.url), {
+    const source = open(httpUpstream(server.url), {
       initialResponse: await fetch(server.url),
     })
     source.destroy()
@@ -73,11 +74,10 @@ describe('initialResponse', () => {
         .end(),
       'response',
     )
-    const source = createResilientSseSource(httpUpstream(server.url), {
-      objectMode: true,
+    const source = open(httpUpstream(server.url), {
       reconnect: fast,
       initialResponse,
-      isTerminal: lastIs('event 1'),
+      last: 'event 1',
     })
     await until(
       () => initialResponse.destroyed,
@@ -87,15 +87,29 @@ describe('initialResponse', () => {
     expect(server.requests).to.have.length(2)
   })
 
+  it('may fail with an error before the source is read', async () => {
+    const initialResponse = new PassThrough()
+    const source = open(() => Readable.from([wire(1)]), { reconnect: fast, initialResponse, last: 'event 1' })
+    // Without a listener the error would be thrown in this process.
+    initialResponse.destroy(new Error('gone'))
+    await until(
+      () => initialResponse.closed,
+      () => 'it fails',
+    )
+    const drop = next(source, 'drop')
+    expect(await dataOf(source)).to.deep.equal(['event 1'])
+    expect(await drop).to.include({ reason: 'reset' })
+  })
+
   it('is refused when it is no upstream, or somebody else reads it', async () => {
     await using server = await serve(ends(wire(1)))
-    const open = httpUpstream(server.url)
+    const dial = httpUpstream(server.url)
     // @ts-expect-error what a caller without types may give
-    const wrong = () => createResilientSseSource(open, { initialResponse: {} })
+    const wrong = () => open(dial, { initialResponse: {} })
     expect(wrong).to.throw(TypeError, 'initialResponse must be')
     const locked = await fetch(server.url)
     await locked.text()
-    expect(() => createResilientSseSource(open, { initialResponse: locked })).to.throw(
+    expect(() => open(dial, { initialResponse: locked })).to.throw(
       TypeError,
       'initialResponse must be a body that nobody else reads',
     )
@@ -103,15 +117,14 @@ describe('initialResponse', () => {
 
   it('that failed is followed by attempts, or is the end, as the table says', async () => {
     await using server = await serveInTurn(answers(503), ends(wire(1)), answers(404))
-    const source = createResilientSseSource(httpUpstream(server.url), {
-      objectMode: true,
+    const source = open(httpUpstream(server.url), {
       reconnect: fast,
       initialResponse: await fetch(server.url),
-      isTerminal: lastIs('event 1'),
+      last: 'event 1',
     })
     expect(await dataOf(source)).to.deep.equal(['event 1'])
     const initialResponse = await fetch(server.url)
-    const { error } = await drain(createResilientSseSource(httpUpstream(server.url), { initialResponse }))
+    const { error } = await outcomeOf(open(httpUpstream(server.url), { initialResponse }))
     expect(error).to.include({ code: 'ERR_SSE_STATUS', statusCode: 404 })
     expect(server.requests).to.have.length(3)
   })
@@ -126,11 +139,10 @@ describe('initialResponse', () => {
       const [initialResponse] = await once(request(server.url).end(), 'response')
       if (spoil === 'is destroyed') initialResponse.destroy()
       else await once(initialResponse.resume(), 'end')
-      const source = createResilientSseSource(httpUpstream(server.url), {
-        objectMode: true,
+      const source = open(httpUpstream(server.url), {
         reconnect: fast,
         initialResponse,
-        isTerminal: lastIs('event 1'),
+        last: 'event 1',
       })
       expect(await dataOf(source)).to.deep.equal(['event 1'])
       expect(server.requests).to.have.length(2)

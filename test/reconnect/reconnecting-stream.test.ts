@@ -1,16 +1,12 @@
+import { PassThrough, Readable } from 'node:stream'
 import { expect } from 'chai'
-import {
-  createResilientSseSource,
-  httpUpstream,
-  type RetryMessage,
-  type SourceOptions,
-} from '../../src/index.ts'
-import { dataOf, drain, fast, lastIs, next, wire } from '../support/events.ts'
+import { httpUpstream, type RetryMessage, type SseEvent } from '../../src/index.ts'
+import { fast, lastIs, next, wire } from '../support/events.ts'
+import { dataOf, inEachMode, type ModeOptions, outcomeOf, readingModes } from '../support/modes.ts'
 import { answers, ends, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
+import { type HeldTime, holdTime } from '../support/time.ts'
 
-const objects = { objectMode: true, reconnect: fast } as const
-
-describe('what happens on an open connection', () => {
+inEachMode('what happens on an open connection', ({ open }) => {
   it('reconnects at once after a clean end with progress that came later than base after the open', async () => {
     const base = 20
     let end = () => {}
@@ -21,10 +17,9 @@ describe('what happens on an open connection', () => {
       },
       ends(wire(2)),
     )
-    const source = createResilientSseSource(httpUpstream(server.url), {
-      objectMode: true,
+    const source = open(httpUpstream(server.url), {
       reconnect: { baseDelay: base, jitter: 0 },
-      isTerminal: lastIs('event 2'),
+      last: 'event 2',
     })
     source.once('open', () => setTimeout(end, base + 5))
     const retry = next(source, 'retry')
@@ -37,13 +32,12 @@ describe('what happens on an open connection', () => {
     const apart: number[] = []
     let id = 0
     await using server = await serve((_, response) => {
-      id++
-      stream(response, wire(id)).end()
+      stream(response, wire(++id))
+      if (id < 5) response.end()
     })
-    const source = createResilientSseSource(httpUpstream(server.url), {
-      objectMode: true,
+    const source = open(httpUpstream(server.url), {
       reconnect: { baseDelay: base, jitter: 0.5 },
-      isTerminal: lastIs('event 5'),
+      last: 'event 5',
     })
     let openedAt = 0
     source.on('open', () => {
@@ -58,13 +52,12 @@ describe('what happens on an open connection', () => {
 
   it('backs off, ever longer, after clean ends without progress, and then fails', async () => {
     await using server = await serve(ends(': hello\n\n'))
-    const source = createResilientSseSource(httpUpstream(server.url), {
-      objectMode: true,
+    const source = open(httpUpstream(server.url), {
       reconnect: { baseDelay: 2, maxDelay: 10, jitter: 0, maxRetries: 5 },
     })
     const retries: RetryMessage[] = []
     source.on('retry', (retry) => retries.push(retry))
-    const { error } = await drain(source)
+    const { error } = await outcomeOf(source)
     expect(retries.map(({ delay }) => delay)).to.deep.equal([2, 4, 8, 10, 10])
     expect(retries.map(({ attempt }) => attempt)).to.deep.equal([1, 2, 3, 4, 5])
     expect(error).to.include({ code: 'ERR_SSE_RETRIES_EXHAUSTED' })
@@ -75,25 +68,22 @@ describe('what happens on an open connection', () => {
 
   it('retries an upstream that accepts and closes for ever maxRetries times after the last progress', async () => {
     await using server = await serveInTurn(ends(wire(1)), resets())
-    const { error, chunks } = await drain(
-      createResilientSseSource(httpUpstream(server.url), {
-        objectMode: true,
+    const { data, error } = await outcomeOf(
+      open(httpUpstream(server.url), {
         reconnect: { ...fast, maxRetries: 4 },
       }),
     )
-    expect(chunks).to.have.length(1)
+    expect(data).to.have.length(1)
     expect(error).to.include({ code: 'ERR_SSE_RETRIES_EXHAUSTED' })
     expect(server.requests).to.have.length(1 + 4)
   })
 
   it('makes one attempt and no retry with maxRetries 0, and fails at the first drop', async () => {
     await using server = await serve(ends(wire(1)))
-    const never: SourceOptions & { objectMode: true } = {
-      objectMode: true,
-      reconnect: { ...fast, maxRetries: 0 },
-    }
-    const { chunks, error } = await drain(createResilientSseSource(httpUpstream(server.url), never))
-    expect(chunks).to.have.length(1)
+    const { data, error } = await outcomeOf(
+      open(httpUpstream(server.url), { reconnect: { ...fast, maxRetries: 0 } }),
+    )
+    expect(data).to.have.length(1)
     expect(error).to.include({ code: 'ERR_SSE_RETRIES_EXHAUSTED' })
     expect(server.requests).to.have.length(1)
   })
@@ -101,13 +91,13 @@ describe('what happens on an open connection', () => {
   it('starts the count anew on a fresh event', async () => {
     let id = 0
     await using server = await serve((request, response) => {
-      if (server.requests.length % 3 === 0) ends(wire(++id))(request, response)
-      else answers(503)(request, response)
+      if (server.requests.length % 3 !== 0) answers(503)(request, response)
+      else if (++id < 5) ends(wire(id))(request, response)
+      else stays(wire(id))(request, response)
     })
-    const source = createResilientSseSource(httpUpstream(server.url), {
-      objectMode: true,
+    const source = open(httpUpstream(server.url), {
       reconnect: { ...fast, maxRetries: 3 },
-      isTerminal: lastIs('event 5'),
+      last: 'event 5',
     })
     const attempts: number[] = []
     source.on('retry', ({ attempt }) => attempts.push(attempt))
@@ -115,14 +105,29 @@ describe('what happens on an open connection', () => {
     expect(attempts).to.deep.equal([1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2])
   })
 
+  it('starts the growth of the delay anew on a fresh event', async () => {
+    await using server = await serveInTurn(
+      answers(503),
+      answers(503),
+      resets(wire(1)),
+      answers(503),
+      resets(wire(2)),
+      stays(wire(3)),
+    )
+    const source = open(httpUpstream(server.url), { reconnect: fast, last: 'event 3' })
+    const delays: number[] = []
+    source.on('retry', ({ delay }) => delays.push(delay))
+    expect(await dataOf(source)).to.have.length(3)
+    expect(delays).to.deep.equal([1, 2, 1, 2, 1])
+  })
+
   it('does not count a repeated event as progress', async () => {
     await using server = await serve(ends(wire(1)))
-    const source = createResilientSseSource(httpUpstream(server.url), {
-      objectMode: true,
+    const source = open(httpUpstream(server.url), {
       reconnect: { ...fast, maxRetries: 3 },
     })
-    const { chunks, error } = await drain(source)
-    expect(chunks).to.have.length(1)
+    const { data, error } = await outcomeOf(source)
+    expect(data).to.have.length(1)
     expect(error).to.include({ code: 'ERR_SSE_RETRIES_EXHAUSTED' })
     expect(source.stats).to.include({ duplicates: 3, events: 1 })
   })
@@ -134,10 +139,9 @@ describe('what happens on an open connection', () => {
       destroy = () => response.destroy()
       if (server.requests.length === 5) response.write(wire(1))
     })
-    const source = createResilientSseSource(httpUpstream(server.url), {
-      objectMode: true,
+    const source = open(httpUpstream(server.url), {
       reconnect: { ...fast, maxRetries: 1, stableAfter: 20 },
-      isTerminal: lastIs('event 1'),
+      last: 'event 1',
     })
     const drops: boolean[] = []
     source.on('open', () => setTimeout(() => destroy(), 30))
@@ -148,9 +152,9 @@ describe('what happens on an open connection', () => {
 
   it('reports one drop and one retry for a reset, whatever fires for it', async () => {
     await using server = await serveInTurn(resets(wire(1)), stays(wire(2)))
-    const source = createResilientSseSource(httpUpstream(server.url), {
-      ...objects,
-      isTerminal: lastIs('event 2'),
+    const source = open(httpUpstream(server.url), {
+      reconnect: fast,
+      last: 'event 2',
     })
     const seen: string[] = []
     source.on('drop', ({ reason }) => seen.push(reason))
@@ -167,9 +171,9 @@ describe('what happens on an open connection', () => {
       response.write(wire(1), () => response.socket?.end())
     }
     await using server = await serveInTurn(short, stays(wire(2)))
-    const source = createResilientSseSource(httpUpstream(server.url), {
-      ...objects,
-      isTerminal: lastIs('event 2'),
+    const source = open(httpUpstream(server.url), {
+      reconnect: fast,
+      last: 'event 2',
     })
     const drop = next(source, 'drop')
     expect(await dataOf(source)).to.deep.equal(['event 1', 'event 2'])
@@ -178,10 +182,10 @@ describe('what happens on an open connection', () => {
 
   it('drops a silent connection after idleTimeout and closes its socket', async () => {
     await using server = await serveInTurn(stays(wire(1)), stays(wire(2)))
-    const source = createResilientSseSource(httpUpstream(server.url), {
-      ...objects,
+    const source = open(httpUpstream(server.url), {
+      reconnect: fast,
       idleTimeout: 30,
-      isTerminal: lastIs('event 2'),
+      last: 'event 2',
     })
     const drop = next(source, 'drop')
     expect(await dataOf(source)).to.deep.equal(['event 1', 'event 2'])
@@ -191,46 +195,6 @@ describe('what happens on an open connection', () => {
     expect(server.requests[0]?.socket.destroyed).to.equal(true)
   })
 
-  it("hears comments as a sign of life with idleResetOn 'bytes', and not with 'events'", async () => {
-    const comments = (_: unknown, response: import('node:http').ServerResponse) => {
-      stream(response, wire(1))
-      const timer = setInterval(() => response.write(':\n\n'), 10)
-      response.on('close', () => clearInterval(timer))
-    }
-    await using server = await serveInTurn(comments, stays(wire(2)))
-    const source = createResilientSseSource(httpUpstream(server.url), {
-      ...objects,
-      idleTimeout: 60,
-      idleResetOn: 'events',
-      isTerminal: lastIs('event 2'),
-    })
-    let heard = 0
-    source.on('comment', () => heard++)
-    expect(await dataOf(source)).to.deep.equal(['event 1', 'event 2'])
-    expect(heard).to.be.above(0)
-
-    await using patient = await serve(comments)
-    const listening = createResilientSseSource(httpUpstream(patient.url), { ...objects, idleTimeout: 60 })
-    let comment = 0
-    // Twelve comments, 10 ms apart, span two idle times.
-    await new Promise<void>((resolve) => {
-      listening.on('comment', () => ++comment === 12 && resolve())
-      listening.resume()
-    })
-    listening.destroy()
-    expect(listening.stats.drops['idle-timeout']).to.equal(0)
-  })
-
-  it('passes on an event that isTerminal accepts, and ends, without the rest of the chunk', async () => {
-    await using server = await serve(stays(wire(1) + wire(2, '[DONE]') + wire(3)))
-    const source = createResilientSseSource(httpUpstream(server.url), {
-      ...objects,
-      isTerminal: lastIs('[DONE]'),
-    })
-    expect(await dataOf(source)).to.deep.equal(['event 1', '[DONE]'])
-    expect(source.lastEventId).to.equal('2')
-  })
-
   for (const [how, drop] of [
     ['a clean end', ends(wire(1), 'id: 2\ndata: never')],
     ['a clean end behind a whole line', ends(wire(1), 'id: 2\ndata: never\n')],
@@ -238,9 +202,9 @@ describe('what happens on an open connection', () => {
   ] as const) {
     it(`forgets a half-received event at ${how}, and resumes in front of it`, async () => {
       await using server = await serveInTurn(drop, ends(wire(2)))
-      const source = createResilientSseSource(httpUpstream(server.url), {
-        ...objects,
-        isTerminal: lastIs('event 2'),
+      const source = open(httpUpstream(server.url), {
+        reconnect: fast,
+        last: 'event 2',
       })
       expect(await dataOf(source)).to.deep.equal(['event 1', 'event 2'])
       expect(server.requests[1]?.headers['last-event-id']).to.equal('1')
@@ -249,11 +213,114 @@ describe('what happens on an open connection', () => {
 
   it('fails at an event over maxEventSize, once those in front of it have been read', async () => {
     await using server = await serve(stays(wire(1) + wire(2), `id: 3\ndata: ${'x'.repeat(2000)}`))
-    const { chunks, error } = await drain(
-      createResilientSseSource(httpUpstream(server.url), { ...objects, maxEventSize: 1000 }),
+    const { data, error } = await outcomeOf(
+      open(httpUpstream(server.url), { reconnect: fast, maxEventSize: 1000 }),
     )
-    expect(chunks).to.have.length(2)
+    expect(data).to.have.length(2)
     expect(error).to.include({ code: 'ERR_SSE_EVENT_TOO_LARGE' })
     expect(server.requests).to.have.length(1)
   })
 })
+
+inEachMode('idleTimeout', ({ open }) => {
+  /** A source whose upstream says what the test writes, and the time that it may be silent. */
+  async function opened(options: ModeOptions, time: HeldTime) {
+    const body = new PassThrough()
+    const source = open(() => body, { ...options, idleTimeout: 100, reconnect: { baseDelay: 60_000 } })
+    source.resume()
+    await time.pass(0)
+    return { body, source }
+  }
+
+  for (const bytes of [':\n\n', 'data: a\n\n', 'data: ']) {
+    it(`starts anew with ${JSON.stringify(bytes)}, as with every byte`, async () => {
+      using time = holdTime()
+      const { body, source } = await opened({}, time)
+      for (let written = 0; written < 3; written++) {
+        body.write(bytes)
+        await time.pass(60)
+      }
+      expect(source.stats.drops['idle-timeout']).to.equal(0)
+      await time.pass(40)
+      expect(source.stats.drops['idle-timeout']).to.equal(1)
+      source.destroy()
+    })
+  }
+
+  it("starts anew with events alone with idleResetOn 'events'", async () => {
+    using time = holdTime()
+    const { body, source } = await opened({ idleResetOn: 'events' }, time)
+    for (let id = 0; id < 3; id++) {
+      body.write(wire(id))
+      await time.pass(60)
+    }
+    expect(source.stats.drops['idle-timeout']).to.equal(0)
+    body.write(':\n\nid: 7\n\n')
+    await time.pass(40)
+    expect(source.stats.drops['idle-timeout']).to.equal(1)
+    source.destroy()
+  })
+})
+
+inEachMode('a full reader', ({ open }) => {
+  it('has no attempt made until there is room again', async () => {
+    using time = holdTime()
+    const bodies = [wire(1), wire(2)].map((text) => Readable.from([text]))
+    const reconnect = { ...fast, baseDelay: 50, maxDelay: 50 }
+    const source = open(() => bodies.shift() ?? new PassThrough(), { highWaterMark: 1, reconnect })
+    source.once('readable', () => {})
+    await time.pass(0)
+    await time.pass(1000)
+    expect(source.stats.attempts).to.equal(1)
+    expect(source.read()).to.not.equal(null)
+    await time.pass(0)
+    expect(source.stats.attempts).to.equal(2)
+    source.destroy()
+  })
+
+  it('that has room while the delay runs does not cut it short', async () => {
+    using time = holdTime()
+    const bodies = [Readable.from([wire(1)])]
+    const reconnect = { ...fast, baseDelay: 50, maxDelay: 50 }
+    const source = open(() => bodies.shift() ?? new PassThrough(), { highWaterMark: 1, reconnect })
+    source.once('readable', () => {})
+    await time.pass(0)
+    expect(source.read()).to.not.equal(null)
+    await time.pass(40)
+    expect(source.stats.attempts).to.equal(1)
+    await time.pass(10)
+    expect(source.stats.attempts).to.equal(2)
+    source.destroy()
+  })
+})
+
+inEachMode(
+  'isTerminal',
+  ({ open }) => {
+    it('lets an event that it accepts pass, and ends the stream without the rest of the chunk', async () => {
+      await using server = await serve(stays(wire(1) + wire(2, '[DONE]') + wire(3)))
+      const source = open(httpUpstream(server.url), {
+        reconnect: fast,
+        isTerminal: lastIs('[DONE]'),
+      })
+      expect(await dataOf(source)).to.deep.equal(['event 1', '[DONE]'])
+      expect(source.lastEventId).to.equal('2')
+    })
+
+    it('is asked about events only, not about a block with an id alone', async () => {
+      await using server = await serve(stays('id: 1\n\n: c\n\ndata: a\n\nid: 2\ndata: end\n\n'))
+      const asked: (string | undefined)[] = []
+      const isTerminal = ({ data }: SseEvent) => {
+        asked.push(data)
+        return data === 'end'
+      }
+      expect(await dataOf(open(httpUpstream(server.url), { isTerminal }))).to.deep.equal([
+        undefined,
+        'a',
+        'end',
+      ])
+      expect(asked).to.deep.equal(['a', 'end'])
+    })
+  },
+  readingModes,
+)

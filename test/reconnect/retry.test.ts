@@ -1,14 +1,15 @@
 import { expect } from 'chai'
-import { createResilientSseSource, httpUpstream, type SourceOptions, SseError } from '../../src/index.ts'
-import { dataOf, drain, fast, lastIs, next, wire } from '../support/events.ts'
+import { httpUpstream, type SourceOptions, SseError } from '../../src/index.ts'
+import { fast, next, wire } from '../support/events.ts'
 import { mockUpstream } from '../support/mock.ts'
-import { answers, ends, serve, serveInTurn } from '../support/server.ts'
+import { dataOf, inEachMode, outcomeOf } from '../support/modes.ts'
+import { answers, ends, resets, serve, serveInTurn } from '../support/server.ts'
 
-describe('delays', () => {
+inEachMode('delays', ({ open }) => {
   const delayAfter = async (headers: Record<string, string>, reconnect: SourceOptions['reconnect'] = {}) => {
     using upstream = mockUpstream()
     upstream.get('/').reply(503, 'later', headers)
-    const source = createResilientSseSource(httpUpstream('http://upstream.test/'), {
+    const source = open(httpUpstream('http://upstream.test/'), {
       reconnect: { baseDelay: 5, jitter: 0, ...reconnect },
     })
     source.resume()
@@ -43,7 +44,7 @@ describe('delays', () => {
   it('gives the status error its retryAfter', async () => {
     using upstream = mockUpstream()
     upstream.get('/').reply(404, 'no', { 'retry-after': '3' })
-    const { error } = await drain(createResilientSseSource(httpUpstream('http://upstream.test/')))
+    const { error } = await outcomeOf(open(httpUpstream('http://upstream.test/'), {}))
     expect(error).to.include({ retryAfter: 3000 })
   })
 
@@ -61,7 +62,7 @@ describe('delays', () => {
   ] as const) {
     it(`starts from ${delay} ms after ${field.slice(0, 30)}`, async () => {
       await using server = await serve(ends(`${field}\n\n`))
-      const source = createResilientSseSource(httpUpstream(server.url), {
+      const source = open(httpUpstream(server.url), {
         reconnect: { baseDelay: 7, minDelay: 10, maxDelay: 90, maxRetryAfter: 500, jitter: 0 },
       })
       source.resume()
@@ -73,12 +74,12 @@ describe('delays', () => {
 
   it('keeps the reconnection time across connections, and never counts it as progress', async () => {
     await using server = await serveInTurn(ends('retry: 3\n\n'), answers(503))
-    const source = createResilientSseSource(httpUpstream(server.url), {
+    const source = open(httpUpstream(server.url), {
       reconnect: { baseDelay: 1, minDelay: 1, maxDelay: 1000, jitter: 0, maxRetries: 4 },
     })
     const delays: number[] = []
     source.on('retry', ({ delay }) => delays.push(delay))
-    const { error } = await drain(source)
+    const { error } = await outcomeOf(source)
     expect(delays).to.deep.equal([3, 6, 12, 24])
     expect(error).to.include({ code: 'ERR_SSE_RETRIES_EXHAUSTED' })
   })
@@ -87,10 +88,9 @@ describe('delays', () => {
     await using server = await serve((request, response) =>
       ends(`retry: 40\n\n${wire(server.requests.length)}`)(request, response),
     )
-    const source = createResilientSseSource(httpUpstream(server.url), {
-      objectMode: true,
+    const source = open(httpUpstream(server.url), {
       reconnect: { baseDelay: 1, minDelay: 1, maxDelay: 5, jitter: 1 },
-      isTerminal: lastIs('event 6'),
+      last: 'event 6',
     })
     const retries: { delay: number; source: string }[] = []
     source.on('retry', (retry) => retries.push(retry))
@@ -113,15 +113,14 @@ describe('delays', () => {
   })
 })
 
-describe('shouldRetry', () => {
+inEachMode('shouldRetry', ({ open }) => {
   it('lets a 401 refresh and try once more', async () => {
     await using server = await serveInTurn(answers(401), ends(wire(1)))
     let token = 'old'
-    const source = createResilientSseSource(
+    const source = open(
       (context) => httpUpstream(server.url, { headers: { authorization: token } })(context),
       {
-        objectMode: true,
-        isTerminal: lastIs('event 1'),
+        last: 'event 1',
         reconnect: {
           ...fast,
           async shouldRetry(error, { retryable }) {
@@ -138,10 +137,10 @@ describe('shouldRetry', () => {
 
   it('can refuse what the table would retry: the stream fails with that very error', async () => {
     await using server = await serve(answers(503))
-    const source = createResilientSseSource(httpUpstream(server.url), {
+    const source = open(httpUpstream(server.url), {
       reconnect: { ...fast, shouldRetry: () => false },
     })
-    const { error } = await drain(source)
+    const { error } = await outcomeOf(source)
     expect(error).to.include({ code: 'ERR_SSE_STATUS', statusCode: 503 })
     expect(server.requests).to.have.length(1)
   })
@@ -149,8 +148,7 @@ describe('shouldRetry', () => {
   it('is told what would happen, and what happened so far', async () => {
     await using server = await serveInTurn(ends(wire(1)), answers(404))
     const asked: object[] = []
-    const source = createResilientSseSource(httpUpstream(server.url), {
-      objectMode: true,
+    const source = open(httpUpstream(server.url), {
       reconnect: {
         ...fast,
         shouldRetry(error, context) {
@@ -159,7 +157,7 @@ describe('shouldRetry', () => {
         },
       },
     })
-    await drain(source)
+    await outcomeOf(source)
     expect(asked).to.deep.equal([
       {
         code: 'ERR_SSE_DROPPED',
@@ -180,15 +178,37 @@ describe('shouldRetry', () => {
     ])
   })
 
+  it('does not overrule maxRetries', async () => {
+    await using server = await serve(answers(503))
+    const reconnect = { ...fast, maxRetries: 2, shouldRetry: () => true }
+    const { error } = await outcomeOf(open(httpUpstream(server.url), { reconnect }))
+    expect(error).to.include({ code: 'ERR_SSE_RETRIES_EXHAUSTED' })
+    expect(server.requests).to.have.length(1 + 2)
+  })
+
+  for (const resume of ['with-cursor', 'before-first-event', 'never'] as const) {
+    it(`does not overrule resume '${resume}', and is not asked`, async () => {
+      await using server = await serve(resets('data: a\n\n'))
+      let asked = 0
+      const shouldRetry = () => {
+        asked++
+        return true
+      }
+      const source = open(httpUpstream(server.url), { resume, reconnect: { ...fast, shouldRetry } })
+      const { error } = await outcomeOf(source)
+      expect(error).to.include({ code: resume === 'never' ? 'ERR_SSE_DROPPED' : 'ERR_SSE_NOT_RESUMABLE' })
+      expect(asked).to.equal(0)
+      expect(server.requests).to.have.length(1)
+    })
+  }
+
   it('fails with what it throws', async () => {
     await using server = await serve(answers(503))
     const own = new Error('own')
     const shouldRetry = () => {
       throw own
     }
-    const { error } = await drain(
-      createResilientSseSource(httpUpstream(server.url), { reconnect: { ...fast, shouldRetry } }),
-    )
+    const { error } = await outcomeOf(open(httpUpstream(server.url), { reconnect: { ...fast, shouldRetry } }))
     expect(error).to.equal(own)
   })
 })

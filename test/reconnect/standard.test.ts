@@ -1,8 +1,9 @@
 import { once } from 'node:events'
 import { expect } from 'chai'
-import { createResilientSseSource, httpUpstream, relaySse, type UpstreamFactory } from '../../src/index.ts'
-import { dataOf, drain, fast, lastIs, next, wire } from '../support/events.ts'
+import { httpUpstream, relaySse, type UpstreamFactory } from '../../src/index.ts'
+import { fast, lastIs, next, wire } from '../support/events.ts'
 import { data, each } from '../support/meaning.ts'
+import { dataOf, inEachMode, outcomeOf } from '../support/modes.ts'
 import { answers, ends, freePort, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
@@ -28,9 +29,9 @@ import { until } from '../support/until.ts'
  * - 9.2.6 comments, and blocks with an id and no data, are passed on to clients.
  */
 
-const objects = { objectMode: true, reconnect: fast, isTerminal: lastIs('end') } as const
+const options = { reconnect: fast, last: 'end' } as const
 
-describe('HTML Standard, 9.2.1 Introduction', () => {
+describe('HTML Standard, 9.2.1 Introduction, the examples', () => {
   each([
     [
       'messages of one and of two lines',
@@ -49,13 +50,15 @@ describe('HTML Standard, 9.2.1 Introduction', () => {
       },
     ],
   ])
+})
 
+inEachMode('HTML Standard, 9.2.1 Introduction', ({ open }) => {
   it('event streams are always decoded as UTF-8, whatever the charset parameter says', async () => {
     await using server = await serve((_, response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream; charset=iso-8859-1' })
       response.end('data: é日\n\ndata: end\n\n')
     })
-    const source = createResilientSseSource(httpUpstream(server.url), objects)
+    const source = open(httpUpstream(server.url), options)
     expect(await dataOf(source)).to.deep.equal(['é日', 'end'])
   })
 
@@ -65,8 +68,8 @@ describe('HTML Standard, 9.2.1 Introduction', () => {
         if (request.url === '/events') response.writeHead(status, { location: '/moved' }).end()
         else stream(response, wire(8, 'end')).end()
       })
-      const source = createResilientSseSource((context) => fetch(server.url, context), {
-        ...objects,
+      const source = open((context) => fetch(server.url, context), {
+        ...options,
         lastEventId: '7',
       })
       expect(await dataOf(source)).to.deep.equal(['end'])
@@ -76,41 +79,41 @@ describe('HTML Standard, 9.2.1 Introduction', () => {
   }
 
   it('clients reconnect when the connection is closed', async () => {
-    await using server = await serveInTurn(ends(wire(1)), ends(wire(2, 'end')))
-    const source = createResilientSseSource(httpUpstream(server.url), objects)
+    await using server = await serveInTurn(ends(wire(1)), stays(wire(2, 'end')))
+    const source = open(httpUpstream(server.url), options)
     expect(await dataOf(source)).to.deep.equal(['event 1', 'end'])
   })
 
   it('204 No Content tells a client to stop reconnecting', async () => {
     await using server = await serveInTurn(ends(wire(1)), answers(204))
-    const source = createResilientSseSource(httpUpstream(server.url), objects)
+    const source = open(httpUpstream(server.url), options)
     expect(await dataOf(source)).to.deep.equal(['event 1'])
     expect(server.requests).to.have.lengthOf(2)
   })
 })
 
-describe('HTML Standard, 9.2.2 The EventSource interface', () => {
+inEachMode('HTML Standard, 9.2.2 The EventSource interface', ({ open }) => {
   it('constructor: a URL that cannot be parsed is an error at once', () => {
     expect(() => httpUpstream('no URL')).to.throw(TypeError)
   })
 
   it('constructor: the last event ID string is initially empty, so that the first request has no Last-Event-ID', async () => {
-    await using server = await serve(ends('data: end\n\n'))
-    const source = createResilientSseSource(httpUpstream(server.url), objects)
+    await using server = await serve(stays('data: end\n\n'))
+    const source = open(httpUpstream(server.url), options)
     expect(source.lastEventId).to.equal('')
-    await drain(source)
+    await outcomeOf(source)
     expect(server.requests[0]?.headers).not.to.have.property('last-event-id')
   })
 
   it('constructor: differs: a last event ID can be given, and is sent with the first request', async () => {
-    await using server = await serve(ends('data: end\n\n'))
-    await drain(createResilientSseSource(httpUpstream(server.url), { ...objects, lastEventId: '7' }))
+    await using server = await serve(stays('data: end\n\n'))
+    await outcomeOf(open(httpUpstream(server.url), { ...options, lastEventId: '7' }))
     expect(server.requests[0]?.headers).to.include({ 'last-event-id': '7' })
   })
 
   it('constructor: Accept is text/event-stream, and caches are told to keep out, on each request', async () => {
-    await using server = await serveInTurn(ends(wire(1)), ends(wire(2, 'end')))
-    await drain(createResilientSseSource(httpUpstream(server.url), objects))
+    await using server = await serveInTurn(ends(wire(1)), stays(wire(2, 'end')))
+    await outcomeOf(open(httpUpstream(server.url), options))
     for (const { headers } of server.requests) {
       expect(headers).to.include({ accept: 'text/event-stream', 'cache-control': 'no-cache' })
     }
@@ -118,8 +121,8 @@ describe('HTML Standard, 9.2.2 The EventSource interface', () => {
   })
 
   it('end of body: a response that ends reestablishes the connection', async () => {
-    await using server = await serveInTurn(ends(': nothing\n\n'), ends('data: end\n\n'))
-    const source = createResilientSseSource(httpUpstream(server.url), objects)
+    await using server = await serveInTurn(ends(': nothing\n\n'), stays('data: end\n\n'))
+    const source = open(httpUpstream(server.url), options)
     expect(await dataOf(source)).to.deep.equal(['end'])
     expect(source.stats.drops.end).to.equal(1)
   })
@@ -127,21 +130,21 @@ describe('HTML Standard, 9.2.2 The EventSource interface', () => {
   it('response: an aborted network error fails the connection', async () => {
     await using server = await serve(stays(wire(1)))
     const controller = new AbortController()
-    const source = createResilientSseSource(httpUpstream(server.url), {
-      ...objects,
+    const source = open(httpUpstream(server.url), {
+      ...options,
       signal: controller.signal,
     })
     source.once('data', () => controller.abort())
-    const { error } = await drain(source)
+    const { error } = await outcomeOf(source)
     expect(error).to.have.property('name', 'AbortError')
     expect(server.requests).to.have.lengthOf(1)
   })
 
   it('response: any other network error reestablishes the connection', async () => {
     const port = await freePort()
-    await using server = await serve(ends('data: end\n\n'))
+    await using server = await serve(stays('data: end\n\n'))
     const urls = [`http://127.0.0.1:${port}/`, server.url]
-    const source = createResilientSseSource((context) => fetch(urls[context.attempt] ?? '', context), objects)
+    const source = open((context) => fetch(urls[context.attempt] ?? '', context), options)
     expect(await dataOf(source)).to.deep.equal(['end'])
     expect(source.stats.attempts).to.equal(2)
   })
@@ -149,18 +152,18 @@ describe('HTML Standard, 9.2.2 The EventSource interface', () => {
   for (const status of [201, 202, 206, 300, 301, 302, 304, 307, 400, 401, 403, 404, 405, 410, 451]) {
     it(`response: the status ${status} is not 200 and fails the connection`, async () => {
       await using server = await serve(answers(status, { 'content-type': 'text/event-stream' }, wire(1)))
-      const source = createResilientSseSource(httpUpstream(server.url), objects)
-      const { chunks, error } = await drain(source)
+      const source = open(httpUpstream(server.url), options)
+      const { data, error } = await outcomeOf(source)
       expect(error).to.include({ code: 'ERR_SSE_STATUS', statusCode: status })
-      expect(chunks).to.deep.equal([])
+      expect(data).to.deep.equal([])
       expect(server.requests).to.have.lengthOf(1)
     })
   }
 
   for (const status of [408, 425, 429, 500, 502, 503, 504]) {
     it(`response: differs: the status ${status} does not fail the connection`, async () => {
-      await using server = await serveInTurn(answers(status), ends('data: end\n\n'))
-      const source = createResilientSseSource(httpUpstream(server.url), objects)
+      await using server = await serveInTurn(answers(status), stays('data: end\n\n'))
+      const source = open(httpUpstream(server.url), options)
       expect(await dataOf(source)).to.deep.equal(['end'])
     })
   }
@@ -169,24 +172,24 @@ describe('HTML Standard, 9.2.2 The EventSource interface', () => {
     it(`response: the content type ${type ?? '(none)'} fails the connection`, async () => {
       const headers = type === undefined ? {} : { 'content-type': type }
       await using server = await serve(answers(200, headers, wire(1)))
-      const { chunks, error } = await drain(createResilientSseSource(httpUpstream(server.url), objects))
+      const { data, error } = await outcomeOf(open(httpUpstream(server.url), options))
       expect(error).to.include({ code: 'ERR_SSE_CONTENT_TYPE' })
-      expect(chunks).to.deep.equal([])
+      expect(data).to.deep.equal([])
       expect(server.requests).to.have.lengthOf(1)
     })
   }
 
   it('response: differs: another content type after an event was passed on does not fail the connection', async () => {
     const page = answers(200, { 'content-type': 'text/html' }, '<p>back soon</p>')
-    await using server = await serveInTurn(ends(wire(1)), page, ends(wire(2, 'end')))
-    const source = createResilientSseSource(httpUpstream(server.url), objects)
+    await using server = await serveInTurn(ends(wire(1)), page, stays(wire(2, 'end')))
+    const source = open(httpUpstream(server.url), options)
     expect(await dataOf(source)).to.deep.equal(['event 1', 'end'])
   })
 
   for (const type of ['text/event-stream', 'TEXT/Event-Stream', 'text/event-stream;charset=utf-8;x="y"']) {
     it(`response: otherwise, as with ${type}, the connection is announced and the body interpreted`, async () => {
       await using server = await serve(answers(200, { 'content-type': type }, 'data: end\n\n'))
-      const source = createResilientSseSource(httpUpstream(server.url), objects)
+      const source = open(httpUpstream(server.url), options)
       const opened = next(source, 'open')
       expect(await dataOf(source)).to.deep.equal(['end'])
       expect(await opened).to.include({ attempt: 0, opens: 0 })
@@ -194,21 +197,21 @@ describe('HTML Standard, 9.2.2 The EventSource interface', () => {
   }
 
   it('readyState: CONNECTING, OPEN, CONNECTING again and CLOSED are states of the source', async () => {
-    await using server = await serveInTurn(resets(wire(1)), ends('data: end\n\n'))
-    const source = createResilientSseSource(httpUpstream(server.url), objects)
+    await using server = await serveInTurn(resets(wire(1)), stays('data: end\n\n'))
+    const source = open(httpUpstream(server.url), options)
     const states: string[] = [source.state]
     for (const event of ['open', 'drop'] as const) source.on(event, () => states.push(source.state))
-    await drain(source)
+    await outcomeOf(source)
     states.push(source.state)
     expect(states).to.deep.equal(['connecting', 'open', 'waiting', 'open', 'ended'])
   })
 
   it('close(): aborts what is being fetched, and nothing is dispatched any more', async () => {
     await using server = await serve(stays(wire(1) + wire(2) + wire(3)))
-    const source = createResilientSseSource(httpUpstream(server.url), objects)
-    const seen: unknown[] = []
-    source.on('data', (event) => {
-      seen.push(event.data)
+    const source = open(httpUpstream(server.url), options)
+    let seen = 0
+    source.on('data', () => {
+      seen++
       source.destroy()
     })
     await once(source, 'close')
@@ -216,35 +219,39 @@ describe('HTML Standard, 9.2.2 The EventSource interface', () => {
       () => server.sockets.size === 0,
       () => 'the connection is closed',
     )
-    expect(seen).to.deep.equal(['event 1'])
+    expect(seen).to.equal(1)
     expect(source.state).to.equal('ended')
     expect(server.requests).to.have.lengthOf(1)
   })
 })
 
-describe('HTML Standard, 9.2.3 Processing model', () => {
+inEachMode('HTML Standard, 9.2.3 Processing model', ({ open }) => {
   it('announce the connection: open comes before the first event of each connection', async () => {
-    await using server = await serveInTurn(ends(wire(1)), ends(wire(2, 'end')))
-    const order: unknown[] = []
-    const source = createResilientSseSource(httpUpstream(server.url), objects)
-      .on('open', ({ opens }) => order.push(`open ${opens}`))
-      .on('data', (event) => order.push(event.data))
-    await once(source, 'end')
-    expect(order).to.deep.equal(['open 0', 'event 1', 'open 1', 'end'])
+    await using server = await serveInTurn(ends(wire(1)), stays(wire(2, 'end')))
+    const order: string[] = []
+    const source = open(httpUpstream(server.url), options)
+    source.on('open', ({ opens }) => order.push(`open ${opens}`))
+    source.on('data', () => order.push('data'))
+    await until(
+      () => order.length === 4,
+      () => String(order),
+    )
+    source.destroy()
+    expect(order).to.deep.equal(['open 0', 'data', 'open 1', 'data'])
   })
 
   it('reestablish, step 1: the reader is told before the wait begins', async () => {
-    await using server = await serveInTurn(resets(wire(1)), ends('data: end\n\n'))
+    await using server = await serveInTurn(resets(wire(1)), stays('data: end\n\n'))
     const order: string[] = []
-    const source = createResilientSseSource(httpUpstream(server.url), objects)
+    const source = open(httpUpstream(server.url), options)
     for (const event of ['drop', 'retry', 'open'] as const) source.on(event, () => order.push(event))
-    await drain(source)
+    await outcomeOf(source)
     expect(order).to.deep.equal(['open', 'drop', 'retry', 'open'])
   })
 
   it('reestablish, step 2: the delay is the reconnection time, at first a default', async () => {
     await using server = await serve(resets(wire(1)))
-    const source = createResilientSseSource(httpUpstream(server.url), { reconnect: { jitter: 0 } })
+    const source = open(httpUpstream(server.url), { reconnect: { jitter: 0 } })
     source.resume()
     expect(await next(source, 'retry')).to.include({ delay: 1000, source: 'backoff' })
     source.destroy()
@@ -252,7 +259,7 @@ describe('HTML Standard, 9.2.3 Processing model', () => {
 
   it('reestablish, step 2: the delay is the reconnection time that the stream has set', async () => {
     await using server = await serve(resets(`retry: 1234\n${wire(1)}`))
-    const source = createResilientSseSource(httpUpstream(server.url), { reconnect: { jitter: 0 } })
+    const source = open(httpUpstream(server.url), { reconnect: { jitter: 0 } })
     source.resume()
     expect(await next(source, 'retry')).to.include({ delay: 1234, source: 'retry' })
     source.destroy()
@@ -264,7 +271,7 @@ describe('HTML Standard, 9.2.3 Processing model', () => {
   ] as const) {
     it(`reestablish, step 2: differs: a reconnection time of ${time} is taken for ${delay}`, async () => {
       await using server = await serve(resets(`retry: ${time}\n${wire(1)}`))
-      const source = createResilientSseSource(httpUpstream(server.url), { reconnect: { jitter: 0 } })
+      const source = open(httpUpstream(server.url), { reconnect: { jitter: 0 } })
       source.resume()
       expect(await next(source, 'retry')).to.include({ delay, source: 'retry' })
       source.destroy()
@@ -277,26 +284,26 @@ describe('HTML Standard, 9.2.3 Processing model', () => {
       answers(503),
       answers(503),
       answers(503),
-      ends('data: end\n\n'),
+      stays('data: end\n\n'),
     )
-    const source = createResilientSseSource(httpUpstream(server.url), objects)
+    const source = open(httpUpstream(server.url), options)
     const delays: number[] = []
     source.on('retry', ({ delay }) => delays.push(delay))
-    await drain(source)
+    await outcomeOf(source)
     expect(delays).to.deep.equal([1, 2, 4, 8])
   })
 
   it('reestablish, step 3: differs: attempts without progress are counted, and in the end the stream fails', async () => {
     await using server = await serve(ends(': nothing\n\n'))
     const reconnect = { ...fast, maxRetries: 3 }
-    const { error } = await drain(createResilientSseSource(httpUpstream(server.url), { reconnect }))
+    const { error } = await outcomeOf(open(httpUpstream(server.url), { reconnect }))
     expect(error).to.include({ code: 'ERR_SSE_RETRIES_EXHAUSTED' })
     expect(server.requests).to.have.lengthOf(1 + 3)
   })
 
   it('reestablish, step 5: a stream that was closed during the wait asks no more', async () => {
     await using server = await serve(resets(wire(1)))
-    const source = createResilientSseSource(httpUpstream(server.url), { reconnect: { baseDelay: 60_000 } })
+    const source = open(httpUpstream(server.url), { reconnect: { baseDelay: 60_000 } })
     source.resume()
     await next(source, 'retry')
     source.destroy()
@@ -305,8 +312,8 @@ describe('HTML Standard, 9.2.3 Processing model', () => {
   })
 
   it('reestablish, step 5: Last-Event-ID is set where the last event ID string is not empty', async () => {
-    await using server = await serveInTurn(resets(wire(1)), resets(wire(2)), ends('data: end\n\n'))
-    await drain(createResilientSseSource(httpUpstream(server.url), objects))
+    await using server = await serveInTurn(resets(wire(1)), resets(wire(2)), stays('data: end\n\n'))
+    await outcomeOf(open(httpUpstream(server.url), options))
     expect(idsSentTo(server)).to.deep.equal([undefined, '1', '2'])
   })
 
@@ -315,15 +322,15 @@ describe('HTML Standard, 9.2.3 Processing model', () => {
       resets('data: x\n\n'),
       resets(wire(1)),
       resets('id\ndata: x\n\n'),
-      ends('data: end\n\n'),
+      stays('data: end\n\n'),
     )
-    await drain(createResilientSseSource(httpUpstream(server.url), objects))
+    await outcomeOf(open(httpUpstream(server.url), options))
     expect(idsSentTo(server)).to.deep.equal([undefined, undefined, '1', undefined])
   })
 
   it('fail the connection: the reader is told once, and it is not attempted again', async () => {
-    await using server = await serveInTurn(answers(404), ends('data: end\n\n'))
-    const source = createResilientSseSource(httpUpstream(server.url), objects)
+    await using server = await serveInTurn(answers(404), stays('data: end\n\n'))
+    const source = open(httpUpstream(server.url), options)
     const errors: unknown[] = []
     source.on('error', (error) => errors.push(error)).resume()
     await until(
@@ -341,8 +348,8 @@ describe('HTML Standard, 9.2.3 Processing model', () => {
     ['is closed unexpectedly', resets],
   ] as const) {
     it(`a connection that ${name} is reestablished`, async () => {
-      await using server = await serveInTurn(script(wire(1)), ends(wire(2, 'end')))
-      const source = createResilientSseSource(httpUpstream(server.url), objects)
+      await using server = await serveInTurn(script(wire(1)), stays(wire(2, 'end')))
+      const source = open(httpUpstream(server.url), options)
       expect(await dataOf(source)).to.deep.equal(['event 1', 'end'])
     })
   }
@@ -352,16 +359,16 @@ function idsSentTo({ requests }: { readonly requests: readonly { headers: NodeJS
   return requests.map(({ headers }) => headers['last-event-id'])
 }
 
-describe('HTML Standard, 9.2.4 The Last-Event-ID header', () => {
+inEachMode('HTML Standard, 9.2.4 The Last-Event-ID header', ({ open }) => {
   const clients: readonly (readonly [string, (url: string) => UpstreamFactory])[] = [
     ['node:http', (url) => httpUpstream(url)],
     ['fetch', (url) => (context) => fetch(url, context)],
   ]
-  for (const [client, open] of clients) {
+  for (const [client, dial] of clients) {
     for (const id of ['7', 'a, b; c="d"', 'tab\there', 'é', '日本', '😀', '\ufeff']) {
       it(`its value is the id ${JSON.stringify(id)}, UTF-8 encoded, through ${client}`, async () => {
-        await using server = await serveInTurn(resets(wire(id, 'x')), ends('data: end\n\n'))
-        await drain(createResilientSseSource(open(server.url), objects))
+        await using server = await serveInTurn(resets(wire(id, 'x')), stays('data: end\n\n'))
+        await outcomeOf(open(dial(server.url), options))
         const value = String(server.requests[1]?.headers['last-event-id'])
         expect(Buffer.from(value, 'latin1').toString()).to.equal(id)
       })
@@ -369,10 +376,10 @@ describe('HTML Standard, 9.2.4 The Last-Event-ID header', () => {
   }
 
   it('differs: an id with other control characters is no header value: it is left out, and a gap is told', async () => {
-    await using server = await serveInTurn(resets(wire('a\x01b', 'x')), ends('data: end\n\n'))
-    const source = createResilientSseSource(httpUpstream(server.url), objects)
+    await using server = await serveInTurn(resets(wire('a\x01b', 'x')), stays('data: end\n\n'))
+    const source = open(httpUpstream(server.url), options)
     const gap = next(source, 'gap')
-    await drain(source)
+    await outcomeOf(source)
     expect(idsSentTo(server)).to.deep.equal([undefined, undefined])
     expect(await gap).to.include({ cursor: 'a\x01b' })
   })
@@ -384,7 +391,7 @@ describe('HTML Standard, 9.2.4 The Last-Event-ID header', () => {
         response.destroy(error),
       )
     })
-    const client = createResilientSseSource(httpUpstream(gateway.url), { ...objects, lastEventId: '日8' })
+    const client = open(httpUpstream(gateway.url), { ...options, lastEventId: '日8' })
     expect(await dataOf(client)).to.deep.equal(['end'])
     expect(Buffer.from(String(idsSentTo(upstream)), 'latin1').toString()).to.equal('日8')
   })

@@ -1,0 +1,72 @@
+import { expect } from 'chai'
+import { httpUpstream } from '../../src/index.ts'
+import { fast, next, wire } from '../support/events.ts'
+import { inEachMode, outcomeOf } from '../support/modes.ts'
+import { answers, ends, resets, serve, serveInTurn, stays } from '../support/server.ts'
+import { until } from '../support/until.ts'
+
+inEachMode('state and stats', ({ open }) => {
+  it('tell where the source stands', async () => {
+    await using server = await serveInTurn(resets(wire(1)), stays(wire(2)))
+    const source = open(httpUpstream(server.url), {
+      reconnect: fast,
+      last: 'event 2',
+    })
+    const states: string[] = [source.state]
+    for (const event of ['open', 'drop', 'retry'] as const)
+      source.on(event, () => states.push(`${event} ${source.state}`))
+    await outcomeOf(source)
+    states.push(source.state)
+    expect(states).to.deep.equal([
+      'connecting',
+      'open open',
+      'drop waiting',
+      'retry waiting',
+      'open open',
+      'ended',
+    ])
+  })
+
+  it('count what happened', async () => {
+    const last = wire(3, 'end')
+    await using server = await serveInTurn(
+      answers(503),
+      resets(wire(1)),
+      ends(wire(1) + wire(2)),
+      stays(last),
+    )
+    const source = open(httpUpstream(server.url), {
+      reconnect: fast,
+      last: 'end',
+    })
+    await outcomeOf(source)
+    const { downtime, lastError, ...counts } = source.stats
+    expect(counts).to.deep.equal({
+      attempts: 4,
+      opens: 3,
+      gaps: 0,
+      drops: { end: 1, reset: 1, 'idle-timeout': 0 },
+      events: 3,
+      duplicates: 1,
+      bytes: wire(1).length * 2 + wire(2).length + last.length,
+    })
+    expect(downtime).to.be.above(0)
+    expect(lastError).to.include({ code: 'ERR_SSE_DROPPED' })
+  })
+
+  it('downtime includes the outage that still goes on', async () => {
+    await using server = await serve(answers(503))
+    const source = open(httpUpstream(server.url), { reconnect: { baseDelay: 60_000 } })
+    source.resume()
+    await next(source, 'retry')
+    const { downtime } = source.stats
+    await until(
+      () => source.stats.downtime > downtime,
+      () => 'downtime grows',
+    )
+    source.destroy()
+    const after = source.stats.downtime
+    await new Promise(setImmediate)
+    expect(source.stats.downtime).to.equal(after)
+  })
+})
