@@ -7,39 +7,40 @@ import type { SseEvent } from './wire/event.ts'
 export type DropReason = 'end' | 'reset' | 'idle-timeout'
 
 /**
- * What set a delay: our backoff from `baseDelay`, the same from the upstream's `retry:`, the upstream's Retry-After,
- * or a clean end after progress, after which the upstream is asked again at once.
+ * What set a delay: `'backoff'`, exponential backoff from `baseDelay`; `'retry'`, exponential backoff from the upstream's
+ * `retry:`; `'retry-after'`, the upstream's Retry-After; `'clean-end'`, a clean end after progress, which is followed by a
+ * reconnect without backoff.
  */
 export type DelaySource = 'backoff' | 'retry' | 'retry-after' | 'clean-end'
 
-/** How a stream came to its end: completely, with an error, or because its reader stopped it. */
+/** How a stream ended: completely, with an error, or because its reader stopped it. */
 export type StreamOutcome = 'ended' | 'failed' | 'aborted'
 
-/** A snapshot of what a stream has been through. */
+/** A snapshot of a stream's counters. */
 export interface StreamStats {
   /** Calls of the factory. */
   readonly attempts: number
-  /** Connections that were open, an adopted one included. */
+  /** Connections that were opened, including an adopted `initialResponse`. */
   readonly opens: number
-  /** Connections that were lost, by reason. */
+  /** Open connections that were lost, by reason. */
   readonly drops: Readonly<Record<DropReason, number>>
   /** Events passed on. */
   readonly events: number
   /** Repeated events dropped. */
   readonly duplicates: number
-  /** Times that a connection opened without a place to resume from. */
+  /** Connections that could not resume because no cursor could be sent: events may be missing before them. */
   readonly gaps: number
   /** Bytes read from upstream bodies, after decoding. */
   readonly bytes: number
-  /** Milliseconds without an open connection since the first drop or failure, a present outage included. */
+  /** Milliseconds without an open connection since the first drop or failed attempt, including a current outage. */
   readonly downtime: number
-  /** The latest failed attempt or drop. */
+  /** The error of the latest failed attempt or drop; undefined without one. */
   readonly lastError: Error | undefined
 }
 
-/** Which stream a message is about. */
+/** The fields of all messages: the stream that a message is about. */
 export interface StreamMessage {
-  /** Number of the stream, unique within the process; the same in each of its messages. */
+  /** The stream's number, unique within the process, and the same in all its messages. */
   readonly id: number
   /** The stream itself: a source, a relay, or a dedupe Transform. */
   readonly stream: object
@@ -49,21 +50,21 @@ export interface StreamMessage {
   readonly upstream: string | undefined
 }
 
-/** A stream has made its first step: its upstream is about to be dialled. */
+/** A stream has started: its upstream is about to be dialled. */
 export interface StartMessage extends StreamMessage {
-  /** What the stream has been through by now. To be asked until its `end` message, which has the final figures. */
+  /** Returns the current counters. The `end` message has the final ones. */
   readonly stats: () => StreamStats
 }
 
-/** A connection is open: status and content type are right, its bytes follow. */
+/** A connection is open: its status and content type are valid, and its bytes follow. */
 export interface OpenMessage extends StreamMessage {
-  /** Which call of the factory in this outage opened it, from 0; -1 for an adopted `initialResponse`. */
+  /** The number of the attempt in this outage, from 0; -1 for an adopted `initialResponse`. */
   readonly attempt: number
-  /** How many connections were open before this one. */
+  /** How many connections of the stream were opened before this one. */
   readonly opens: number
-  /** The cursor when it opened: where the factory was told to resume, if anywhere. */
+  /** The cursor that the factory received; undefined without one. */
   readonly cursor: string | undefined
-  /** Why the connection before was lost; undefined for the stream's first. */
+  /** Why the previous connection was lost; undefined for the stream's first connection. */
   readonly after: DropReason | undefined
 }
 
@@ -74,29 +75,29 @@ export interface DropMessage extends StreamMessage {
   readonly error: SseError
   /** How long the connection was open, in milliseconds. */
   readonly duration: number
-  /** Whether it made progress: brought a fresh event, or lived for `stableAfter`. */
+  /** Whether the connection made progress: it brought a fresh event, or was open for `stableAfter`. */
   readonly progress: boolean
 }
 
 /** The next attempt is due after a delay. */
 export interface RetryMessage extends StreamMessage {
-  /** Number of the attempt that follows, 0 being the first of an outage. */
+  /** The number of the next attempt in this outage, from 0. */
   readonly attempt: number
-  /** Milliseconds until then. */
+  /** The delay before the next attempt, in milliseconds. */
   readonly delay: number
   /** What set the delay. */
   readonly source: DelaySource
-  /** What made the attempt necessary. */
+  /** The failed attempt, or the drop, that is retried. */
   readonly error: SseError
-  /** Whether an attempt failed (true) or an open connection was lost (false). */
+  /** True after a failed attempt, false after a drop. */
   readonly failed: boolean
-  /** Why the latest connection was lost; undefined before the stream's first. */
+  /** Why the latest open connection was lost; undefined when no connection was open before. */
   readonly after: DropReason | undefined
 }
 
-/** A connection opened that could not be told where to resume: events may be missing before its first. */
+/** A connection was opened without a cursor, so events may be missing before its first event. */
 export interface GapMessage extends StreamMessage {
-  /** The cursor that could not be sent, or undefined where none was known. */
+  /** The cursor that could not be sent; undefined when the cursor was unknown. */
   readonly cursor: string | undefined
 }
 
@@ -108,18 +109,19 @@ export interface DuplicateMessage extends StreamMessage {
 /** The stream is over. */
 export interface EndMessage extends StreamMessage {
   readonly outcome: StreamOutcome
-  /** What the stream failed with, or was aborted with; undefined otherwise. */
+  /** The error that the stream failed or was aborted with; undefined otherwise. */
   readonly error: Error | undefined
-  /** How long the connection had been open that this end has closed, in milliseconds; undefined when none was open. */
+  /** How long the connection that this end has closed was open, in milliseconds; undefined without an open connection. */
   readonly duration: number | undefined
-  /** Whether the latest attempt failed, and no connection was open since. */
+  /** Whether the latest attempt failed. */
   readonly failed: boolean
-  /** Why the latest connection was lost; undefined when none was. */
+  /** Why the latest open connection was lost; undefined when no connection was lost. */
   readonly after: DropReason | undefined
+  /** The final counters. */
   readonly stats: StreamStats
 }
 
-/** The messages of the `diagnostics_channel`s, each under `resilient-sse:<key>`. */
+/** The messages by the name of their `diagnostics_channel`, without its prefix `resilient-sse:`. */
 export interface Messages {
   start: StartMessage
   open: OpenMessage
@@ -130,7 +132,7 @@ export interface Messages {
   end: EndMessage
 }
 
-/** Where a stream's log lines go: the part of a pino logger that is used here. */
+/** Receives a stream's log lines; a pino logger has these methods. */
 export interface Logger {
   debug(fields: object, message: string): void
   info(fields: object, message: string): void
@@ -140,7 +142,7 @@ export interface Logger {
 
 let latestId = 0
 
-/** A number for a stream that no other stream of this process has. */
+/** A number that is unique among the streams of this process. */
 export function nextStreamId(): number {
   return ++latestId
 }
@@ -159,7 +161,7 @@ function topic<K extends keyof Messages>(name: K, level: Topic<K>['level'], text
 const topics: { readonly [K in keyof Messages]: Topic<K> } = {
   start: topic('start', () => 'debug', 'stream started'),
   open: topic('open', ({ opens }) => (opens === 0 ? 'debug' : 'info'), 'upstream open'),
-  // The retry that follows says the same and more: one outage is one line for each attempt, and one for its end.
+  // Not 'info': the retry that follows has the same fields and the delay, so each attempt of an outage logs one line.
   drop: topic('drop', () => 'debug', 'upstream dropped'),
   retry: topic('retry', () => 'info', 'upstream retry'),
   gap: topic('gap', () => 'warn', 'events may be missing'),
@@ -168,10 +170,10 @@ const topics: { readonly [K in keyof Messages]: Topic<K> } = {
 }
 
 /**
- * Announces what happened to everybody who may want to know: the channel, the debug log, the stream's logger.
+ * Publishes a message on its diagnostics channel, and writes it to the debug log and the stream's logger.
  *
- * The debug log and the logger are called here and not through a subscription: an exception of a channel's subscriber ends
- * the process, while one of a stream's own logger is to fail this stream only.
+ * The debug log and the logger are called directly and not through a subscription: an exception in a subscriber of a
+ * channel ends the process, but an exception in a stream's logger must fail only this stream.
  */
 export function announce<K extends keyof Messages>(name: K, message: Messages[K], logger?: Logger): void {
   const { channel, debug, level, text }: Topic<K> = topics[name]
@@ -188,7 +190,7 @@ type Loggable = StreamMessage & {
   readonly stats?: unknown
 }
 
-/** A message as log fields: without the stream itself and its figures, errors under pino's key, no event data. */
+/** A message as log fields: without `stream` and `stats`, the error under pino's key `err`, and no event data. */
 function loggable(message: Loggable): object {
   const { stream: _, stats: __, id, error, event, ...others } = message
   const fields = { streamId: id, ...others, ...(event !== undefined && { id: event.id }), err: error }

@@ -15,17 +15,17 @@ export type SseErrorCode =
   | 'ERR_SSE_NOT_RESUMABLE'
   | 'ERR_SSE_RETRIES_EXHAUSTED'
 
-/** What some codes tell besides their message. */
+/** Properties of an {@link SseError} besides its code and message. */
 export interface SseErrorDetails {
-  /** What led to this error. */
+  /** The error that caused this one. */
   cause?: unknown
   /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the upstream's status code. */
   statusCode?: number
-  /** `ERR_SSE_STATUS`: how long the upstream asked to be left alone, in milliseconds. */
+  /** `ERR_SSE_STATUS`: the upstream's Retry-After, in milliseconds. */
   retryAfter?: number
   /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the upstream's header fields, names in lower case. */
   headers?: HeaderFields
-  /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the first 64 KiB of the body, as far as they came in time. */
+  /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the first 64 KiB of the body, or what arrived in time, decoded. */
   body?: Buffer
   /** `ERR_SSE_CONNECT`: whether the request may have been processed. */
   sent?: boolean
@@ -34,31 +34,31 @@ export interface SseErrorDetails {
 /**
  * A failure of an upstream, or of the stream that spans its connections.
  *
- * Its stack has no frames: it is made where a socket or a timer speaks, and they would name nothing of its user's.
+ * The stack has no frames: the error is made in the callback of a socket or a timer, where no frame is of the caller's code.
  */
 export class SseError extends Error {
   override readonly name = 'SseError'
-  /** What happened; stable across versions. */
+  /** The kind of failure; stable across versions. */
   readonly code: SseErrorCode
   /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the upstream's status code. */
   declare readonly statusCode?: number
-  /** `ERR_SSE_STATUS`: how long the upstream asked to be left alone, in milliseconds. */
+  /** `ERR_SSE_STATUS`: the upstream's Retry-After, in milliseconds; absent without one. */
   declare readonly retryAfter?: number
   /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the upstream's header fields, names in lower case. */
   declare readonly headers?: HeaderFields
-  /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the first 64 KiB of the upstream's body, decoded. */
+  /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the first 64 KiB of the body, or what arrived in time, decoded. */
   declare readonly body?: Buffer
   /**
-   * `ERR_SSE_CONNECT`: whether the request may have been processed. False when no connection came about, and when an
-   * idempotent request (RFC 9110, 9.2.2) met a kept-alive connection that had been closed. Absent when that is not
-   * known, as it is for the errors of a factory of one's own.
+   * `ERR_SSE_CONNECT`: whether the upstream may have processed the request. False when no connection was made, and when
+   * an idempotent request (RFC 9110, 9.2.2) was sent on a kept-alive connection that was already closed. Absent when
+   * unknown, as for the errors of a factory that does not set it.
    */
   declare readonly sent?: boolean
 
   constructor(code: SseErrorCode, message: string, details: SseErrorDetails = {}) {
-    // When an upstream goes, all of its streams fail at once, and frames would cost a tenth of each reconnect. And they would
-    // hold on to what they were made of: one attempt would keep the one before through its last error, and that the next.
-    // Whatever may throw comes before the limit is touched; Reflect does not where it is frozen.
+    // Stack frames cost a tenth of a reconnect, and thousands of streams may drop at once. Frames also keep their closures in
+    // memory: each attempt would keep the previous one through its `lastError`. `String(message)` and `details.cause` may
+    // throw, so they come before the limit is set. Reflect.set does not throw where Error is frozen.
     const text = String(message)
     const options = 'cause' in details ? { cause: details.cause } : undefined
     const { stackTraceLimit } = Error
@@ -69,37 +69,37 @@ export class SseError extends Error {
     if (details.statusCode !== undefined) this.statusCode = details.statusCode
     if (details.retryAfter !== undefined) this.retryAfter = details.retryAfter
     if (details.sent !== undefined) this.sent = details.sent
-    // Not enumerable: loggers write what is, and there may be a `set-cookie` in it.
+    // Not enumerable: loggers write enumerable properties, and these may contain credentials such as `set-cookie`.
     if (details.body !== undefined) Object.defineProperty(this, 'body', { value: details.body })
     if (details.headers !== undefined) Object.defineProperty(this, 'headers', { value: details.headers })
   }
 }
 
-/** A value as it is named in an error about it. */
+/** A value in the form that error messages show. */
 export function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value)
   return typeof value === 'object' && value !== null ? Object.prototype.toString.call(value) : String(value)
 }
 
-/** What was thrown, as an Error; the very same where it is one. */
+/** Returns an Error unchanged, and wraps any other thrown value in one. */
 export function asError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(textOf(thrown), { cause: thrown })
 }
 
 /**
- * What a thrown value says of the reason, for the message of the error that it causes. It is never empty: an
- * AggregateError (node's, of a host all of whose addresses failed) has no message of its own, and is told by its errors.
+ * The message of a thrown value, for the message of an error that has it as its cause. Never empty: for an AggregateError
+ * without a message, which Node throws when all addresses of a host fail, the messages of its errors are joined.
  */
 export function reasonOf(thrown: unknown): string {
   if (!(thrown instanceof Error)) return textOf(thrown) || shown(thrown)
   if (thrown.message !== '') return thrown.message
   if (!(thrown instanceof AggregateError) || thrown.errors.length === 0) return thrown.name || 'Error'
   const errors: readonly unknown[] = thrown.errors
-  // All of them say that they could not connect, as does the message around them.
+  // The surrounding message already says that the connection failed.
   return errors.map((error) => reasonOf(error).replace(/^connect /, '')).join(', ')
 }
 
-/** Anything may be thrown, also what cannot be made a string. */
+/** Any value may be thrown, including an object that cannot be converted to a string. */
 function textOf(thrown: unknown): string {
   try {
     return String(thrown)
@@ -109,8 +109,8 @@ function textOf(thrown: unknown): string {
 }
 
 /**
- * Calls a function of the caller's that is only told of an end. There is no stream left that could fail with what it
- * throws, and the process must not: it becomes a warning.
+ * Calls a function of the caller after the end of a stream. The stream can no longer fail with an error of the function,
+ * and the process must not, so the error becomes a process warning.
  */
 export function callReport(report: () => void): void {
   try {

@@ -2,8 +2,8 @@ import type { DelaySource } from '../diagnostics.ts'
 import type { SseError } from '../errors.ts'
 import { longestTimer } from '../http/deadline.ts'
 
-/** What decides how long a delay is; all times in milliseconds. */
-export interface DelayRules {
+/** The options that set a delay; all times in milliseconds. */
+export interface DelayOptions {
   readonly baseDelay: number
   readonly maxDelay: number
   readonly minDelay: number
@@ -11,42 +11,42 @@ export interface DelayRules {
   readonly maxRetryAfter: number
 }
 
-/** What a delay is for. */
-export interface DelayOccasion {
-  /** Number of the retry in this outage, 0-based. */
+/** The state of the outage that a delay is computed for. */
+export interface DelayInput {
+  /** Number of the retry in this outage, from 0. */
   readonly retry: number
   /** The upstream's latest `retry:` field, in milliseconds. */
   readonly reconnectionTime: number | undefined
-  /** What the upstream's Retry-After asks for, in milliseconds. */
+  /** The upstream's Retry-After, in milliseconds. */
   readonly retryAfter?: number | undefined
-  /** After a clean end with progress: how long ago that connection opened, in milliseconds. */
+  /** Set after a clean end with progress: milliseconds since the ended connection opened. */
   readonly sinceOpen?: number | undefined
 }
 
-/** A delay in milliseconds, and what set it. */
 export interface Delay {
+  /** Milliseconds. */
   readonly delay: number
   readonly source: DelaySource
 }
 
 /**
- * The delay before a retry.
+ * Computes the delay before retry n.
  *
- * `min(maxDelay, base·2ⁿ)`, less a random part of up to `jitter` of it: subtracted after the cap, so that streams
- * never meet there. After a clean end with progress it is 0…`jitter·base`, but never so short that two opens are closer
- * together than `base`.
+ * The delay is `min(maxDelay, base·2ⁿ)` minus a random part of up to `jitter` of that value. The random part is
+ * subtracted after the cap, so that long outages do not synchronize all streams at `maxDelay`. After a clean end with
+ * progress the delay is 0…`jitter·base`, extended so that two opens are at least `base` apart.
  *
- * What the upstream asks for, by `retry:` or Retry-After, is a floor, even above `maxDelay`: a client may wait longer,
- * and not shorter (HTML, 9.2.3). A delay that would be below it lies above it by its random part.
+ * What the upstream has asked for, by `retry:` or Retry-After, is a floor, even above `maxDelay`: a client may wait
+ * longer, but not shorter (HTML, 9.2.3). The random part is added to the floor.
  *
- * @param random - From 0 to below 1, as Math.random gives it.
+ * @param random - Returns a number from 0 to below 1, as `Math.random` does.
  */
-export function delayOf(rules: DelayRules, occasion: DelayOccasion, random: () => number): Delay {
-  const { maxDelay, minDelay, maxRetryAfter, jitter } = rules
-  const { reconnectionTime, retryAfter = 0, sinceOpen } = occasion
+export function delayOf(options: DelayOptions, input: DelayInput, random: () => number): Delay {
+  const { maxDelay, minDelay, maxRetryAfter, jitter } = options
+  const { reconnectionTime, retryAfter = 0, sinceOpen } = input
   const base = Math.min(
     maxDelay,
-    reconnectionTime === undefined ? rules.baseDelay : Math.max(minDelay, reconnectionTime),
+    reconnectionTime === undefined ? options.baseDelay : Math.max(minDelay, reconnectionTime),
   )
   const byRetry =
     reconnectionTime === undefined ? 0 : Math.max(minDelay, Math.min(reconnectionTime, maxRetryAfter))
@@ -55,7 +55,7 @@ export function delayOf(rules: DelayRules, occasion: DelayOccasion, random: () =
     const delay = Math.max(byRetry, base - sinceOpen) + spread * base
     return { delay: Math.min(delay, longestTimer), source: 'clean-end' }
   }
-  const full = Math.min(maxDelay, base * 2 ** occasion.retry)
+  const full = Math.min(maxDelay, base * 2 ** input.retry)
   const byStatus = Math.min(retryAfter, maxRetryAfter)
   const floor = Math.max(byRetry, byStatus)
   const isBelow = full - spread * full < floor
@@ -64,18 +64,18 @@ export function delayOf(rules: DelayRules, occasion: DelayOccasion, random: () =
   return { delay, source: reconnectionTime === undefined ? 'backoff' : 'retry' }
 }
 
-/** What decides whether a request may be sent again. */
-export interface RetryRules {
-  /** Whether an event was passed on. */
+/** The state of a stream that decides whether its request may be sent again. */
+export interface RetryInput {
+  /** Whether the stream has passed on an event. */
   readonly passedOn: boolean
   /** Whether the request is sent again only when it is known not to have been processed (RFC 9110, 9.2.2). */
   readonly once: boolean
 }
 
-/** Whether a failed attempt or a drop is worth another attempt. */
+/** Whether a failed attempt or a drop may be retried. */
 export function isRetryable(
   { code, statusCode = 0, sent }: SseError,
-  { passedOn, once }: RetryRules,
+  { passedOn, once }: RetryInput,
 ): boolean {
   switch (code) {
     case 'ERR_SSE_CONNECT':
@@ -87,7 +87,7 @@ export function isRetryable(
     case 'ERR_SSE_STATUS':
       return statusCode === 408 || statusCode === 425 || statusCode === 429 || statusCode >= 500
     case 'ERR_SSE_CONTENT_TYPE':
-      // Before the first event it is the wrong URL; after it, a balancer's page during a deploy.
+      // Before the first event, another type means a wrong URL; after it, a load balancer's page during a deploy.
       return passedOn && !once
     default:
       return false

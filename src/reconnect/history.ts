@@ -1,7 +1,7 @@
 import type { DropReason } from '../diagnostics.ts'
 import { asError } from '../errors.ts'
 
-/** What the connections of a stream have been through: how many, how they ended, how long there was none. */
+/** Counts the attempts, connections, drops and gaps of a stream, and measures its downtime. */
 export class History {
   /** The latest failed attempt or drop. */
   lastError: Error | undefined
@@ -16,7 +16,7 @@ export class History {
   #downtime = 0
   #downSince: number | undefined
 
-  /** A copy; an outage that still goes on is part of the downtime. */
+  /** A snapshot. The downtime includes the current outage. */
   get stats() {
     const outage = this.#downSince === undefined ? 0 : performance.now() - this.#downSince
     return {
@@ -38,7 +38,7 @@ export class History {
     this.#down(asError(error))
   }
 
-  /** @returns How many connections were open before. */
+  /** @returns The number of connections that were opened before this one. */
   open(): number {
     this.attemptFailed = false
     this.up()
@@ -55,7 +55,7 @@ export class History {
     this.#down(error)
   }
 
-  /** There is a connection, or there will be none any more. */
+  /** Ends the current outage: a connection is open, or the stream is over. */
   up(): void {
     if (this.#downSince === undefined) return
     this.#downtime += performance.now() - this.#downSince

@@ -6,26 +6,26 @@ import { BlockReader } from '../wire/reader.ts'
 import type { CheckedOptions } from './options.ts'
 import type { Sink } from './sink.ts'
 
-/** What an intake tells the stream that it belongs to. */
+/** The stream that an intake belongs to. */
 export interface IntakeOwner {
-  /** The stream is over: nothing is passed on any more, not even the rest of a chunk. */
+  /** When the stream is over, the rest of a chunk is discarded too. */
   readonly isOver: boolean
-  /** The sink has no room for more. */
+  /** Called when the sink is full. */
   onFull(): void
   onTerminal(): void
   onDuplicate(event: SseEvent): void
-  /** An event was read or counted that is no repeat. */
+  /** Called for fresh events, read or counted. */
   onEvents(): void
-  /** @param milliseconds - Of the upstream's `retry:` field. */
+  /** @param milliseconds - The value of the upstream's `retry:` field. */
   onReconnectionTime(milliseconds: number): void
 }
 
-/** What becomes of the bytes of one connection. */
+/** Passes the bytes of one connection on to the sink. */
 export interface Intake {
-  /** Nothing of a block is out whose end is still to come. */
+  /** False while the sink has the beginning of a block without its end. */
   readonly isBetweenBlocks: boolean
   take(chunk: Buffer): void
-  /** No byte of the connection follows. */
+  /** Called after the connection's last byte. */
   end(): void
 }
 
@@ -34,7 +34,7 @@ type IntakeOptions = Pick<
   'objectMode' | 'comments' | 'dedupe' | 'isTerminal' | 'maxEventSize'
 >
 
-/** Passes on whole blocks: as they came where nobody asks what the events are, and otherwise read and written anew. */
+/** Passes on whole blocks: unread and unchanged where no option needs their events, otherwise parsed and serialized. */
 export class BlockIntake implements Intake {
   readonly isBetweenBlocks = true
   readonly #options: IntakeOptions
@@ -42,12 +42,12 @@ export class BlockIntake implements Intake {
   readonly #sink: Sink
   readonly #owner: IntakeOwner
   readonly #scanner: BlockScanner
-  /** There once there is something to read: most streams pass most blocks on unread. */
+  /** Created with the first block that must be read: most streams pass most blocks on unread. */
   #reader: BlockReader | undefined
-  /** What was read of the present run, in wire form; empty in object mode. */
+  /** The serialized blocks of the current run; empty in object mode. */
   #out = ''
   #isTaking = false
-  /** Chunks that came while one was being taken: a function of the caller's may make its upstream say more. */
+  /** Chunks that arrive during `take`: a callback of the caller may make its own upstream push another chunk. */
   readonly #waiting: Buffer[] = []
 
   constructor(options: IntakeOptions, delivered: Delivered, sink: Sink, owner: IntakeOwner) {
@@ -75,8 +75,8 @@ export class BlockIntake implements Intake {
   }
 
   /**
-   * The block that is not whole is forgotten, but for the `retry:` lines in it, which the standard obeys as soon as they
-   * are read (HTML, 9.2.6).
+   * Discards the unfinished block, except for its `retry:` lines: a `retry:` field takes effect when its line is read,
+   * not when its block ends (HTML, 9.2.6).
    */
   end(): void {
     const rest = this.#scanner.rest()
@@ -107,9 +107,9 @@ export class BlockIntake implements Intake {
   #onEvent(event: SseEvent): void {
     if (this.#owner.isOver) return
     const { isTerminal, dedupe, objectMode } = this.#options
-    // A block with an id alone is no event: the caller's function is not asked about it, and it ends no silence.
+    // A block without data is not an event (HTML, 9.2.6): `isTerminal` is not called with it, and it ends no silence.
     const isEvent = event.data !== undefined
-    const isTheLast = isEvent && isTerminal?.(event) === true
+    const isLast = isEvent && isTerminal?.(event) === true
     const isFresh = this.#delivered.event(event)
     if (isFresh || !dedupe) {
       if (isFresh && isEvent) this.#owner.onEvents()
@@ -118,7 +118,7 @@ export class BlockIntake implements Intake {
     } else {
       this.#owner.onDuplicate(event)
     }
-    if (!isTheLast) return
+    if (!isLast) return
     this.#flush()
     this.#owner.onTerminal()
   }
@@ -142,7 +142,7 @@ export class BlockIntake implements Intake {
   }
 }
 
-/** Passes every byte on as it came, for a request that is sent once: what answers it belongs to its client. */
+/** Passes every byte on unchanged, for a request that is sent once: its whole response belongs to the client. */
 export class VerbatimIntake implements Intake {
   readonly #options: IntakeOptions
   readonly #delivered: Delivered

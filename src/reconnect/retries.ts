@@ -61,13 +61,13 @@ export class Retries {
       throw new SseError('ERR_SSE_RETRIES_EXHAUSTED', message, { cause: error })
     }
     const openedAt = this.#endedCleanlyFrom
-    const occasion = {
+    const input = {
       retry: this.#retries++,
       reconnectionTime: this.reconnectionTime,
       retryAfter: error.retryAfter,
       sinceOpen: openedAt === undefined ? undefined : performance.now() - openedAt,
     }
-    return delayOf(this.#options, occasion, Math.random)
+    return delayOf(this.#options, input, Math.random)
   }
 
   async #isAllowed(error: SseError, { passedOn, lastEventId, cursor }: PassedOn): Promise<boolean> {

@@ -2,31 +2,35 @@ import type { Messages } from '../diagnostics.ts'
 import type { HeaderFields } from '../errors.ts'
 import type { SseEvent } from '../wire/event.ts'
 
-/** What is announced of a stream while it lives. */
+/** The messages that a stream announces between its start and its end. */
 export type Announced = 'open' | 'drop' | 'retry' | 'gap' | 'duplicate'
 
-/** Who gets what a stream passes on. */
+/** The consumer of a stream. */
 export interface Sink {
-  /** Whether somebody asks for the comments among the blocks. */
+  /** Whether `comment` must be called for each comment. */
   readonly readsComments?: boolean
   /**
-   * Whole blocks in wire form; of a request that is sent once, bytes as they came. The bytes are the sink's only until it
-   * returns; what it keeps it copies.
+   * Receives whole blocks in wire form; of a request that is sent once, the bytes as they arrived. The buffer is valid only
+   * during the call: a sink that keeps the bytes copies them.
    *
-   * @returns False: no more until `resume()`.
+   * @returns False when the sink is full: the stream pauses until `resume()`.
    */
   blocks(bytes: Buffer): boolean
-  /** The same one by one, for a sink that asked for events. */
+  /** Receives one event, in object mode. Returns as `blocks` does. */
   event(event: SseEvent): boolean
   comment?(text: string): void
-  /** A connection is open; its header fields, names in lower case. Called in front of `announced('open', …)`. */
+  /**
+   * Called when a connection is open, before `announced('open', …)`.
+   *
+   * @param headers - The upstream's header fields, names in lower case.
+   */
   opened?(headers: HeaderFields): void
-  /** The upstream's `retry:` field of a request that is sent once, to a sink that asked for events. */
+  /** Receives the upstream's `retry:` field, in object mode, where the stream cannot reconnect by itself. */
   reconnectionTime?(milliseconds: number): void
-  /** The stream has announced a message of a kind. */
+  /** Called after the stream has announced a message. */
   announced<K extends Announced>(kind: K, message: Messages[K]): void
-  /** The stream is complete. Nothing follows. */
+  /** The stream is complete. This is the last call. */
   end(): void
-  /** The stream has failed. Nothing follows. */
+  /** The stream has failed. This is the last call. */
   fail(error: Error): void
 }

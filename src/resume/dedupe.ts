@@ -5,13 +5,13 @@ import type { SseEvent } from '../wire/event.ts'
 import { EventTracker } from './tracker.ts'
 
 /**
- * A Transform from {@link SseEvent}s to {@link SseEvent}s that drops repeats: it emits `duplicate` for each, and
- * announces it on `resilient-sse:duplicate`; `tracker.duplicates` counts them.
+ * Makes a Transform of {@link SseEvent}s that drops repeats. For each repeat it emits `duplicate` and announces a message
+ * on `resilient-sse:duplicate`; `tracker.duplicates` counts them. An event that is not valid fails the Transform with the
+ * `TypeError` of {@link EventTracker.accept}.
  *
- * With the tracker of a source that was made with `dedupe: false` it looks for repeats when that source has
- * reconnected; with one of its own (the default) it looks always, as behind two merged upstreams.
- *
- * @throws `TypeError` when `tracker` is no {@link EventTracker}.
+ * @param tracker - The tracker of a source with `dedupe: false`: the Transform then looks for repeats after that source
+ * has reconnected. Default: a new tracker, which always looks for repeats, as after two merged upstreams.
+ * @throws `TypeError` when `tracker` is not an {@link EventTracker}.
  */
 export function createDedupe(tracker: EventTracker = new EventTracker()): Transform {
   if (!(tracker instanceof EventTracker)) {

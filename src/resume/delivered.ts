@@ -4,7 +4,7 @@ import { BlockReader } from '../wire/reader.ts'
 import { RecentBlocks } from './recent-blocks.ts'
 import type { EventTracker } from './tracker.ts'
 
-/** An id within more bytes than this is copied at once, since a view would keep all of them in memory. */
+/** The id of a run with more bytes than this is copied at once: a view of the id would keep the whole run in memory. */
 const mostHeldForId = 4096
 
 export interface DeliveredOptions {
@@ -17,30 +17,30 @@ export interface DeliveredOptions {
 
 /** Where a stream can be resumed. */
 export interface Position {
-  /** `''` when there is none. */
+  /** `''` without one. */
   readonly lastEventId: string
   /** `undefined` when unknown. */
   readonly cursor: string | undefined
-  /** The value of a `Last-Event-ID` field; undefined when there is no id, or a field cannot carry it unchanged. */
+  /** The value of a `Last-Event-ID` field; undefined without an id, or when a field cannot carry the id unchanged. */
   readonly header: string | undefined
-  /** Whether a request can say where to resume. */
+  /** Whether a request can carry the cursor. */
   readonly isSendable: boolean
 }
 
-/** What the scanner knows of blocks without reading them. */
+/** What the scanner finds in blocks without parsing them. */
 export interface Scan {
-  /** How many of the blocks have data. */
+  /** Blocks with data. */
   readonly events: number
-  /** Where the value of the last id field stands in the blocks; -1 without an id. */
+  /** The offset of the last id field's value in the blocks; -1 without an id. */
   readonly idStart: number
   readonly idEnd: number
 }
 
 /**
- * What a stream has passed on: how much, up to which position, and what would be a repeat of it.
+ * What a stream has passed on: the number of events, the position to resume from, and the events that would be repeats.
  *
- * Blocks may be passed on without being read. Whoever asks then gets the answer that reading them would have given: each
- * question reads first what it needs, so no answer is ever stale. Nothing else touches the tracker.
+ * Blocks may be passed on unread. Each getter first reads the blocks that its result depends on, so a result is never
+ * stale. In a stream only this class uses the tracker.
  */
 export class Delivered {
   readonly #tracker: EventTracker
@@ -53,7 +53,7 @@ export class Delivered {
     onComment: () => {},
     onRetry: () => {},
   })
-  /** Blocks with an id that is not read yet, and where the id stands in them. */
+  /** The latest blocks with an unread id, and the offsets of the id in them. */
   #idBlocks: Buffer | undefined
   #idStart = 0
   #idEnd = 0
@@ -68,12 +68,12 @@ export class Delivered {
     if (dedupe && windowBytes > 0) this.#recent = new RecentBlocks(windowBytes)
   }
 
-  /** How many events were passed on. */
+  /** The number of events that were passed on. */
   get events(): number {
     return this.#events
   }
 
-  /** Whether the live connection has brought a fresh event. */
+  /** Whether the current connection has brought a fresh event. */
   get isFresh(): boolean {
     return this.#isFresh
   }
@@ -90,19 +90,19 @@ export class Delivered {
     }
   }
 
-  /** Whether blocks have to be read: every event is looked at, or a repeat may be among them. */
+  /** Whether blocks must be parsed: because an option requires it, or because repeats may be among them. */
   get mustRead(): boolean {
     return !this.#keepsBlocks || (this.#dedupe && this.#tracker.looksUp)
   }
 
-  /** A connection is open: repeats of what was passed on before may come. */
+  /** Called when a connection is open: repeats may follow. */
   opened(): void {
     this.#readRecent()
     this.#isFresh = false
     this.#tracker.opened()
   }
 
-  /** Blocks are passed on unread. */
+  /** Called for blocks that are passed on unread. */
   blocks(blocks: Buffer, { events, idStart, idEnd }: Scan): void {
     if (idStart >= 0) {
       this.#idBlocks = blocks
@@ -110,24 +110,28 @@ export class Delivered {
       this.#idEnd = idEnd
       if (blocks.length > mostHeldForId) this.#readId()
     }
-    // Of blocks that hold only comments nobody asks whether they are repeats.
+    // Comments are never repeats, so blocks of comments alone are not kept.
     if (idStart >= 0 || events > 0) this.#recent?.add(blocks)
     this.#count(events)
   }
 
-  /** An event was read. @returns Whether it is fresh; a repeat is passed on only where repeats are not dropped. */
+  /**
+   * Called for each parsed event.
+   *
+   * @returns Whether the event is fresh.
+   */
   event(event: SseEvent): boolean {
     this.#readRecent()
     const hasData = event.data !== undefined
     const fresh = this.#dedupe ? this.#tracker.accept(event) : !this.#tracker.isDuplicate(event)
-    // A block with an id alone is no event, so the caller's function is not asked about it.
+    // A block without data is not an event (HTML, 9.2.6), so `cursor` is not called with it.
     if (fresh) this.#tracker.advance(event, hasData ? this.#cursor?.(event) : undefined)
     if (hasData && fresh) this.#count(1)
     else if (hasData && !this.#dedupe) this.#events++
     return fresh
   }
 
-  /** Nothing follows: what was kept to detect repeats is discarded. */
+  /** Called at the end of the stream: discards the blocks that were kept to detect repeats. */
   close(): void {
     this.#recent?.take()
   }

@@ -1,23 +1,23 @@
-/** Smaller pieces are copied: by reference each would keep a buffer, often a bigger one, alive. */
+/** Smaller pieces are copied: a reference would keep their whole buffer, often a larger one, in memory. */
 const leastReferenced = 4096
 const mostCopied = 8192
 const blankLine = Buffer.from('\n\n')
 
 /**
- * The latest whole blocks that were passed on without being read. They are read when the connection drops, since a repeat
- * can then come. Large pieces are kept by reference, small ones are copied together.
+ * The latest whole blocks that were passed on unread. They are read after a reconnect, when repeats may follow. Large
+ * pieces are kept by reference; small pieces are copied into shared pages.
  */
 export class RecentBlocks {
   readonly #limit: number
   readonly #pageSize: number
   #pieces: Buffer[] = []
   #size = 0
-  /** The last piece, where that has room at its end. */
+  /** The last piece, if it is a page with free space. */
   #page: Buffer | undefined
   #used = 0
   #hasDiscarded = false
 
-  /** @param limit - The most bytes that are kept; the latest blocks are, however many. */
+  /** @param limit - The most bytes that are kept. The latest piece is kept even if it is larger. */
   constructor(limit: number) {
     this.#limit = limit
     this.#pageSize = Math.min(mostCopied, Math.ceil(limit / 4))
@@ -38,7 +38,7 @@ export class RecentBlocks {
     while (this.#size > this.#limit && this.#pieces.length > 1) this.#discardOldest()
   }
 
-  /** Discards the first piece; of a large piece the end is kept, where less than half the limit would be left. */
+  /** Discards the oldest piece. Where less than half of the limit would remain, the end of that piece is kept. */
   #discardOldest(): void {
     const first = this.#pieces.shift()
     if (first === undefined) return
@@ -59,7 +59,7 @@ export class RecentBlocks {
     return hasDiscarded
   }
 
-  /** Returns what is kept, in order, whole blocks in each piece, and keeps nothing of it. */
+  /** Removes and returns all pieces, oldest first. Each piece holds whole blocks. */
   take(): Buffer[] {
     this.#closePage()
     const pieces = this.#pieces
@@ -71,7 +71,7 @@ export class RecentBlocks {
   #copy(blocks: Buffer): void {
     if (this.#page === undefined || this.#page.length - this.#used < blocks.length) {
       this.#closePage()
-      // A stream with few small events takes a small page.
+      // Pages grow with the stream: a stream with few small events needs only a small page.
       const size = Math.min(this.#pageSize, Math.max(256, 2 * this.#size))
       this.#page = Buffer.allocUnsafeSlow(Math.max(blocks.length, size))
       this.#used = 0

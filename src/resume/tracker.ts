@@ -4,26 +4,26 @@ import type { SseEvent } from '../wire/event.ts'
 import { FingerprintWindow, fingerprintOf, largestWindow } from './window.ts'
 
 /**
- * What makes two events the same one: id, type and data alike; the id alone (for upstreams that render an event
- * anew each time they send it); or a key of the caller's (`undefined`: never a duplicate).
+ * When two events are the same: `'id+data'`, equal id, type and data; `'id'`, equal ids, for upstreams that render an event
+ * anew each time they send it; or a function that returns a key (`undefined`: the event is never a duplicate).
  */
 export type EventIdentity = 'id+data' | 'id' | ((event: SseEvent) => string | undefined)
 
 /** Options of an {@link EventTracker}. */
 export interface EventTrackerOptions {
-  /** How many of the latest events a repeat is looked for in; a whole number from 1 to 8388608. Default 1000. */
+  /** The number of latest events that repeats are detected among; a whole number from 1 to 8388608. Default 1000. */
   readonly windowSize?: number | undefined
-  /** Where the stream is to start: the last event ID that its reader has. Default: none. */
+  /** The last event ID that the reader already has. Default `''`: no id. */
   readonly lastEventId?: string | undefined
-  /** What makes two events the same one. Default `'id+data'`. */
+  /** When two events are the same. Default `'id+data'`. */
   readonly identity?: EventIdentity | undefined
 }
 
 /**
- * Remembers what was passed on: the last event ID, the cursor, and a fingerprint of each of the latest events.
+ * Stores what a stream has passed on: the last event ID, the cursor, and a fingerprint of each of the latest events.
  *
- * A tracker belongs to one stream of events, and to those who may see all of it: two clients share one only if each may
- * see what the other sees.
+ * A tracker belongs to one stream of events. Two clients may share a tracker only if each of them may see all events that
+ * the other sees.
  */
 export class EventTracker {
   readonly #windowSize: number
@@ -32,7 +32,7 @@ export class EventTracker {
   #cursor: string | undefined
   #duplicates = 0
   readonly #window: FingerprintWindow
-  /** How many more events are looked up; Infinity for a tracker that no source calls {@link opened} on. */
+  /** How many more events are looked up; Infinity until {@link opened} is called. */
   #lookUps = Number.POSITIVE_INFINITY
 
   /** @throws `TypeError` or `RangeError` that names a wrong option. */
@@ -59,24 +59,24 @@ export class EventTracker {
     this.#window.lookUpAlways()
   }
 
-  /** The last event ID of what was passed on; `''` when there is none. */
+  /** The last event ID of the events that were passed on; `''` without one. */
   get lastEventId(): string {
     return this.#lastEventId
   }
 
-  /** Where to resume: what {@link advance} was last given, or else the last event ID; `undefined` when unknown. */
+  /** Where to resume: the latest cursor given to {@link advance}, or else the last event ID; `undefined` when unknown. */
   get cursor(): string | undefined {
     return this.#cursor ?? (this.#lastEventId === '' ? undefined : this.#lastEventId)
   }
 
-  /** How many events {@link accept} took for duplicates. */
+  /** How many duplicates {@link accept} has found. */
   get duplicates(): number {
     return this.#duplicates
   }
 
   /**
-   * Says that a new connection is open. From now on repeats are looked for until as many events have come as the window
-   * holds, and then no more until the next call. A tracker on which this is never called always looks.
+   * Reports that a new connection is open. The tracker then looks for repeats among the next `windowSize` events. Before
+   * the first call it always looks for repeats.
    */
   opened(): void {
     const isFirst = this.#lookUps === Number.POSITIVE_INFINITY && this.#window.isEmpty
@@ -86,7 +86,7 @@ export class EventTracker {
   }
 
   /**
-   * Whether repeats are looked for now.
+   * Whether the tracker currently looks for repeats.
    *
    * @internal
    */
@@ -95,8 +95,7 @@ export class EventTracker {
   }
 
   /**
-   * Says that events were passed on that nobody will ever accept: what is remembered by now is no part of the window any
-   * more.
+   * Reports that events were passed on without {@link accept}. The events before them leave the window.
    *
    * @internal
    */
@@ -104,7 +103,11 @@ export class EventTracker {
     this.#window.skip()
   }
 
-  /** Whether an event was passed on before, within the window. Remembers nothing. */
+  /**
+   * Whether an event was passed on before, within the window. Does not change the tracker.
+   *
+   * @throws `TypeError` when a field, or the key that `identity` returns, is not a string.
+   */
   isDuplicate(event: SseEvent): boolean {
     if (!this.looksUp) return false
     const key = this.#keyOf(event)
@@ -112,9 +115,9 @@ export class EventTracker {
   }
 
   /**
-   * Whether an event is fresh. A fresh event is remembered, any other is counted as a duplicate.
+   * Whether an event is fresh. A fresh event is added to the window; any other is counted in {@link duplicates}.
    *
-   * @throws `TypeError` for a field, or a key of the caller's, that is no string.
+   * @throws `TypeError` when a field, or the key that `identity` returns, is not a string.
    */
   accept(event: SseEvent): boolean {
     const key = this.#keyOf(event)
@@ -123,15 +126,16 @@ export class EventTracker {
       return false
     }
     if (key !== undefined) this.#window.add(key)
-    // Events without an identity count as well: a stream without ids would otherwise be looked at for ever.
+    // Events without an identity count too: otherwise look-ups would never stop in a stream without ids.
     if (this.#lookUps > 0 && --this.#lookUps === 0) this.#window.stopLookUps()
     return true
   }
 
   /**
-   * Moves the last event ID to that of a block that has ended: an event without an id inherits, an empty one clears.
+   * Moves the last event ID to that of a finished block: an event without an id leaves it unchanged, an empty id clears it
+   * (HTML, 9.2.6).
    *
-   * @param cursor - Where to resume after this event, if not from its last event ID; absent leaves the cursor.
+   * @param cursor - Where to resume after this event, if not from its last event ID; undefined keeps the previous cursor.
    * @throws `TypeError` when `cursor` is neither a string nor undefined.
    * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html#dispatchMessage | HTML, 9.2.6}
    */
@@ -156,23 +160,23 @@ export class EventTracker {
         throw new TypeError(`identity must return a string or undefined, got ${shown(key)}`)
       return fingerprintOf([key])
     }
-    // Without an id of its own nothing tells an event from another one that looks alike.
+    // Without its own id an event cannot be told from another event with the same content.
     if (id === undefined || id === '') return undefined
-    // A block with an id alone is not the event of that id; no type holds a line end.
+    // A block without data must differ from an event with the same id; an event type cannot contain a line end.
     if (data === undefined) return fingerprintOf([id, '\n'])
     return identity === 'id' ? fingerprintOf([id]) : fingerprintOf([id, type === '' ? 'message' : type, data])
   }
 }
 
-/** A caller without types may give anything; two numbers would have one fingerprint. */
+/** Untyped callers may pass any value, and all numbers would have the same fingerprint. */
 function checkText(name: keyof SseEvent, value: unknown): void {
   if (value !== undefined && typeof value !== 'string') {
     throw new TypeError(`event.${name} must be a string, got ${shown(value)}`)
   }
 }
 
-/** A copy: an id cut out of a chunk would keep the whole chunk alive for as long as it is the last one. */
+/** Copies an id: a slice of a chunk would keep the whole chunk in memory. */
 function detached(id: string): string {
-  // Below 13 code units V8 copies anyway.
+  // V8 copies slices of fewer than 13 code units.
   return id.length < 13 ? id : ` ${id}`.slice(1)
 }

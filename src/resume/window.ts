@@ -1,25 +1,25 @@
 const initialCapacity = 32
 const noFingerprints = new Float64Array(0)
 
-/** The largest window: during look-ups a Map holds up to two windows, and 2²⁴ is the most that one can hold. */
+/** The largest window: during look-ups a Map holds up to two windows, and a Map holds at most 2²⁴ entries. */
 export const largestWindow = 2 ** 23
 
 /**
- * The fingerprints of the latest events, 8 bytes each, and an index for look-ups that exists only while somebody looks.
+ * The fingerprints of the latest events, 8 bytes each, with an index that exists only while repeats are looked for.
  */
 export class FingerprintWindow {
   readonly #size: number
-  /** A ring: the fingerprint of the n-th remembered event stands at n modulo the capacity. */
+  /** A ring buffer: the fingerprint of event n is at index n modulo the capacity. */
   #ring = noFingerprints
   #remembered = 0
-  /** Fingerprint → number of its latest event. */
+  /** Maps a fingerprint to the number of its latest event. */
   #index: Map<number, number> | undefined
-  /** Whether the index follows the window's end; after a reconnect it does not, see {@link lookUpOnce}. */
+  /** Whether events that leave the window also leave the index; see {@link lookUpOnce}. */
   #slides = false
-  /** Events before this one do not count: events that nobody remembered followed them. */
+  /** The first event that counts: events that were not added followed the earlier ones. */
   #oldest = 0
 
-  /** @param size - How many of the latest events are remembered. */
+  /** @param size - How many of the latest events the window holds. */
   constructor(size: number) {
     this.#size = size
   }
@@ -42,16 +42,15 @@ export class FingerprintWindow {
     this.#remembered++
   }
 
-  /** Keeps an index of the latest events for good. */
+  /** Keeps an index of the window, which follows the window from now on. */
   lookUpAlways(): void {
     this.#slides = true
     this.#index = this.#indexed()
   }
 
   /**
-   * Makes an index of what is remembered now, until {@link stopLookUps}. Nothing leaves the index meanwhile: where a
-   * replay is a little longer than the window, each of its events would otherwise push the next one out just before it
-   * comes.
+   * Indexes the current window until {@link stopLookUps}. Events do not leave this index: in a replay that is slightly
+   * longer than the window, each event would otherwise remove the next event just before that event repeats.
    */
   lookUpOnce(): void {
     this.#slides = false
@@ -62,7 +61,7 @@ export class FingerprintWindow {
     this.#index = undefined
   }
 
-  /** Says that what is remembered by now was followed by events that are not: a gap that no repeat may span. */
+  /** Reports that events were passed on without being added: the events before them no longer count. */
   skip(): void {
     this.#oldest = this.#remembered
   }
@@ -73,7 +72,7 @@ export class FingerprintWindow {
     if (fingerprint !== undefined && this.#index?.get(fingerprint) === n) this.#index.delete(fingerprint)
   }
 
-  /** Nothing was overwritten before the ring is at its full size, so its order is that of the numbers. */
+  /** The ring wraps only at its full size, so a smaller ring is in the order of the events and can be copied as it is. */
   #grow(): void {
     const capacity = Math.max(initialCapacity, this.#ring.length * 2)
     const grown = new Float64Array(Math.min(this.#size, capacity))
@@ -92,9 +91,9 @@ export class FingerprintWindow {
 }
 
 /**
- * A 53-bit hash of some texts, as a number: MurmurHash3 (x86, 32 bits) with two seeds. Its finaliser lets each input bit
- * change each output bit with a probability near a half, so that ids which differ in one high bit do not collide.
- * Each part is closed with its length, so that `['ab', 'c']` and `['a', 'bc']` differ.
+ * A 53-bit hash of some texts, as a number: MurmurHash3 (x86, 32 bits) with two seeds. The finaliser changes each output
+ * bit with a probability near one half for each changed input bit, so that ids which differ in one high bit do not
+ * collide. The length is hashed after each part, so that `['ab', 'c']` and `['a', 'bc']` differ.
  */
 export function fingerprintOf(parts: readonly string[]): number {
   let a = 0x9747b28c
@@ -104,7 +103,7 @@ export function fingerprintOf(parts: readonly string[]): number {
     length += part.length
     // Two UTF-16 code units are one 32-bit block.
     for (let i = 0; i < part.length; i += 2) {
-      // charCodeAt beyond the end is NaN, which the operator takes for 0; the length tells it from a NUL.
+      // charCodeAt beyond the end is NaN, which `|` converts to 0; the hashed length distinguishes it from a NUL.
       const block = part.charCodeAt(i) | (part.charCodeAt(i + 1) << 16)
       a = mixed(a, block)
       b = mixed(b, block)

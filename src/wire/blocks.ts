@@ -2,109 +2,112 @@ import { loadScanner, sliceAt, sliceSize } from './scanner.ts'
 
 const LF = 10
 const SPACE = 32
-/** Fewer bytes behind a held block are copied to it: a run of their own would cost more. */
+/** Fewer bytes after a held block are copied and returned with it: returning a separate run would cost more. */
 const leastLeft = 4096
-/** The most room that is made for a block because the one before was as large. */
+/** The largest buffer that is allocated because the previous held block was as large. */
 const mostGuessed = 131_072
 const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
 const nothing: Buffer = Buffer.alloc(0)
 
-/** Bits of the scanner's state that are looked at here. */
+/** Bits of the scanner's state, see scanner.wat. */
 const isAfterCr = 8
 const hasId = 16
 const isTooLarge = 32
 const isInLine = 64
-/** The scanner's name for an id line that stands in an earlier slice. */
+/** The scanner's position of an id line that is in an earlier slice. */
 const earlierLine = 1
 
 /**
- * Finds where blocks end in the bytes of one connection, and what their lines begin with.
+ * Finds where blocks end in the bytes of one connection, and which fields they have.
  *
- * What is passed on are whole blocks: no character, line or event is ever split, and a half-received event at a drop is
- * what {@link rest} returns. A comment in front of a block counts as a block of its own and is whole at its line's end,
- * since it may be a heartbeat without a blank line. A block is whole at the CR of its blank line; an LF that follows
- * ends the same run or begins the next one, which may be nothing but this LF.
+ * Runs consist of whole blocks: no character, line or event is split; {@link rest} returns an event that a drop has cut. A
+ * comment before a block is a block of its own and ends with its line, because it may be a heartbeat without a blank line.
+ * A block ends at the CR of its blank line; an LF after the CR ends the same run or starts the next one, which may consist
+ * of this LF alone.
  *
- * The bytes are scanned once, in slices, by the WebAssembly module of scanner.wat. Positions in fields count from the
- * start of the run that is being collected, whose first bytes may be held from earlier chunks.
+ * The WebAssembly module of scanner.wat scans the bytes once, in slices. Positions count from the start of the current run,
+ * whose first bytes may be held from earlier chunks.
  *
  * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream | HTML, 9.2.5}
  */
 export class BlockScanner {
-  /** How many blocks of the last run have data. */
+  /** The number of blocks with data in the latest run. */
   events = 0
-  /** Where in the last run the value of its last id field starts; -1 when it has none. */
+  /** Where the value of the latest run's last id field starts; -1 without an id field. */
   idStart = -1
-  /** Where that value ends. */
+  /** Where the value of the latest run's last id field ends. */
   idEnd = -1
   /**
-   * Whether the last run has to be read by the parser and written anew. It has a reconnection time, which is meant for
-   * us; a line end that is a lone CR, which not every client knows (a CR that ends a block and its chunk counts as half
-   * of a CRLF); a last id with NUL, which is ignored (HTML, 9.2.6); or a byte order mark at its start, which a client
-   * strips when these are the first bytes that it gets.
+   * Whether the latest run must be parsed and serialized again, because it has:
+   *
+   * - a reconnection time, which is for this library and not for its clients;
+   * - a lone CR as a line end, which some clients do not support (a CR at the end of a block and of its chunk is taken for
+   *   the first half of a CRLF);
+   * - a last id with NUL, which is ignored (HTML, 9.2.6);
+   * - a byte order mark at its start, which a client would strip from the first bytes that it receives.
    */
   mustRead = false
 
   readonly #scanner = loadScanner()
   readonly #maxBlockSize: number
   #tooLarge = false
-  /** How many bytes of a byte order mark the stream began with; undefined once that is settled. */
+  /** Bytes of a byte order mark found at the stream's start; undefined once the start is known. */
   #markSize: number | undefined = 0
 
   #chunk = nothing
-  /** Where in the chunk the run begins, or goes on when it began in an earlier chunk. */
+  /** Where the current run's bytes start in the chunk. */
   #start = 0
-  /** How much of the chunk has been scanned. */
+  /** How many bytes of the chunk were scanned. */
   #scanned = 0
-  /** The end of the whole blocks; 0 as long as there is none. */
+  /** Where the current run's whole blocks end; 0 without a whole block. */
   #whole = 0
 
-  /** The run's first bytes, copied from earlier chunks: so many bytes of this. */
+  /** A buffer whose first `#heldSize` bytes are the current run's bytes from earlier chunks. */
   #held = nothing
   #heldSize = 0
-  /** How large the last one was: the next one may be the same. */
+  /** The size of the previous held run, as a guess for the next. */
   #lastSize = 0
 
-  /** The state in which the last slice ended; 0 in front of a block. */
+  /** The scanner's state at the end of the latest slice; 0 between blocks. */
   #state = 0
-  /** Where the unfinished line starts, and its first bytes, at most 8: enough to know its name. */
+  /** Where the unfinished line starts, and its first bytes, at most 8: enough for the longest field name. */
   #lineStart = 0
   #headSize = 0
   #headLow = 0
   #headHigh = 0
-  /** Where the last id line of the unfinished block starts and ends. */
+  /** Where the unfinished block's last id line starts and ends. */
   #idLineStart = 0
   #idLineEnd = 0
 
   /**
-   * @param maxBlockSize - The most bytes that a block may have, its line ends included.
-   * @throws `Error` where the platform has no WebAssembly.
+   * @param maxBlockSize - The most bytes of a block, including its line ends.
+   * @throws `Error` when the platform has no WebAssembly.
    */
   constructor(maxBlockSize: number) {
     this.#maxBlockSize = Math.min(maxBlockSize, 2 ** 32 - 1)
   }
 
   /**
-   * Whether a block was over the limit. Once {@link next} has returned undefined, all runs in front of that block have
-   * been returned, and the scanner is of no further use.
+   * Whether a block was over the limit. Check this after {@link next} has returned undefined: all blocks before the large
+   * block were then returned, and the scanner must no longer be used.
    */
   get tooLarge(): boolean {
     return this.#tooLarge
   }
 
-  /** Whether no block is unfinished, once {@link next} has returned undefined. */
+  /** Whether the bytes end with a whole block. Valid after {@link next} has returned undefined. */
   get isBetweenBlocks(): boolean {
     return this.#heldSize === 0
   }
 
-  /** Takes the connection's next bytes. They must not change until {@link next} has returned undefined. */
+  /** Adds the connection's next bytes. The bytes must not change until {@link next} has returned undefined. */
   push(chunk: Buffer): void {
     this.#chunk = this.#markSize === undefined ? chunk : this.#skipMark(chunk, this.#markSize)
   }
 
   /**
-   * The next run of whole blocks, in wire form: a view of the chunk, or a copy that belongs to the caller. Undefined
-   * when no further block is whole; the rest of the chunk has then been copied.
+   * Returns the next run of whole blocks, in wire form: a view of the chunk, or a copy that belongs to the caller. Undefined
+   * without a further whole block; the rest of the chunk has then been copied.
    */
   next(): Buffer | undefined {
     this.events = 0
@@ -113,7 +116,7 @@ export class BlockScanner {
     this.mustRead = false
     const { length } = this.#chunk
     while (this.#scanned < length && !this.#tooLarge) {
-      // With a lot behind it, the held block is a run of its own, so that only its own end is copied.
+      // With many bytes after it, the held block becomes a run of its own, so that only its own end is copied.
       const isHeldAlone = this.#whole === 0 && this.#heldSize > 0 && length - this.#scanned >= leastLeft
       this.#scanSlice(isHeldAlone)
       if (isHeldAlone && this.#whole > 0 && length - this.#scanned >= leastLeft) break
@@ -123,7 +126,7 @@ export class BlockScanner {
     return undefined
   }
 
-  /** The bytes of the block that is not whole yet. */
+  /** The bytes of the unfinished block. */
   rest(): Buffer {
     return this.#held.subarray(0, this.#heldSize)
   }
@@ -135,7 +138,7 @@ export class BlockScanner {
     const from = this.#scanned
     const size = Math.min(chunk.length - from, sliceSize)
     slice.set(size === chunk.length ? chunk : chunk.subarray(from, from + size))
-    // A block ended at the last slice's last byte, and that was a lone CR.
+    // The previous slice ended with a block and a CR, and that CR is a lone CR.
     if (this.#whole > 0 && this.#state === isAfterCr && chunk[from] !== LF) this.mustRead = true
     const position = this.#heldSize + from - this.#start
     const whole = scan(
@@ -148,7 +151,7 @@ export class BlockScanner {
       this.#headLow,
       this.#headHigh,
     )
-    // Turns a position in the module's memory into one in the run.
+    // Converts a position in the module's memory to a position in the run.
     const shift = position - sliceAt
     if (whole > 0) {
       this.#whole = whole + shift
@@ -163,7 +166,7 @@ export class BlockScanner {
     this.#state = state
   }
 
-  /** Notes what the whole blocks of a slice say. */
+  /** Stores the results for the whole blocks of a slice. */
   #noteWhole(results: Int32Array, shift: number): void {
     this.events += results[0] ?? 0
     if (results[1] !== 0) this.mustRead = true
@@ -193,7 +196,7 @@ export class BlockScanner {
     this.#headHigh = results[11] ?? 0
   }
 
-  /** Takes off the whole blocks, with what was held in front. */
+  /** Returns the whole blocks as a run, including the held bytes. */
   #release(): Buffer {
     const whole = this.#whole
     const end = whole - this.#heldSize + this.#start
@@ -210,22 +213,22 @@ export class BlockScanner {
     return run
   }
 
-  /** Counts the positions of the unfinished block from the start of the next run. */
+  /** Makes the positions of the unfinished block relative to the start of the next run. */
   #shiftUnfinished(by: number): void {
     this.#lineStart = Math.max(0, this.#lineStart - by)
     this.#idLineStart = Math.max(0, this.#idLineStart - by)
     this.#idLineEnd = Math.max(0, this.#idLineEnd - by)
   }
 
-  /** From the id's line to its value, without the one space that may stand in front of it. */
+  /** Moves `idStart` from the id's line to its value, after one optional space. */
   #findIdValue(run: Buffer): void {
-    // The line may be the name alone, without a colon.
+    // The line may be the name without a colon.
     const start = Math.min(this.idStart + 'id:'.length, this.idEnd)
     this.idStart = run[start] === SPACE ? start + 1 : start
     for (let at = start; at < this.idEnd; at++) if (run[at] === 0) this.mustRead = true
   }
 
-  /** Keeps a copy of the unfinished block, and lets go of the chunk. */
+  /** Copies the unfinished block and releases the chunk. */
   #hold(): void {
     const size = this.#chunk.length - this.#start
     if (this.#heldSize + size > this.#maxBlockSize) this.#tooLarge = true
@@ -256,7 +259,7 @@ export class BlockScanner {
     return held
   }
 
-  /** Drops the one byte order mark that may stand at the stream's start, even when it comes byte by byte. */
+  /** Drops one byte order mark at the stream's start (HTML, 9.2.5), even if it arrives byte by byte. */
   #skipMark(chunk: Buffer, seen: number): Buffer {
     let size = seen
     let at = 0
@@ -265,7 +268,7 @@ export class BlockScanner {
       at++
     }
     const isMark = size === byteOrderMark.length
-    // With the chunk at its end, the mark may go on in the next one.
+    // At the end of the chunk, the mark may continue in the next chunk.
     this.#markSize = isMark || at < chunk.length ? undefined : size
     if (isMark || at === chunk.length) return chunk.subarray(at)
     return seen === 0 ? chunk : Buffer.concat([byteOrderMark.subarray(0, seen), chunk])

@@ -1,28 +1,28 @@
 import { shown } from '../errors.ts'
 
-/** One block of an event stream: an event, or an id that came without data. */
+/** One block of an event stream: an event, or an id without data. */
 export interface SseEvent {
-  /** The block's own `id` field; `''` when it clears the last event ID, absent when the block has none. */
+  /** The block's own `id` field. `''` clears the last event ID; absent when the block has no `id` field. */
   readonly id?: string | undefined
   /** The event's type; absent for the default type, `message`. */
   readonly event?: string | undefined
-  /** The data, its lines joined by LF. Absent only for a block that has an id and no data. */
+  /** The data, with its lines joined by LF. Absent only for a block with an id and without data. */
   readonly data?: string | undefined
   /**
-   * Set by a source: the last event ID as of this block, inherited when the block has no id of its own.
-   * Not a field of the wire, so {@link serializeEvent} leaves it out.
+   * Set by a source: the last event ID after this block, inherited when the block has no `id` field (HTML, 9.2.6).
+   * {@link serializeEvent} ignores this property, which is not a field on the wire.
    */
   readonly lastEventId?: string
 }
 
 /**
- * Writes an event as it stands on the wire, with LF line ends and a closing blank line.
+ * Serializes an event, with LF line ends and a closing blank line.
  *
- * An id may be empty (it clears the receiver's last event ID). Line ends within `data` (CRLF, CR or LF) become
- * line breaks of the event.
+ * An empty `id` clears the receiver's last event ID. Each CRLF, CR or LF within `data` starts a new `data:` line, which the
+ * receiver reads as LF.
  *
- * @throws `TypeError` for what cannot be on the wire: an `id` with CR, LF or NUL, an `event` with CR or LF,
- * a field that is not a string, or an event that has neither `data` nor `id`.
+ * @throws `TypeError` for an event that no wire format can carry: an `id` with CR, LF or NUL, an `event` with CR or LF, a
+ * field that is not a string, or neither `data` nor `id`.
  * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream | HTML, 9.2.5}
  */
 export function serializeEvent(event: SseEvent): string {
@@ -30,7 +30,7 @@ export function serializeEvent(event: SseEvent): string {
     throw new TypeError(`an event must be an object, got ${shown(event)}`)
   const { id, event: type, data } = event
   if (id === undefined && data === undefined) {
-    throw new TypeError('an event needs data or an id, otherwise nothing of it arrives')
+    throw new TypeError('an event needs data or an id: a client discards a block without both')
   }
   let out = ''
   if (id !== undefined) {
@@ -47,7 +47,7 @@ export function serializeEvent(event: SseEvent): string {
   return `${out}data: ${lines}\n\n`
 }
 
-/** Writes a comment: one line without a blank line behind it, as clients exist that take every blank line for an event. */
+/** Serializes a comment: one line without a blank line, because some clients read every blank line as an event. */
 export function serializeComment(text: string): string {
   return `: ${text}\n`
 }

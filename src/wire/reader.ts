@@ -1,21 +1,21 @@
 import { createParser, type EventSourceParser } from 'eventsource-parser'
 import type { SseEvent } from './event.ts'
 
-/** What a reader finds, in the order of the wire. */
+/** Receives the contents of blocks, in the order of the wire. */
 export interface ReaderCallbacks {
-  /** A block with data, or with an id alone. */
+  /** Called for a block with data, and for a block with an id alone. */
   onEvent(event: SseEvent): void
   onComment(text: string): void
-  /** A `retry:` field: digits only; may be as large as Infinity. */
+  /** Called for a `retry:` field whose value is digits. A long value becomes Infinity. */
   onRetry(milliseconds: number): void
 }
 
-/** Reads the blocks of one connection. */
+/** Parses the blocks of one connection. */
 export class BlockReader {
-  /** Created with the first blocks: most streams pass on most blocks unread. */
+  /** Created with the first blocks that are read: most streams pass most blocks on unread. */
   #parser: EventSourceParser | undefined
   readonly #callbacks: ReaderCallbacks
-  /** The id of a block that has ended, until it is known whether the block had data. */
+  /** The id of the current block, until the parser has reported the block's data or the next block. */
   #pendingId: string | undefined
   #ended = false
 
@@ -24,9 +24,9 @@ export class BlockReader {
   }
 
   /**
-   * Reads whole blocks, as a scanner returns them.
+   * Reads whole blocks.
    *
-   * @throws Whatever a callback throws. The reader is of no further use then.
+   * @throws The error of a callback. The reader must then no longer be used.
    */
   read(blocks: Buffer): void {
     this.#feed(blocks)
@@ -34,8 +34,8 @@ export class BlockReader {
   }
 
   /**
-   * Reads the half-received block that a drop leaves. It is forgotten, but for the `retry:` lines in it, which the
-   * standard obeys as soon as they are read (HTML, 9.2.6).
+   * Reads the unfinished block at a drop. Only its `retry:` lines are reported: a `retry:` field takes effect when its line
+   * is read, not when its block ends (HTML, 9.2.6).
    */
   readRest(bytes: Buffer): void {
     this.#ended = true
@@ -55,7 +55,7 @@ export class BlockReader {
         this.#pendingId = id
       },
       onEvent: ({ id, event, data }) => {
-        // An event with an id has just announced it; without one, the id is that of a block before.
+        // The parser calls onId before onEvent. Without an id here, the pending id is that of an earlier block.
         if (id === undefined) this.#flushId()
         else this.#pendingId = undefined
         callbacks.onEvent({ id, event, data })
@@ -69,7 +69,7 @@ export class BlockReader {
         callbacks.onRetry(milliseconds)
       },
     })
-    // The scanner has dropped the byte order mark; behind a blank line the parser does not look for another.
+    // The scanner has dropped the byte order mark, and a second mark is data: after a blank line the parser strips no mark.
     parser.feed('\n')
     return parser
   }

@@ -1,11 +1,11 @@
 import { scannerBytes } from './scanner-bytes.ts'
 
-/** Most bytes that the module scans in one call: as many as a socket gives at a time. */
+/** The most bytes that the module scans in one call: the size of the largest chunk of a socket. */
 export const sliceSize = 65_536
-/** Where the slice stands in the module's memory. */
+/** The address of the slice in the module's memory. */
 export const sliceAt = 64
 
-/** The compiled scanner.wat, which says what the parameters and the state are. */
+/** The exports of scanner.wat, which documents the parameters and the state. */
 interface ScannerExports {
   readonly memory: { readonly buffer: ArrayBuffer }
   scan(
@@ -20,7 +20,7 @@ interface ScannerExports {
   ): number
 }
 
-/** The part of the platform's WebAssembly that is used here; its types come only with those of browsers. */
+/** The part of WebAssembly that is used here: TypeScript declares its types only in the library `dom`. */
 declare const WebAssembly:
   | {
       readonly Module: new (bytes: Uint8Array) => object
@@ -30,16 +30,16 @@ declare const WebAssembly:
 
 /** The scanner's module with its memory. */
 export interface Scanner extends Pick<ScannerExports, 'scan'> {
-  /** Room for a slice of {@link sliceSize} bytes. */
+  /** The module's memory for a slice of {@link sliceSize} bytes. */
   readonly slice: Uint8Array
-  /** What the last call has found; scanner.wat says what stands where. */
+  /** The results of the latest call; scanner.wat documents their layout. */
   readonly results: Int32Array
 }
 
-/** One for all connections, as it remembers nothing between two calls. */
+/** Shared by all connections: the module keeps no state between two calls. */
 let scanner: Scanner | undefined
 
-/** @throws `Error` where the platform has no WebAssembly. */
+/** @throws `Error` when the platform has no WebAssembly. */
 export function loadScanner(): Scanner {
   scanner ??= compile()
   return scanner

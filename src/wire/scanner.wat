@@ -1,7 +1,7 @@
-;; Finds where the blocks of an event stream end, and what their lines begin with, 64 bytes at a time.
+;; Finds where the blocks of an event stream end, and which fields they have, 64 bytes at a time.
 ;;
-;; blocks.ts calls it with one slice of a connection's bytes after another and keeps, between two calls, the state in which
-;; the slice ended. The module itself remembers nothing, so that one instance serves all connections.
+;; blocks.ts passes one slice of a connection's bytes after another, and keeps the state between two calls. The module
+;; itself keeps no state, so that one instance serves all connections.
 ;;
 ;; A position is an address in the memory:
 ;;    0 .. 43   the results: see the end of $scan
@@ -9,25 +9,25 @@
 ;;   64 ..      the slice
 ;;
 ;; The state is a set of bits:
-;;    1  the unfinished block has a line that is no comment
-;;    2  it has a data line
-;;    4  it must be read by the parser
+;;    1  the unfinished block has a line other than a comment
+;;    2  the unfinished block has a data line
+;;    4  the unfinished block must be parsed
 ;;    8  the last byte was a CR
-;;   16  it has an id line, which stands in an earlier slice (such a line has the position 1)
+;;   16  the unfinished block has an id line in an earlier slice (such a line has the position 1)
 ;;   32  a block was over the limit (a result only)
 ;;   64  a line is unfinished (a result only)
 (module
-  ;; As many bytes as blocks.ts puts there, and a page more, since the last 64 may reach behind their end.
+  ;; One page for the slice and one more, because the last 64 bytes that are read may reach beyond the slice's end.
   (memory (export "memory") 2)
 
-  ;; Returns where the last whole block of the slice ends; 0 when none does.
+  ;; Returns where the last whole block of the slice ends; 0 when no block ends in the slice.
   (func (export "scan")
     (param $size i32)      ;; bytes in the slice, at least 1
     (param $once i32)      ;; 1: stop where the first block ends
     (param $state i32)
-    (param $unfinished i32) ;; bytes of the unfinished block in front of the slice
+    (param $unfinished i32) ;; bytes of the unfinished block before the slice
     (param $limit i32)     ;; most bytes of a block
-    (param $headSize i32)  ;; bytes of the unfinished line in front of the slice, at most 8
+    (param $headSize i32)  ;; bytes of the unfinished line before the slice, at most 8
     (param $headLow i32)   ;; these bytes
     (param $headHigh i32)
     (result i32)
@@ -61,7 +61,7 @@
     (if (i32.and (local.get $state) (i32.const 8))
       (then
         (i32.store8 (i32.const 63) (i32.const 13))
-        ;; The CR was a line end of its own, and its block is still unfinished.
+        ;; A lone CR, if the slice does not start with LF: the unfinished block must be parsed.
         (local.set $unread
           (i32.or (local.get $unread)
             (i32.and (local.get $inBlock) (i32.ne (i32.load8_u (i32.const 64)) (i32.const 10)))))))
@@ -74,7 +74,7 @@
         (local.set $d (v128.load offset=48 (local.get $at)))
 
         (block $noLineEnds
-          ;; Most of a long line is passed here: no byte is 13 or less.
+          ;; Fast path for long lines: no byte is 13 or less, so none is a line end.
           (br_if $noLineEnds
             (i32.eqz (v128.any_true
               (i8x16.le_u
@@ -82,7 +82,7 @@
                   (i8x16.min_u (local.get $a) (local.get $b))
                   (i8x16.min_u (local.get $c) (local.get $d)))
                 (local.get $cr)))))
-          ;; A bit for each LF and CR
+          ;; One bit for each LF and CR,
           (local.set $lineEnds
             (i64.or
               (i64.or
@@ -98,7 +98,7 @@
                 (i64.shl (i64.extend_i32_u (i8x16.bitmask (v128.or
                   (i8x16.eq (local.get $d) (local.get $lf)) (i8x16.eq (local.get $d) (local.get $cr)))))
                   (i64.const 48)))))
-          ;; but for those that an earlier slice has left behind the end
+          ;; except for bytes of an earlier slice after this slice's end.
           (if (i32.lt_u (i32.sub (local.get $end) (local.get $at)) (i32.const 64))
             (then
               (local.set $lineEnds
@@ -115,7 +115,7 @@
             (local.set $byte (i32.load8_u (local.get $lineEnd)))
 
             (block $lineIsDone
-              ;; A CR, and the next byte is there and no LF: clients exist that do not know such a line end.
+              ;; A lone CR, which some clients do not support as a line end. At the slice's end the next call decides.
               (if (i32.eq (local.get $byte) (i32.const 13))
                 (then
                   (local.set $unread
@@ -127,7 +127,7 @@
               (block $blockIsWhole
                 (if (i32.eq (local.get $line) (local.get $lineEnd))
                   (then
-                    ;; The LF of a CRLF: the line was over at the CR already, and so was the block, if that ended it.
+                    ;; The LF of a CRLF: the line, and the block if the line was blank, already ended at the CR.
                     (if
                       (i32.and
                         (i32.eq (local.get $byte) (i32.const 10))
@@ -156,7 +156,7 @@
                         (local.set $id (local.get $line))
                         (local.set $idEnd (local.get $lineEnd))))
                     (br $lineIsDone)))
-                ;; A comment in front of a block is whole at once: it may be a heartbeat without a blank line.
+                ;; A comment before a block ends at once: it may be a heartbeat without a blank line.
                 (if (i32.eq (i32.and (local.get $name) (i32.const 0xff)) (i32.const 58))
                   (then
                     (br_if $blockIsWhole (i32.eqz (local.get $inBlock)))
@@ -201,12 +201,12 @@
         (local.set $at (i32.add (local.get $at) (i32.const 64)))
         (br_if $forward (i32.lt_u (local.get $at) (local.get $end)))))
 
-    ;; Of the whole blocks: how many have data, whether they must be read, and where their last id line begins and ends.
+    ;; For the whole blocks: how many have data, whether they must be parsed, where their last id line begins and ends.
     (i32.store offset=0 (i32.const 0) (local.get $events))
     (i32.store offset=4 (i32.const 0) (local.get $mustRead))
     (i32.store offset=8 (i32.const 0) (local.get $lastId))
     (i32.store offset=12 (i32.const 0) (local.get $lastIdEnd))
-    ;; Where the scan has stopped, in which state, and where the unfinished block's last id line begins and ends.
+    ;; Where the scan stopped, its state, and where the unfinished block's last id line begins and ends.
     (i32.store offset=16 (i32.const 0) (local.get $end))
     (i32.store offset=20 (i32.const 0)
       (i32.or

@@ -3,8 +3,8 @@ import { asError } from '../errors.ts'
 import { type SseEvent, serializeEvent } from './event.ts'
 
 /**
- * A Transform from {@link SseEvent}s to the bytes of an event stream. It fails with the `TypeError` of
- * {@link serializeEvent} for what cannot be on the wire.
+ * Makes a Transform from {@link SseEvent}s to the bytes of an event stream. An event that cannot be serialized fails the
+ * Transform with the `TypeError` of {@link serializeEvent}.
  */
 export function createSerializer(): Transform {
   return new Transform({

@@ -3,13 +3,13 @@ import fc from 'fast-check'
 import { SseError, type SseErrorCode, type SseErrorDetails } from '../../src/errors.ts'
 import {
   type Delay,
-  type DelayOccasion,
-  type DelayRules,
+  type DelayInput,
+  type DelayOptions,
   delayOf,
   isRetryable,
 } from '../../src/reconnect/delay.ts'
 
-const rules: DelayRules = {
+const options: DelayOptions = {
   baseDelay: 1000,
   maxDelay: 30_000,
   minDelay: 100,
@@ -18,12 +18,8 @@ const rules: DelayRules = {
 }
 
 /** The delay with the defaults, of the first retry and nothing else, but for what is given. */
-function delay(
-  random: number,
-  occasion: Partial<DelayOccasion> = {},
-  other: Partial<DelayRules> = {},
-): Delay {
-  return delayOf({ ...rules, ...other }, { retry: 0, reconnectionTime: undefined, ...occasion }, () => random)
+function delay(random: number, input: Partial<DelayInput> = {}, other: Partial<DelayOptions> = {}): Delay {
+  return delayOf({ ...options, ...other }, { retry: 0, reconnectionTime: undefined, ...input }, () => random)
 }
 
 describe('delayOf', () => {
@@ -68,7 +64,7 @@ describe('delayOf', () => {
         taken++
         return 0.5
       }
-      delayOf(rules, { retry: 3, reconnectionTime: 50, retryAfter: 60_000 }, random)
+      delayOf(options, { retry: 3, reconnectionTime: 50, retryAfter: 60_000 }, random)
       expect(taken).to.equal(1)
     })
   })
@@ -192,7 +188,7 @@ describe('delayOf', () => {
     fc.integer({ min: 1, max: longest }),
     fc.double({ min: 1, max: longest, noNaN: true }),
   )
-  const allRules: fc.Arbitrary<DelayRules> = fc.record({
+  const allRules: fc.Arbitrary<DelayOptions> = fc.record({
     baseDelay: time,
     maxDelay: time,
     minDelay: time,
@@ -203,7 +199,7 @@ describe('delayOf', () => {
     fc.constantFrom(0, 2 ** 32, Number.POSITIVE_INFINITY),
     fc.double({ min: 0, max: 1e12, noNaN: true }),
   )
-  const occasions: fc.Arbitrary<DelayOccasion> = fc.record({
+  const occasions: fc.Arbitrary<DelayInput> = fc.record({
     retry: fc.oneof(fc.nat(40), fc.nat(5000)),
     reconnectionTime: fc.option(anyTime, { nil: undefined }),
     retryAfter: fc.option(anyTime, { nil: undefined }),
@@ -216,14 +212,14 @@ describe('delayOf', () => {
 
   it('keeps, for all rules and occasions, within what is documented', () => {
     fc.assert(
-      fc.property(allRules, occasions, randoms, (all, occasion, random) => {
+      fc.property(allRules, occasions, randoms, (all, input, random) => {
         const { baseDelay, maxDelay, minDelay, jitter, maxRetryAfter } = all
-        const { retry, reconnectionTime: asked, retryAfter = 0, sinceOpen } = occasion
+        const { retry, reconnectionTime: asked, retryAfter = 0, sinceOpen } = input
         const base = Math.min(maxDelay, asked === undefined ? baseDelay : Math.max(minDelay, asked))
         const full = Math.min(maxDelay, base * 2 ** retry)
         const byRetry = asked === undefined ? 0 : Math.max(minDelay, Math.min(asked, maxRetryAfter))
         const floor = Math.max(byRetry, Math.min(retryAfter, maxRetryAfter))
-        const { delay, source } = delayOf(all, occasion, () => random)
+        const { delay, source } = delayOf(all, input, () => random)
         const slack = 1e-6 + delay * 1e-12
         if (sinceOpen !== undefined) {
           const least = Math.max(byRetry, base - sinceOpen)
@@ -243,8 +239,8 @@ describe('delayOf', () => {
 
   it('is never longer than a timer of Node can wait, as it would fire at once', () => {
     fc.assert(
-      fc.property(allRules, occasions, randoms, (all, occasion, random) => {
-        expect(delayOf(all, occasion, () => random).delay).to.be.within(0, longest)
+      fc.property(allRules, occasions, randoms, (all, input, random) => {
+        expect(delayOf(all, input, () => random).delay).to.be.within(0, longest)
       }),
       { numRuns: 2000 },
     )
