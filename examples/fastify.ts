@@ -5,7 +5,10 @@ const upstream = httpUpstream(process.env.UPSTREAM ?? 'http://localhost:3000/eve
 
 const app = fastify().get('/events', (request, reply) => {
   reply.hijack()
-  relaySse(request.raw, reply.raw, upstream).catch((error) => reply.raw.destroy(error))
+  relaySse(request.raw, reply.raw, upstream).catch((error) => {
+    request.log.error(error)
+    reply.raw.destroy(error)
+  })
 })
 await app.listen({ port: Number(process.env.PORT ?? 8080) })
 console.log('listening', app.server.address())

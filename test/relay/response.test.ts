@@ -42,6 +42,69 @@ describe('relayResponse', () => {
     })
   }
 
+  it("has the upstream's refusal as its status, and what the client needs to act on it", async () => {
+    await using upstream = await serve(answers(429, { 'retry-after': '7', 'x-ratelimit-limit': '5' }))
+    const request = new Request('http://gateway.test/', { headers: { accept: 'application/json' } })
+    const response = await relayResponse(request, httpUpstream(upstream.url), {
+      reconnect: { maxRetries: 0 },
+    })
+    expect(response.status).to.equal(429)
+    expect(response.headers.get('retry-after')).to.equal('7')
+    expect(response.headers.get('x-ratelimit-limit')).to.equal('5')
+    await response.text()
+  })
+
+  it('tells a client that reconnects to come back, where the upstream is away', async () => {
+    await using upstream = await serve(answers(503))
+    const request = new Request('http://gateway.test/', { headers: { accept: 'text/event-stream' } })
+    const response = await relayResponse(request, httpUpstream(upstream.url), {
+      reconnect: { maxRetries: 0 },
+    })
+    expect(response.status).to.equal(200)
+    expect(await response.text()).to.match(/^retry: \d+\n$/)
+  })
+
+  it('of a HEAD request has the head, and no upstream is dialled', async () => {
+    await using upstream = await serve(stays(wire(1)))
+    const request = new Request('http://gateway.test/', { method: 'HEAD' })
+    const response = await relayResponse(request, httpUpstream(upstream.url))
+    expect(response.status).to.equal(200)
+    expect(response.headers.get('content-type')).to.equal('text/event-stream')
+    expect(await response.text()).to.equal('')
+    expect(upstream.requests).to.have.length(0)
+  })
+
+  it('of a request that is aborted while it is dialled is over', async () => {
+    await using upstream = await serve(() => {})
+    const controller = new AbortController()
+    const request = new Request('http://gateway.test/', { signal: controller.signal })
+    const response = relayResponse(request, httpUpstream(upstream.url))
+    await until(
+      () => upstream.requests.length === 1,
+      () => 'a request',
+    )
+    controller.abort()
+    await response
+    await until(
+      () => upstream.sockets.size === 0,
+      () => 'the upstream closes',
+    )
+  })
+
+  it('lets a consumer stop that reads with more buffered', async () => {
+    await using upstream = await serve((_, response) => flood(response))
+    for (let n = 0; n < 5; n++) {
+      const response = await relayResponse(new Request('http://gateway.test/'), httpUpstream(upstream.url))
+      // Time for the body's buffer to fill.
+      await sleep(20)
+      for await (const _ of response.body ?? []) break
+    }
+    await until(
+      () => upstream.sockets.size === 0,
+      () => 'the upstreams close',
+    )
+  })
+
   it('calls no factory for a request that is aborted already', async () => {
     const request = new Request('http://gateway.test/', { signal: AbortSignal.abort() })
     let calls = 0
