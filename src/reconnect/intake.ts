@@ -46,9 +46,6 @@ export class BlockIntake implements Intake {
   #reader: BlockReader | undefined
   /** The serialized blocks of the current run; empty in object mode. */
   #out = ''
-  #isTaking = false
-  /** Chunks that arrive during `take`: a callback of the caller may make its own upstream push another chunk. */
-  readonly #waiting: Buffer[] = []
 
   constructor(options: IntakeOptions, delivered: Delivered, sink: Sink, owner: IntakeOwner) {
     this.#options = options
@@ -59,19 +56,9 @@ export class BlockIntake implements Intake {
   }
 
   take(chunk: Buffer): void {
-    if (this.#isTaking) {
-      this.#waiting.push(chunk)
-      return
-    }
-    this.#isTaking = true
-    let next: Buffer | undefined = chunk
-    while (next !== undefined) {
-      this.#scanner.push(next)
-      for (let run = this.#scanner.next(); run !== undefined; run = this.#scanner.next()) this.#pass(run)
-      if (this.#scanner.tooLarge) throw tooLargeError(this.#options.maxEventSize)
-      next = this.#waiting.shift()
-    }
-    this.#isTaking = false
+    this.#scanner.push(chunk)
+    for (let run = this.#scanner.next(); run !== undefined; run = this.#scanner.next()) this.#pass(run)
+    if (this.#scanner.tooLarge) throw tooLargeError(this.#options.maxEventSize)
   }
 
   /**
@@ -115,7 +102,7 @@ export class BlockIntake implements Intake {
       if (isFresh && isEvent) this.#owner.onEvents()
       if (objectMode) this.#passEvent(event)
       else this.#out += serializeEvent(event)
-    } else {
+    } else if (isEvent) {
       this.#owner.onDuplicate(event)
     }
     if (!isLast) return
@@ -172,6 +159,7 @@ export class VerbatimIntake implements Intake {
     if (!this.#sink.blocks(chunk)) this.#owner.onFull()
     this.#scanner.push(chunk)
     for (let run = this.#scanner.next(); run !== undefined; run = this.#scanner.next()) {
+      if (this.#owner.isOver) return
       if (this.#options.isTerminal || this.#scanner.mustRead) this.#reader.read(run)
       else {
         this.#delivered.blocks(run, this.#scanner)
@@ -184,6 +172,7 @@ export class VerbatimIntake implements Intake {
   end(): void {}
 
   #onEvent(event: SseEvent): void {
+    if (this.#owner.isOver) return
     const isFresh = this.#delivered.event(event)
     if (event.data === undefined) return
     if (isFresh) this.#owner.onEvents()

@@ -54,6 +54,8 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
   #controller: AbortController | undefined
   #connection: Connection | undefined
   #intake: Intake | undefined
+  /** The chunk that is being passed on, and those that came meanwhile. */
+  #chunks: Buffer[] = []
   /** Says how the attempt that is under way came to its end. */
   #settle: (outcome: Outcome) => void = () => {}
   readonly #wait = new Wait()
@@ -137,6 +139,11 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     this.#isPaused = false
     this.#connection?.resume()
     this.#wait.look()
+  }
+
+  /** Fails the stream from here, as a fault of the caller's does. */
+  fail(error: Error): void {
+    this.#finish('failed', error)
   }
 
   /** Ends everything that is under way at once. The sink is not called any more. */
@@ -233,6 +240,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     this.#connection = connection
     this.#state = 'open'
     this.#announcer.url = connection.url
+    this.#chunks = []
     this.#intake = new (this.#isVerbatim ? VerbatimIntake : BlockIntake)(
       this.#options,
       this.#delivered,
@@ -241,6 +249,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     )
     this.#delivered.opened()
     this.#sink.opened?.(connection.headers)
+    if (this.isOver) return
     const { lastEventId, cursor, isSendable } = this.#delivered.position
     const { lastDrop } = this.#history
     const opens = this.#history.open()
@@ -253,7 +262,13 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
   onChunk(chunk: Buffer): void {
     this.#bytes += chunk.length
     if (this.#options.idleResetOn === 'bytes') this.#connection?.touch()
-    this.#intake?.take(chunk)
+    this.#chunks.push(chunk)
+    // A function of the caller's may make its upstream say more while a chunk is being passed on.
+    if (this.#chunks.length > 1) return
+    for (let next: Buffer | undefined = chunk; next !== undefined; next = this.#chunks[0]) {
+      this.#intake?.take(next)
+      this.#chunks.shift()
+    }
   }
 
   onDrop(drop: Drop): void {
@@ -266,7 +281,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
 
   /** The caller's own code has thrown, or the upstream sent what no retry can mend. */
   onFault(error: Error): void {
-    this.#finish('failed', error)
+    this.fail(error)
   }
 
   onFull(): void {
@@ -301,8 +316,10 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     this.#intake?.end()
     if (this.isOver) return 'ended'
     const progress = this.#delivered.isFresh || duration >= this.#options.reconnect.stableAfter
-    const canResume = this.#resume.allows(this.#delivered.events, this.#delivered.position.cursor)
-    if (reason === 'end' && !canResume && !this.#options.isTerminal) return 'ended'
+    const { cursor } = this.#delivered.position
+    const canResume = this.#resume.allows(this.#delivered.events, cursor)
+    if (reason === 'end' && !this.#options.isTerminal && (!canResume || !this.#resume.outlivesEnd(cursor)))
+      return 'ended'
     this.#state = 'waiting'
     this.#history.drop(reason, error)
     this.#announcer.announce('drop', { ...this.#announcer.about, reason, error, duration, progress })

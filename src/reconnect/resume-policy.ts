@@ -29,6 +29,11 @@ export class ResumePolicy {
     return this.#mode === 'always' || this.#mode === 'with-cursor'
   }
 
+  /** Whether a clean end of a connection may be followed by another one, from a cursor. */
+  outlivesEnd(cursor: string | undefined): boolean {
+    return this.#mode !== 'with-cursor' || cursor !== undefined
+  }
+
   /** Whether the stream may go on with another connection, after so many events, from a cursor. */
   allows(events: number, cursor: string | undefined): boolean {
     if (this.isNever) return false

@@ -11,9 +11,10 @@ import type { Answer, Downstream, ResponseFields } from './downstream.ts'
  * @param upstream - The upstream's header fields, where they are known by now.
  */
 export function streamFields(downstream: Downstream, upstream: HeaderFields = {}): ResponseFields {
-  const said = (name: string) => downstream.field(name) ?? fieldOf(upstream, name)
+  const lines = upstream['cache-control'] ?? 'no-cache'
   const types = [downstream.field('content-type'), fieldOf(upstream, 'content-type')]
-  const directives = said('cache-control') ?? 'no-cache'
+  const directives =
+    downstream.field('cache-control') ?? (typeof lines === 'string' ? lines : lines.join(', '))
   const isKept = /(^|,)\s*no-transform\s*(,|$)/i.test(directives)
   return new Map([
     ['content-type', types.find((type) => isEventStream(type)) ?? 'text/event-stream'],

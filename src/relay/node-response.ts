@@ -1,4 +1,4 @@
-import { EventEmitter, once } from 'node:events'
+import { EventEmitter } from 'node:events'
 import { Readable, type Writable } from 'node:stream'
 import { hasDisconnected, onDisconnect } from './client.ts'
 import type { Answer, Downstream, DownstreamListener, ResponseFields } from './downstream.ts'
@@ -72,7 +72,7 @@ export class NodeResponse implements Downstream {
   turn(): Promise<void> | undefined {
     const res = this.#res
     if (!('socket' in res) || res.socket !== null) return undefined
-    return once(res, 'socket').then(() => {})
+    return new Promise((resolve) => res.once('socket', () => resolve()))
   }
 
   discardRequestBody(): void {

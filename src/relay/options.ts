@@ -63,7 +63,10 @@ const ownOptions = {
    * that. Not called where a client that reconnects gets a 200.
    */
   refusal: optional(callback<(error: Error) => Refusal | undefined>()),
-  /** Whether the client gets `relay-status` events, without ids: `reconnecting`, `live`, `gap`. Default false. */
+  /**
+   * Whether the client gets `relay-status` events, without ids: `reconnecting`, `live`, `gap`. Behind an `async function*` they
+   * may come before events that the generator still has. Default false.
+   */
   statusEvents: withDefault(flag, false, 'send relay-status events to clients'),
   /**
    * Changes events on their way to the client: a function that gives the event to send, or undefined for none, or an

@@ -7,6 +7,8 @@ import type { CheckedRelayOptions } from './options.ts'
 
 /** What is sent to one client within its event stream: blocks, and in between heartbeats, statuses, reconnection times. */
 export class Output {
+  /** Whether anything was written. */
+  hasWritten = false
   readonly #downstream: Downstream
   readonly #options: CheckedRelayOptions
   /** Whether a line of ours may be sent: never within a block. */
@@ -33,6 +35,7 @@ export class Output {
 
   /** @returns Whether the client has room for more. */
   write(bytes: Uint8Array | string): boolean {
+    this.hasWritten = true
     this.#heartbeat?.refresh()
     return this.#downstream.write(bytes)
   }

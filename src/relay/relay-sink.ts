@@ -1,5 +1,6 @@
 import type { Messages, StreamStats } from '../diagnostics.ts'
 import { asError, type HeaderFields, SseError, shown } from '../errors.ts'
+import { onAbort } from '../http/abort.ts'
 import { Deadline } from '../http/deadline.ts'
 import { lastEventIdFrom } from '../http/fields.ts'
 import { isRetryable } from '../reconnect/delay.ts'
@@ -39,11 +40,12 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
   readonly #options: CheckedRelayOptions
   readonly #request: ClientRequestLike
   readonly #downstream: Downstream
-  readonly #factory: UpstreamFactory
   readonly #stream: ReconnectingStream
   /** Created with the head: a generator may begin with an event of its own. */
   #stage: TransformStage | undefined
   readonly #signal: AbortSignal | undefined
+  /** The most that the upstream's Retry-After can ask a client for, in milliseconds. */
+  readonly #maxRetryAfter: number
   /** Whether the client comes back by itself, and must not get a status for what passes. */
   readonly #reconnects: boolean
   /**
@@ -54,10 +56,12 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
   #outcome: RelaySummary['outcome'] = 'client-gone'
   #error: Error | undefined
   #upstreamFields: HeaderFields | undefined
+  #isStarted = false
   /** Until when a retry may delay the head, on the clock of `performance.now()`. */
   #headUntil = 0
   #headDeadline: Deadline | undefined
   readonly #output: Output
+  #ignoreSignal: () => void = () => {}
   #resolve: (summary: RelaySummary) => void = () => {}
   #reject: (fault: Error) => void = () => {}
 
@@ -73,15 +77,19 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     this.#options = own
     this.#request = request
     this.#downstream = downstream
-    this.#factory = factory
     this.#signal = source.signal
     this.#output = new Output(downstream, own, () => this.#stream.isBetweenBlocks)
+    this.#maxRetryAfter = source.reconnect.maxRetryAfter
     this.#reconnects = own.clientReconnects ?? clientKind(request) === 'reconnects'
     const { transform, cursorAsId } = own
     const lastEventId = source.lastEventId ?? lastEventIdFrom(request)
     const start = cursorAsId ? { lastEventId: undefined, tracker: trackerFrom(lastEventId) } : { lastEventId }
     const objectMode = transform !== undefined || cursorAsId
-    this.#stream = new ReconnectingStream(factory, completeOptions({ ...source, ...start, objectMode }), this)
+    this.#stream = new ReconnectingStream(
+      this.#watched(factory),
+      completeOptions({ ...source, ...start, objectMode }),
+      this,
+    )
   }
 
   /** Relays until one of both ends is through. */
@@ -95,12 +103,12 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
         return
       }
       downstream.listen(this)
-      this.#listenToSignal()
       this.#options.drain?.add(this)
+      this.#listenToSignal()
       // Nothing is dialled for a request that waits behind another one on its connection.
       const turn = downstream.turn()
-      if (turn) turn.then(() => this.#start())
-      else this.#start()
+      if (turn) turn.then(() => this.#guard(() => this.#start()))
+      else this.#guard(() => this.#start())
     })
   }
 
@@ -114,21 +122,26 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     const { head, headTimeout } = this.#options
     const isPatient = head === 'auto' && this.#reconnects
     if (head === 'eager' || this.#downstream.isHeadOut || (isPatient && headTimeout === 0)) this.#openHead()
-    else if (isPatient) this.#headDeadline = new Deadline(headTimeout, () => this.#openHead(), false)
+    else if (isPatient)
+      this.#headDeadline = new Deadline(headTimeout, () => this.#guard(() => this.#openHead()), false)
     else this.#headUntil = performance.now() + headTimeout
-    // What httpUpstream sends has nothing to do with the request's body; another factory may be about to read it.
-    if (this.#factory.url !== undefined) this.#downstream.discardRequestBody()
+    this.#isStarted = true
     this.#stream.start()
   }
 
   blocks(bytes: Buffer): boolean {
-    return this.#write(bytes)
+    // At its start a client would strip a byte order mark; behind a line of ours it would not.
+    const isMarked = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf
+    return this.#write(isMarked && this.#output.hasWritten ? bytes.subarray(3) : bytes)
   }
 
   event(event: SseEvent): boolean {
     const named = this.#options.cursorAsId ? this.#withCursor(event) : event
     if (named === undefined) return true
-    return this.#stage ? this.#stage.push(named) : this.#write(serializeEvent(named))
+    if (!this.#stage) return this.#write(serializeEvent(named))
+    // A block with an id alone is no event: no transform is asked about it.
+    if (event.data !== undefined) return this.#stage.push(named)
+    return this.#stage.isQueue || this.#write(serializeEvent(named))
   }
 
   reconnectionTime(milliseconds: number): void {
@@ -138,7 +151,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
   opened(headers: HeaderFields): void {
     this.#upstreamFields = headers
     if (this.#phase === 'head') this.#openHead()
-    this.#downstream.discardRequestBody()
+    else if (this.#phase === 'reading-on') this.#startStage()
     if (this.#phase === 'open') this.#output.status('live')
   }
 
@@ -152,7 +165,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
       this.#phase = 'over'
       this.#outcome = 'refused'
       this.#downstream.answer({ status: 204, fields: new Map(), body: undefined })
-    } else if (this.#stage) this.#stage.end()
+    } else if (this.#stage) this.#stage.end(undefined)
     else this.#finish()
   }
 
@@ -160,7 +173,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     this.#error = error
     const fault = faultOf(error)
     if (this.#phase === 'head') this.#failHead(error, fault)
-    else if (this.#stage && !fault) this.#stage.end()
+    else if (this.#stage && !fault) this.#stage.end(error)
     else this.#finish()
   }
 
@@ -173,14 +186,20 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
   /** A transform has come to its end: after the stream, or by itself. */
   onEnd(fault: Error | undefined): void {
     if (this.#phase === 'over') return
+    if (fault) this.#stream.fail(fault)
+    this.#stream.stop()
+    // The stream may be over already, and then tells of no further failure.
     if (fault) this.#error = fault
-    this.#stream.stop(fault)
     this.#finish()
+  }
+
+  onQueueDrain(): void {
+    this.#stream.resume()
   }
 
   onDrain(): void {
     this.#output.onDrain()
-    this.#stream.resume()
+    if (!this.#stage?.isQueue) this.#stream.resume()
   }
 
   onFinish(): void {
@@ -196,7 +215,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     if (this.#phase === 'reading-on') return
     this.#headDeadline?.clear()
     this.#output.close()
-    if (this.#options.onClientGone === 'drain') {
+    if (this.#options.onClientGone === 'drain' && this.#isStarted) {
       this.#phase = 'reading-on'
       this.#stream.resume()
       return
@@ -208,14 +227,23 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
   }
 
   dismiss(retry: number): void {
-    const isOpen = this.#phase === 'open'
-    const canReturn =
-      this.#stream.isRepeatable && !hasBody(this.#request) && clientKind(this.#request) !== 'program'
-    if (!(isOpen ? canReturn : this.#phase === 'head' && this.#reconnects)) return
+    if (!this.#mayReturn()) return
+    if (this.#phase === 'reading-on') {
+      this.#settle('client-gone')
+      return
+    }
     this.#stream.stop()
     this.#stage?.destroy()
     this.#askToReturn(retry)
     this.#endWith('drained')
+  }
+
+  /** Whether the client can come back for the rest, and would ask for nothing twice. */
+  #mayReturn(): boolean {
+    const { clientReconnects } = this.#options
+    if (this.#phase === 'over' || !this.#stream.isRepeatable) return false
+    if (this.#phase === 'head') return this.#reconnects
+    return clientReconnects ?? (!hasBody(this.#request) && clientKind(this.#request) !== 'program')
   }
 
   /** The head goes out: from here on the client learns of life, and of failure, within the stream. */
@@ -223,16 +251,45 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     this.#phase = 'open'
     this.#headDeadline?.clear()
     this.#output.open(this.#upstreamFields)
-    const { drain, transform } = this.#options
-    this.#stage = transform && transformInto(transform, this)
+    const { drain } = this.#options
+    this.#startStage()
     drain?.opened(this)
   }
 
+  #startStage(): void {
+    const { transform } = this.#options
+    this.#stage ??= transform && transformInto(transform, this)
+  }
+
+  /** The factory, which begins to read the request's body when it is called, or does not need the body. */
+  #watched(factory: UpstreamFactory): UpstreamFactory {
+    const { url, method } = factory
+    const watched: UpstreamFactory = (context) => {
+      setImmediate(() => this.#downstream.discardRequestBody())
+      return factory(context)
+    }
+    return Object.assign(watched, {
+      ...(url !== undefined && { url }),
+      ...(method !== undefined && { method }),
+    })
+  }
+
+  /** A function of the caller's, or of middleware around the response, may throw while the head goes out. */
+  #guard(act: () => void): void {
+    try {
+      act()
+    } catch (thrown) {
+      const fault = asError(thrown)
+      this.#error = fault
+      this.#stream.stop(fault)
+      if (this.#phase === 'open') this.#sayFailure(fault, fault)
+      else this.#settle('failed', fault)
+    }
+  }
+
   #onRetry(delay: number, error: Error): void {
-    this.#downstream.discardRequestBody()
     if (this.#phase === 'head' && !this.#headDeadline && performance.now() + delay > this.#headUntil) {
-      this.#stream.stop(error)
-      this.fail(error)
+      this.#stream.fail(error)
       return
     }
     if (this.#phase === 'open') this.#output.status('reconnecting')
@@ -248,7 +305,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     // Any status but 200 would end an EventSource for good; a connection that is closed without an answer becomes a 502 in nginx.
     if (this.#reconnects && isTransient(error)) {
       const { retryAfter = this.#options.retry ?? 1000 } = failureOf(error)
-      this.#askToReturn(Math.ceil(retryAfter * (1 + Math.random())))
+      this.#askToReturn(Math.ceil(Math.min(retryAfter, this.#maxRetryAfter) * (1 + Math.random())))
       this.#endWith('failed')
       return
     }
@@ -272,6 +329,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
 
   /** Nothing more comes from the stream: the response ends as the stream did. */
   #finish(): void {
+    if (this.#phase === 'over') return
     const error = this.#error
     const fault = error && faultOf(error)
     if (this.#phase === 'reading-on') {
@@ -318,7 +376,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     const signal = this.#signal
     if (!signal) return
     if (signal.aborted) this.#onAbort()
-    else signal.addEventListener('abort', this.#onAbort, { once: true })
+    else this.#ignoreSignal = onAbort(signal, this.#onAbort)
   }
 
   readonly #onAbort = () => {
@@ -335,10 +393,12 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
   /** The relay is over. Further calls do nothing: the promise keeps its first value. */
   #settle(outcome: RelaySummary['outcome'], fault?: Error): void {
     this.#phase = 'over'
+    // Where nothing was started yet, an adopted response is closed.
+    this.#stream.stop()
     this.#headDeadline?.clear()
     this.#output.close()
     this.#options.drain?.delete(this)
-    this.#signal?.removeEventListener('abort', this.#onAbort)
+    this.#ignoreSignal()
     if (fault) this.#reject(fault)
     const { lastEventId, cursor, stats } = this.#stream
     this.#resolve({ outcome, error: this.#error, lastEventId, cursor, stats })

@@ -11,18 +11,20 @@ export type EventTransform =
 export interface TransformTarget {
   /** Resolves when there is room for the next one; undefined where there is room already. */
   write(event: SseEvent): Promise<void> | undefined
-  /** There is room for more events of the stream. */
-  onDrain(): void
-  /** @param fault - What the transform threw. */
+  /** The stage's own queue has room for more events of the stream. */
+  onQueueDrain(): void
+  /** @param fault - What the transform threw, other than the stream's own failure. */
   onEnd(fault: Error | undefined): void
 }
 
 /** Events on their way through a caller's function. */
 export interface TransformStage {
-  /** @returns False: no more until `onDrain`. */
+  /** Whether events wait in a queue of the stage: room for more is then the queue's, and not the client's. */
+  readonly isQueue: boolean
+  /** @returns False: no more until `onQueueDrain`, or until the client has room. */
   push(event: SseEvent): boolean
-  /** No event follows. */
-  end(): void
+  /** No event follows. @param failure - What the stream has failed with. */
+  end(failure: Error | undefined): void
   /** Nobody waits for what is left. */
   destroy(): void
 }
@@ -44,6 +46,7 @@ export function transformInto(transform: EventTransform, target: TransformTarget
 }
 
 class FunctionStage implements TransformStage {
+  readonly isQueue = false
   readonly #transform: (event: SseEvent) => SseEvent | undefined
   readonly #target: TransformTarget
 
@@ -54,6 +57,11 @@ class FunctionStage implements TransformStage {
 
   push(event: SseEvent): boolean {
     const changed = this.#transform(event)
+    if (changed !== undefined && Symbol.asyncIterator in changed) {
+      throw new TypeError(
+        'transform must be an async function* itself to see all events, got a function that returns one',
+      )
+    }
     return changed === undefined || this.#target.write(changed) === undefined
   }
 
@@ -65,19 +73,22 @@ class FunctionStage implements TransformStage {
 }
 
 class GeneratorStage implements TransformStage {
+  readonly isQueue = true
   readonly #events = new PassThrough({ objectMode: true, highWaterMark: mostWaiting })
   readonly #target: TransformTarget
+  /** What the stream has failed with. */
+  #failure: Error | undefined
 
   constructor(
     transform: (events: AsyncIterable<SseEvent>) => AsyncGenerator<SseEvent, void>,
     target: TransformTarget,
   ) {
     this.#target = target
-    this.#events.on('drain', () => target.onDrain())
+    this.#events.on('drain', () => target.onQueueDrain())
     this.#events.on('error', () => {})
-    this.#run(transform(this.#events)).then(
+    this.#run(transform).then(
       () => target.onEnd(undefined),
-      (error: unknown) => target.onEnd(asError(error)),
+      (error: unknown) => target.onEnd(error === this.#failure ? undefined : asError(error)),
     )
   }
 
@@ -85,7 +96,8 @@ class GeneratorStage implements TransformStage {
     return this.#events.write(event)
   }
 
-  end(): void {
+  end(failure: Error | undefined): void {
+    this.#failure = failure
     this.#events.end()
   }
 
@@ -93,7 +105,13 @@ class GeneratorStage implements TransformStage {
     this.#events.destroy()
   }
 
-  async #run(changed: AsyncGenerator<SseEvent, void>): Promise<void> {
-    for await (const event of changed) await this.#target.write(event)
+  async #run(transform: (events: AsyncIterable<SseEvent>) => AsyncGenerator<SseEvent, void>): Promise<void> {
+    for await (const event of transform(this.#incoming())) await this.#target.write(event)
+  }
+
+  /** A failure comes behind the events before it, as an exception: a generator must not take it for the end. */
+  async *#incoming(): AsyncGenerator<SseEvent, void> {
+    yield* this.#events
+    if (this.#failure) throw this.#failure
   }
 }

@@ -12,6 +12,8 @@ export class WebResponse implements Downstream {
   readonly #signal: AbortSignal
   #listener: DownstreamListener | undefined
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined
+  /** What the body is cut off with, once everything before was read. */
+  #failure: Error | undefined
   #resolve: (response: Response) => void = () => {}
 
   /** @param signal - Aborted when the client disconnects. */
@@ -49,7 +51,7 @@ export class WebResponse implements Downstream {
         start: (controller) => {
           this.#controller = controller
         },
-        pull: () => this.#listener?.onDrain(),
+        pull: () => this.#onPull(),
         cancel: () => this.#close(),
       },
       { highWaterMark: room, size: (chunk) => chunk.byteLength },
@@ -82,11 +84,17 @@ export class WebResponse implements Downstream {
   }
 
   break(error: Error): void {
-    setImmediate(() => {
-      if (this.isClosed) return
-      this.#controller?.error(error)
+    this.#failure = error
+    setImmediate(() => this.#onPull())
+  }
+
+  /** An error discards what the consumer has not read yet, so the error comes behind it. */
+  #onPull(): void {
+    if (this.#failure === undefined) this.#listener?.onDrain()
+    else if (!this.isClosed && this.#controller?.desiredSize === room) {
+      this.#controller.error(this.#failure)
       this.#close()
-    })
+    }
   }
 
   readonly #onAbort = () => {

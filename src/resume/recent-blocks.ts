@@ -1,7 +1,8 @@
 /** Smaller pieces are copied: a reference would keep their whole buffer, often a larger one, in memory. */
 const leastReferenced = 4096
 const mostCopied = 8192
-const blankLine = Buffer.from('\n\n')
+/** With whichever line ends a stream is written, a block ends at one of these. */
+const blankLines = ['\n\n', '\r\n\r\n', '\r\r'].map((text) => Buffer.from(text))
 
 /**
  * The latest whole blocks that were passed on unread. They are read after a reconnect, when repeats may follow. Large
@@ -45,9 +46,13 @@ export class RecentBlocks {
     this.#hasDiscarded = true
     this.#size -= first.length
     if (this.#size >= this.#limit / 2) return
-    const end = first.indexOf(blankLine, first.length - (this.#limit - this.#size))
-    const rest = first.subarray(end + blankLine.length)
-    if (end === -1 || rest.length === 0) return
+    const from = first.length - (this.#limit - this.#size)
+    const ends = blankLines.flatMap((blankLine) => {
+      const at = first.indexOf(blankLine, from)
+      return at === -1 ? [] : [at + blankLine.length]
+    })
+    const rest = first.subarray(Math.min(...ends))
+    if (ends.length === 0 || rest.length === 0) return
     this.#pieces.unshift(rest)
     this.#size += rest.length
   }

@@ -14,7 +14,7 @@ export interface HttpUpstreamOptions extends Omit<https.RequestOptions, 'signal'
 
 /**
  * A factory over node:http or node:https, which unlike fetch never end a body for being quiet. Connections are kept
- * alive and reused, by an agent that all attempts share. An idempotent request (RFC 9110, 9.2.2) is sent once more
+ * alive and reused, by an agent that all factories of the process share. An idempotent request (RFC 9110, 9.2.2) is sent once more
  * within the same attempt when such a connection turns out to be closed; other requests are never sent twice.
  *
  * The factory's `url` and `method` are those of the request. It rejects with an {@link SseError} `ERR_SSE_CONNECT` whose
@@ -36,7 +36,7 @@ export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {
     ...requestOptionsOf(target),
     ...requestOptions,
     method,
-    agent: options.agent ?? new (protocol === 'https:' ? https : http).Agent({ keepAlive: true }),
+    agent: options.agent ?? agentFor(protocol),
   }
   const own = Object.fromEntries(Object.entries(given).map(([name, value]) => [name.toLowerCase(), value]))
   // No more of the context: the request's listeners would keep its last error, which keeps the request before, and so on.
@@ -50,6 +50,15 @@ export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {
     return dialHttp({ ...fixed, headers, signal })
   }
   return Object.assign(factory, { url: href, method: method.toUpperCase() })
+}
+
+const agents = new Map<string, http.Agent>()
+
+/** One for all factories: a factory that is made for one request would leave its connection behind in a pool of its own. */
+function agentFor(protocol: 'http:' | 'https:'): http.Agent {
+  const agent = agents.get(protocol) ?? new (protocol === 'https:' ? https : http).Agent({ keepAlive: true })
+  agents.set(protocol, agent)
+  return agent
 }
 
 function requestOptionsOf(url: URL) {

@@ -1,9 +1,19 @@
 import { expect } from 'chai'
 import { httpUpstream, type RelayOptions, relaySse, type SseEvent } from '../../src/index.ts'
-import { answerOf, get, has } from '../support/client.ts'
+import { answerOf, ask, get, has } from '../support/client.ts'
 import { fast, lastIs, wire } from '../support/events.ts'
 import { relayTo, settled } from '../support/gateway.ts'
-import { answers, ends, flood, resets, serve, serveInTurn, settledBytes, stays } from '../support/server.ts'
+import {
+  answers,
+  ends,
+  flood,
+  resets,
+  serve,
+  serveInTurn,
+  settledBytes,
+  stays,
+  stream,
+} from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 const upper = ({ data = '', ...event }: SseEvent): SseEvent => ({ ...event, data: data.toUpperCase() })
@@ -71,6 +81,107 @@ describe('transform', () => {
       expect(relay.summaries[0]).to.include({ outcome: 'client-gone' })
     }).timeout(30_000)
   }
+
+  it('that is a generator gets a failure as an exception, behind the events before it, and cannot take it for the end', async () => {
+    await using upstream = await serve(resets('data: Hello\n\n'))
+    const transform = async function* (events: AsyncIterable<SseEvent>) {
+      yield* events
+      yield { event: 'done', data: 'all' }
+    }
+    const factory = httpUpstream(upstream.url, { method: 'POST', body: '{}' })
+    await using relay = await relayTo(factory, {
+      transform,
+      errorEvent: () => ({ event: 'error', data: 'cut' }),
+    })
+    const client = await answerOf(relay.url)
+    expect(client.text).to.equal('data: Hello\n\nevent: error\ndata: cut\n\n')
+    await settled(relay)
+    expect(relay.summaries[0]?.error).to.include({ code: 'ERR_SSE_NOT_RESUMABLE' })
+  })
+
+  it('may not be a function that returns a generator', async () => {
+    await using upstream = await serve(stays(wire(1)))
+    const generate = async function* (events: AsyncIterable<SseEvent>) {
+      yield* events
+    }
+    const transform = (events: AsyncIterable<SseEvent>) => generate(events)
+    await using relay = await relayTo(upstream.url, { transform })
+    expect((await answerOf(relay.url)).over).to.equal('broken')
+    expect(relay.faults[0])
+      .to.be.instanceOf(TypeError)
+      .with.property('message')
+      .that.includes('async function*')
+  })
+
+  it('is not asked about a block with an id alone', async () => {
+    await using upstream = await serve(stays('id: 7\n\n', wire(8, 'end')))
+    const seen: (string | undefined)[] = []
+    const transform = (event: SseEvent) => {
+      seen.push(event.data)
+      return event
+    }
+    await using relay = await relayTo(upstream.url, { transform, isTerminal: lastIs('end') })
+    expect((await answerOf(relay.url)).text).to.equal(`id: 7\n\n${wire(8, 'end')}`)
+    expect(seen).to.deep.equal(['end'])
+  })
+
+  it('sees the events also where the client left while the upstream was dialled, and the upstream is read on', async () => {
+    let answer = () => {}
+    await using upstream = await serve((_, response) => {
+      answer = () => stream(response, wire(1), wire(2, 'end'))
+    })
+    const seen: (string | undefined)[] = []
+    const transform = (event: SseEvent) => {
+      seen.push(event.data)
+      return event
+    }
+    await using relay = await relayTo(upstream.url, {
+      transform,
+      onClientGone: 'drain',
+      isTerminal: lastIs('end'),
+    })
+    const client = ask(relay.url)
+    await until(
+      () => upstream.requests.length === 1,
+      () => 'a request',
+    )
+    client.leave()
+    await until(
+      () => relay.server.sockets.size === 0,
+      () => 'the client is gone',
+    )
+    answer()
+    await settled(relay)
+    expect(seen).to.deep.equal(['event 1', 'end'])
+  })
+
+  it('that is a slow generator holds the upstream back', async () => {
+    await using upstream = await serve((_, response) => flood(response))
+    let pass = () => {}
+    let events = 0
+    const transform = async function* (incoming: AsyncIterable<SseEvent>) {
+      for await (const event of incoming) {
+        events++
+        yield event
+        await new Promise<void>((resolve) => {
+          pass = resolve
+        })
+      }
+    }
+    await using relay = await relayTo(upstream.url, { transform })
+    const client = await get(relay.url)
+    for (let n = 1; n <= 20; n++) {
+      await until(
+        () => events === n,
+        () => `${events} events`,
+      )
+      pass()
+    }
+    expect(await settledBytes(upstream.requests[0]?.socket)).to.be.below(32 * 1024 * 1024)
+    client.leave()
+    pass()
+    await settled(relay)
+  })
 
   it('may add events, also behind the last one', async () => {
     await using upstream = await serve(stays(wire(1, 'end')))
@@ -209,6 +320,14 @@ describe('a request that is sent once', () => {
     expect(await client.ended).to.equal('end')
     expect(client.text).to.equal(`${body}"json"}`)
     expect(upstream.requests).to.have.length(1)
+  })
+
+  it('keeps its first event where the upstream begins with a byte order mark behind a line of ours', async () => {
+    await using upstream = await serve(ends('\ufeffdata: first\n\ndata: second\n\n'))
+    await using relay = await relayTo(post(upstream.url), { retry: 3000 })
+    expect((await answerOf(relay.url)).text).to.equal('retry: 3000\ndata: first\n\ndata: second\n\n')
+    await using plain = await relayTo(post(upstream.url))
+    expect((await answerOf(plain.url)).text).to.equal('\ufeffdata: first\n\ndata: second\n\n')
   })
 
   it('passes the reconnection time on also through a transform', async () => {

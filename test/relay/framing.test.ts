@@ -3,7 +3,7 @@ import http from 'node:http'
 import http2 from 'node:http2'
 import net from 'node:net'
 import { expect } from 'chai'
-import { httpUpstream, relaySse } from '../../src/index.ts'
+import { createDrain, httpUpstream, relayResponse, relaySse } from '../../src/index.ts'
 import { fast, wire } from '../support/events.ts'
 import { relayTo, settled } from '../support/gateway.ts'
 import { answers, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
@@ -130,6 +130,30 @@ describe('pipelined requests', () => {
     expect(most).to.equal(1)
   })
 
+  it("that wait are over when the client disconnects, also with onClientGone: 'drain'", async () => {
+    await using upstream = await serve(stays(wire(1)))
+    const drain = createDrain()
+    await using relay = await relayTo(upstream.url, { onClientGone: 'drain', drain })
+    const socket = net.connect(relay.server.port, '127.0.0.1')
+    socket.on('error', () => {})
+    socket.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n'.repeat(3))
+    await until(
+      () => relay.server.requests.length === 3 && upstream.requests.length === 1,
+      () => `${relay.server.requests.length} requests`,
+    )
+    socket.destroy()
+    await until(
+      () => relay.summaries.length === 2,
+      () => `${relay.summaries.length} summaries`,
+    )
+    // The one that reads on is no reason to wait either.
+    await drain.start()
+    await until(
+      () => relay.summaries.length === 3 && upstream.sockets.size === 0,
+      () => 'the upstream closes',
+    )
+  })
+
   it('that wait are over when the client disconnects', async () => {
     await using upstream = await serve(stays(wire(1)))
     await using relay = await relayTo(upstream.url)
@@ -149,7 +173,75 @@ describe('pipelined requests', () => {
   })
 })
 
+describe('an adopted response', () => {
+  it('is closed where nothing is relayed: a HEAD request, a client that is gone', async () => {
+    await using upstream = await serve(stays(wire(1)))
+    const open = () => fetch(upstream.url)
+    const factory = httpUpstream(upstream.url)
+    const head = new Request('http://gateway.test/', { method: 'HEAD' })
+    await (await relayResponse(head, factory, { initialResponse: await open() })).text()
+    const gone = new Request('http://gateway.test/', { signal: AbortSignal.abort() })
+    await relayResponse(gone, factory, { initialResponse: await open() })
+    await until(
+      () => upstream.requests.every(({ socket }) => socket.destroyed),
+      () => 'the upstream closes',
+    )
+  })
+})
+
+describe('an exception while the head goes out', () => {
+  for (const [when, script, options] of [
+    ['after headTimeout', () => {}, { headTimeout: 5 }],
+    ['with the upstream', stays(wire(1)), {}],
+    ['at once', stays(wire(1)), { head: 'eager' }],
+  ] as const) {
+    it(`rejects, and ends the response: ${when}`, async () => {
+      await using upstream = await serve(script)
+      const faults: unknown[] = []
+      await using gateway = await serve((req, res) => {
+        Object.assign(res, {
+          flushHeaders() {
+            throw new Error('own')
+          },
+        })
+        relaySse(req, res, httpUpstream(upstream.url), options).catch((error: unknown) => {
+          faults.push(error)
+          res.destroy()
+        })
+      })
+      await raw(gateway.port, 'GET / HTTP/1.1\r\nhost: a\r\naccept: text/event-stream\r\n\r\n')
+      expect(faults).to.have.length(1)
+      expect(faults[0]).to.have.property('message', 'own')
+      await until(
+        () => upstream.sockets.size === 0,
+        () => 'the upstream closes',
+      )
+    })
+  }
+})
+
 describe('a client with an unread request body', () => {
+  it('is seen to disconnect while a factory of its own dials', async () => {
+    let signal: AbortSignal | undefined
+    const factory = (context: { signal: AbortSignal }) => {
+      signal = context.signal
+      return new Promise<Response>(() => {})
+    }
+    await using relay = await relayTo(factory)
+    const socket = net.connect(relay.server.port, '127.0.0.1')
+    socket.on('error', () => {}).resume()
+    socket.write(`POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10000000\r\n\r\n${'x'.repeat(2_000_000)}`)
+    await until(
+      () => signal !== undefined && socket.writableLength === 0,
+      () => 'the body is on its way',
+    )
+    socket.destroy()
+    await until(
+      () => signal?.aborted === true,
+      () => 'the factory is aborted',
+    )
+  })
+
   for (const [state, script, head] of [
     ['dialling', () => {}, 'lazy'],
     ['streaming', stays(wire(1)), 'lazy'],

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { createDrain, type RelayOptions } from '../../src/index.ts'
+import { createDrain, httpUpstream, type RelayOptions, relayResponse } from '../../src/index.ts'
 import { answerOf, get, has } from '../support/client.ts'
 import { lastIs, wire } from '../support/events.ts'
 import { relayTo, settled } from '../support/gateway.ts'
@@ -69,6 +69,14 @@ describe('a client that reconnects', () => {
     const client = await answerOf(relay.url, eventSource)
     const [, retry] = /^retry: (\d+)\n$/.exec(client.text) ?? []
     expect(Number(retry)).to.be.within(7000, 14_000)
+  })
+
+  it('is told no time beyond maxRetryAfter', async () => {
+    await using upstream = await serve(answers(503, { 'retry-after': '9'.repeat(30) }))
+    await using relay = await relayTo(upstream.url, { reconnect: { maxRetries: 0, maxRetryAfter: 5000 } })
+    const client = await answerOf(relay.url, eventSource)
+    const [, retry] = /^retry: (\d+)\n$/.exec(client.text) ?? []
+    expect(Number(retry)).to.be.within(5000, 10_000)
   })
 
   for (const status of [301, 400, 401, 403, 404, 410]) {
@@ -171,6 +179,26 @@ describe('a drain', () => {
       expect(gateway.relay.summaries[0]).to.include({ outcome: 'client-gone' })
     })
   }
+
+  it('goes by clientReconnects where that is given', async () => {
+    const program = { accept: 'application/json' }
+    await using sent = await opened({ clientReconnects: true }, program)
+    await sent.drain.start()
+    expect(await sent.client.ended).to.equal('end')
+    await using left = await opened({ clientReconnects: false }, eventSource)
+    const over = left.drain.start()
+    expect(left.client.text).to.equal(wire(1))
+    left.client.leave()
+    await over
+  })
+
+  it('is not kept waiting by a relay that was stopped by its signal before it began', async () => {
+    const drain = createDrain()
+    const options = { drain, signal: AbortSignal.abort() }
+    await relayResponse(new Request('http://gateway.test/'), httpUpstream('http://127.0.0.1:9/'), options)
+    expect(drain.size).to.equal(0)
+    await drain.start()
+  })
 
   it('sends clients away that come while it goes on', async () => {
     const drain = createDrain()

@@ -44,6 +44,19 @@ describe('RecentBlocks', () => {
     expect(`${large}${event(400)}`.endsWith(kept)).to.equal(true)
   })
 
+  for (const [name, lineEnd] of Object.entries({ CRLF: '\r\n', CR: '\r' })) {
+    it(`keeps at least half of the limit also of blocks whose lines end with ${name}`, () => {
+      const recent = new RecentBlocks(20_000)
+      const all = Array.from({ length: 401 }, (_, n) => event(n).replaceAll('\n', lineEnd))
+      recent.add(Buffer.from(all.slice(0, 400).join('')))
+      recent.add(Buffer.from(all.slice(400).join('')))
+      const kept = textOf(recent.take())
+      expect(kept.length).to.be.within(10_000, 20_000)
+      expect(kept).to.match(/^id: /)
+      expect(all.join('').endsWith(kept)).to.equal(true)
+    })
+  }
+
   it('keeps no more than it has to of a large buffer alive', () => {
     const recent = new RecentBlocks(100_000)
     const large = Buffer.alloc(50_000)
