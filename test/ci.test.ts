@@ -38,15 +38,16 @@ describe('.ci/run', () => {
     return await run(join(copy.path, '.ci/run'), [], copy.path + delimiter + process.env.PATH)
   }
 
-  it('installs, tests, tests on each Node, runs each benchmark, and closes with the sum of the counts', async () => {
+  it('runs every step, and closes with the sum of the counts', async () => {
     const { code, output } = await runWith('case "$*" in *test*) printf "12 passed, 0 failed\\n";; esac')
     expect(output.match(/^npm .*/gm)).to.deep.equal([
       'npm ci',
       'npm test',
       'npm run test:matrix',
+      'npm run test:field',
       'npm run bench -- --quick',
     ])
-    expect(output).to.match(/\n24 passed, 0 failed\n$/)
+    expect(output).to.match(/\n36 passed, 0 failed\n$/)
     expect(code).to.equal(0)
   })
 
