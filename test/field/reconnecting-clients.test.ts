@@ -16,6 +16,9 @@ import { NumberedUpstream } from './support/numbered-upstream.ts'
 /** Few retries, so that an outage outlasts them at once; and clients that are told to come back soon. */
 const impatient = { baseDelay: 50, maxDelay: 100, maxRetries: 2, retry: 300, heartbeat: 200 }
 
+/** The defaults: an outage that is longer than `headTimeout` (5 s) ends before the retries do. */
+const patient = { retry: 300 }
+
 const fronts: readonly (Version | undefined)[] = [undefined, '1.0', '1.1']
 let browser: Browser
 
@@ -76,11 +79,23 @@ for (const kind of kinds) {
         await using world = await start(impatient)
         world.upstream.leave()
         const clients = await world.open()
-        await haveNoticed(clients)
+        await haveNoticed(clients, 1)
         world.upstream.publish(20)
         world.upstream.comeBack()
         await haveGot(clients, 20)
         expect(faultsOf(clients, 20)).to.deep.equal([])
+      })
+
+      it('are answered while the upstream is away, and stay until it is back', async () => {
+        await using world = await start(patient)
+        world.upstream.leave()
+        const clients = await world.open()
+        await haveNoticed(clients, 1)
+        world.upstream.publish(10)
+        world.upstream.comeBack()
+        await haveGot(clients, 10)
+        expect(faultsOf(clients, 10)).to.deep.equal([])
+        expect(clients.map(({ signs }) => signs)).to.deep.equal(clients.map(() => 1))
       })
 
       it('come back after an outage that outlasts the retries', async () => {
@@ -89,7 +104,8 @@ for (const kind of kinds) {
         const clients = await world.open()
         await haveGot(clients, 10)
         world.upstream.leave()
-        await haveNoticed(clients, 2)
+        // Opened once, and lost, or refused, twice.
+        await haveNoticed(clients, 3)
         world.upstream.publish(10)
         world.upstream.comeBack()
         await haveGot(clients, 20)
@@ -113,7 +129,7 @@ for (const kind of kinds) {
         await using world = await start(impatient)
         world.upstream.isBusy = true
         const clients = await world.open()
-        await haveNoticed(clients)
+        await haveNoticed(clients, 1)
         world.upstream.publish(10)
         world.upstream.isBusy = false
         await haveGot(clients, 10)

@@ -94,11 +94,9 @@ const all = (clients: readonly Client[], condition: (client: Client) => boolean)
 export const haveGot = (clients: readonly Client[], events: number) =>
   all(clients, ({ delivered }) => delivered >= events)
 
-/** Waits until each has told once more that its connection was opened or lost, or has given up. */
-export function haveNoticed(clients: readonly Client[], times = 1): Promise<void> {
-  const before = new Map(clients.map((client) => [client, client.signs]))
-  return all(clients, (client) => client.signs >= (before.get(client) ?? 0) + times)
-}
+/** Waits until each has told so many times that its connection was opened or lost, or has given up. */
+export const haveNoticed = (clients: readonly Client[], times: number) =>
+  all(clients, ({ signs }) => signs >= times)
 
 export const faultsOf = (clients: readonly Client[], events: number) =>
   clients.flatMap((client) => client.faultOf(events) ?? [])

@@ -1,5 +1,5 @@
 // Runs in Chromium. What the test exposes to the page is declared here; the bundle's only export is a global.
-import { fetchEventSource } from '@microsoft/fetch-event-source'
+import { EventStreamContentType, fetchEventSource } from '@microsoft/fetch-event-source'
 
 declare function note(kind: string, id: string, data: string): Promise<void>
 declare function sign(kind: string, isOver: boolean): Promise<void>
@@ -19,6 +19,10 @@ function fetching(): void {
   const kind = 'fetch-event-source'
   void fetchEventSource(events, {
     onmessage: ({ id, data }) => void note(kind, id, data),
+    onopen: async ({ headers }) => {
+      if (!headers.get('content-type')?.startsWith(EventStreamContentType)) throw new Error('no event stream')
+      void sign(kind, false)
+    },
     onclose: () => {
       throw new Error('closed')
     },
