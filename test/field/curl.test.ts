@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { expect } from 'chai'
-import { serve, stream } from '../support/server.ts'
+import { serve, stays, stream } from '../support/server.ts'
 import { until } from '../support/until.ts'
 import { kinds, startGateway } from './support/gateway.ts'
 import { pathOf } from './support/programs.ts'
@@ -60,3 +60,19 @@ for (const kind of kinds) {
     }
   })
 }
+
+describe('curl -N, at the command', () => {
+  it('comes to its end with `[DONE]`', async () => {
+    await using upstream = await serve(stays('data: 1\n\n', 'data: [DONE]\n\n'))
+    await using gateway = await startGateway('the command', `http://127.0.0.1:${upstream.port}`)
+    await using client = curl(`${gateway.url}/events`)
+    await until(
+      () => client.child.exitCode !== null,
+      () => `the end of ${client.out}`,
+      20_000,
+    )
+    expect(client.child.exitCode).to.equal(0)
+    expect(client.out).to.equal('data: 1\n\ndata: [DONE]\n\n')
+    expect(upstream.requests).to.have.length(1)
+  })
+})

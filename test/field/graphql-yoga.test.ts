@@ -5,16 +5,21 @@ import { serve } from '../support/server.ts'
 import { until } from '../support/until.ts'
 import { kinds, startGateway } from './support/gateway.ts'
 
-/** A subscription to numbers that the test publishes. */
+async function* of(...numbers: readonly number[]) {
+  yield* numbers
+}
+
+/** Subscriptions: to numbers that the test publishes, and to three that there are. */
 async function startYoga() {
   const numbers = createPubSub<{ number: [number] }>()
   const yoga = createYoga({
     logging: false,
     schema: createSchema({
-      typeDefs: 'type Query { ok: Boolean } type Subscription { number: Int }',
+      typeDefs: 'type Query { ok: Boolean } type Subscription { number: Int, ended: Int }',
       resolvers: {
         Subscription: {
           number: { subscribe: () => numbers.subscribe('number'), resolve: (number: number) => number },
+          ended: { subscribe: () => of(1, 2, 3), resolve: (number: number) => number },
         },
       },
     }),
@@ -55,3 +60,19 @@ for (const kind of kinds) {
     })
   })
 }
+
+describe('a subscription of GraphQL Yoga that ends, at the command', () => {
+  it('is asked for once, with its last event as `terminal`', async () => {
+    await using upstream = await startYoga()
+    const terminal = '{"event":"complete"}'
+    const address = `http://127.0.0.1:${upstream.server.port}`
+    await using gateway = await startGateway('the command', address, { terminal })
+    const query = new URLSearchParams({ query: 'subscription { ended }' })
+    const headers = { accept: 'text/event-stream' }
+    const response = await fetch(`${gateway.url}/graphql?${query}`, { headers })
+    const text = await response.text()
+    expect(text.match(/(?<="ended":)\d/g)).to.deep.equal(['1', '2', '3'])
+    expect(text).to.match(/^event: complete$/m)
+    expect(upstream.server.requests).to.have.length(1)
+  })
+})

@@ -1,17 +1,9 @@
 import { expect } from 'chai'
 import type { Browser } from 'playwright-core'
-import { launch, type Page, pageAt } from './support/chromium.ts'
-import {
-  type Client,
-  faultsOf,
-  haveGot,
-  haveNoticed,
-  openEventSource,
-  openEventSourceClient,
-} from './support/client.ts'
-import { type Gateway, kinds, type Settings, startGateway } from './support/gateway.ts'
-import { startNginx, type Version } from './support/nginx.ts'
-import { NumberedUpstream } from './support/numbered-upstream.ts'
+import { launch } from './support/chromium.ts'
+import { faultsOf, haveGot, haveNoticed } from './support/client.ts'
+import { kinds, type Settings } from './support/gateway.ts'
+import { type Front, startWorld } from './support/world.ts'
 
 /** Few retries, so that an outage outlasts them at once; and clients that are told to come back soon. */
 const impatient = { baseDelay: 50, maxDelay: 100, maxRetries: 2, retry: 300, heartbeat: 200 }
@@ -19,61 +11,24 @@ const impatient = { baseDelay: 50, maxDelay: 100, maxRetries: 2, retry: 300, hea
 /** The defaults: an outage that is longer than `headTimeout` (5 s) ends before the retries do. */
 const patient = { retry: 300 }
 
-const fronts: readonly (Version | undefined)[] = [undefined, '1.0', '1.1']
-let browser: Browser
+const fronts: readonly Front[] = [undefined, '1.0', '1.1']
+const nameOf = (front: Front) =>
+  front === undefined ? 'directly' : `through nginx, which speaks HTTP/${front}`
 
-/** Clients of all kinds, in front of a gateway, in front of an upstream. */
-interface World extends AsyncDisposable {
-  readonly upstream: NumberedUpstream
-  readonly gateway: Gateway
-  open(): Promise<readonly Client[]>
-  /** Another gateway takes the place of the first, for good. */
-  replaceGateway(): Promise<void>
-}
+describe('clients that reconnect', () => {
+  let browser: Browser
 
-for (const kind of kinds) {
-  for (const version of fronts) {
-    const front = version === undefined ? 'directly' : `through nginx, which speaks HTTP/${version}`
+  before(async () => {
+    browser = await launch()
+  })
 
-    async function start(settings: Settings): Promise<World> {
-      await using stack = new AsyncDisposableStack()
-      const upstream = stack.use(await NumberedUpstream.start())
-      const begin = async (port?: number) => stack.use(await startGateway(kind, upstream.url, settings, port))
-      const gateway = await begin()
-      // nginx has a second server to go to, and asks for it only once the first refuses.
-      const spare = version === undefined ? undefined : await begin()
-      const nginx =
-        version === undefined || spare === undefined
-          ? undefined
-          : stack.use(await startNginx([gateway.port, spare.port], version))
-      const { url } = nginx ?? gateway
-      const page: Page = stack.use(await pageAt(browser, url))
-      const owned = stack.move()
-      return {
-        upstream,
-        gateway,
-        async open() {
-          const events = `${url}/events`
-          const own = [openEventSource(events), openEventSourceClient(events)]
-          for (const client of own) owned.use(client)
-          return [...own, ...(await page.open())]
-        },
-        async replaceGateway() {
-          await gateway.stop()
-          if (spare === undefined) owned.use(await startGateway(kind, upstream.url, settings, gateway.port))
-        },
-        [Symbol.asyncDispose]: () => owned.disposeAsync(),
-      }
-    }
+  after(async () => {
+    await browser.close()
+  })
 
-    describe(`clients that reconnect, at ${kind}, ${front}`, () => {
-      before(async () => {
-        browser = await launch()
-      })
-
-      after(async () => {
-        await browser.close()
-      })
+  for (const [kind, front] of kinds.flatMap((kind) => fronts.map((front) => [kind, front] as const))) {
+    describe(`at ${kind}, ${nameOf(front)}`, () => {
+      const start = (settings: Settings) => startWorld(browser, kind, front, settings)
 
       it('come back to an upstream that was away when they connected', async () => {
         await using world = await start(impatient)
@@ -137,4 +92,4 @@ for (const kind of kinds) {
       })
     })
   }
-}
+})
