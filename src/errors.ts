@@ -25,7 +25,7 @@ export interface SseErrorDetails {
   retryAfter?: number
   /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the upstream's header fields, names in lower case. */
   headers?: HeaderFields
-  /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the first 64 KiB of the body, or what arrived in time, decoded. */
+  /** `ERR_SSE_STATUS`: the first bytes of the body, decoded. */
   body?: Buffer
   /** `ERR_SSE_CONNECT`: whether the request may have been processed. */
   sent?: boolean
@@ -46,7 +46,10 @@ export class SseError extends Error {
   declare readonly retryAfter?: number
   /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the upstream's header fields, names in lower case. */
   declare readonly headers?: HeaderFields
-  /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the first 64 KiB of the body, or what arrived in time, decoded. */
+  /**
+   * `ERR_SSE_STATUS`: the first 64 KiB of the upstream's body, as far as they arrived within half a second after the head.
+   * Content codings are removed; a body with an unknown coding is absent.
+   */
   declare readonly body?: Buffer
   /**
    * `ERR_SSE_CONNECT`: whether the upstream may have processed the request. False when no connection was made, and when
@@ -70,8 +73,8 @@ export class SseError extends Error {
     if (details.retryAfter !== undefined) this.retryAfter = details.retryAfter
     if (details.sent !== undefined) this.sent = details.sent
     // Not enumerable: loggers write enumerable properties, and these may contain credentials such as `set-cookie`.
-    if (details.body !== undefined) Object.defineProperty(this, 'body', { value: details.body })
     if (details.headers !== undefined) Object.defineProperty(this, 'headers', { value: details.headers })
+    if (details.body !== undefined) Object.defineProperty(this, 'body', { value: details.body })
   }
 }
 

@@ -1,12 +1,18 @@
 import { finished, Readable } from 'node:stream'
 import type { DropReason } from '../diagnostics.ts'
-import { asError, type HeaderFields, reasonOf, SseError, shown } from '../errors.ts'
+import { asError, type HeaderFields, reasonOf, SseError } from '../errors.ts'
 import { Deadline } from '../http/deadline.ts'
-import { retryAfterOf } from '../http/fields.ts'
-import { isEventStream } from '../http/media-type.ts'
-import { decodeBody, isDecodable } from './decode.ts'
+import { decodeBody } from './decode.ts'
 import { http2Response, isHttp2Stream } from './http2-stream.ts'
-import { discardBody, discardUpstream, type OpenedUpstream, openUpstream, type Upstream } from './shapes.ts'
+import { isOpen, refusalOf } from './refusal.ts'
+import {
+  bytesOf,
+  discardBody,
+  discardUpstream,
+  type OpenedUpstream,
+  openUpstream,
+  type Upstream,
+} from './shapes.ts'
 
 /** How an open connection was lost. */
 export interface Drop {
@@ -41,6 +47,7 @@ export async function dial(
         ? openUpstream(await answerOf(upstream, connectTimeout, controller))
         : upstream
     if (isOpen(opened)) return new Connection(opened, idleTimeout)
+    if (opened.statusCode !== 204) throw await refusalOf(opened, controller.signal)
     discardBody(opened.body)
     return undefined
   } catch (error) {
@@ -96,31 +103,6 @@ function isFault(error: Error): boolean {
   if (error instanceof ReferenceError || error instanceof SyntaxError) return true
   if ('code' in error && typeof error.code === 'string') return error.code.startsWith('ERR_INVALID_')
   return error instanceof TypeError && error.cause === undefined
-}
-
-/** Whether there is an event stream to read; false for a 204. Throws, and closes the body, for any other answer. */
-function isOpen({ statusCode, headers, body, encodings }: OpenedUpstream): boolean {
-  if (statusCode === undefined) return true
-  if (statusCode === 204) return false
-  const contentType = headers['content-type']
-  if (statusCode === 200 && isEventStream(contentType) && isDecodable(encodings)) return true
-  discardBody(body)
-  if (statusCode !== 200) {
-    const retryAfter = retryAfterOf(headers, Date.now())
-    throw new SseError('ERR_SSE_STATUS', `the upstream answered ${statusCode}`, {
-      statusCode,
-      headers,
-      ...(retryAfter !== undefined && { retryAfter }),
-    })
-  }
-  const got = isEventStream(contentType)
-    ? `content-encoding ${encodings.join(', ')}`
-    : `content-type ${contentType?.toString() || '(none)'}`
-  throw new SseError(
-    'ERR_SSE_CONTENT_TYPE',
-    `the upstream answered with ${got}, not with a readable text/event-stream`,
-    { statusCode, headers },
-  )
 }
 
 /** Who reads a connection. */
@@ -233,13 +215,6 @@ export class Connection {
     this.close()
     this.#reader?.onDrop({ reason, error })
   }
-}
-
-function bytesOf(chunk: unknown): Buffer {
-  if (Buffer.isBuffer(chunk)) return chunk
-  if (typeof chunk === 'string') return Buffer.from(chunk)
-  if (chunk instanceof Uint8Array) return Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
-  throw new TypeError(`an upstream must yield bytes or strings, got ${shown(chunk)}`)
 }
 
 function droppedError(cause: unknown): SseError {

@@ -147,6 +147,14 @@ export function discardBody(body: Readable): void {
   body.destroy()
 }
 
+/** A chunk of a body. @throws `TypeError` for what is neither bytes nor text. */
+export function bytesOf(chunk: unknown): Buffer {
+  if (Buffer.isBuffer(chunk)) return chunk
+  if (typeof chunk === 'string') return Buffer.from(chunk)
+  if (chunk instanceof Uint8Array) return Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+  throw new TypeError(`an upstream must yield bytes or strings, got ${shown(chunk)}`)
+}
+
 function readableOf(body: ByteStream, who: string): Readable {
   if (typeof body !== 'object' || body === null) throw notAnUpstream(body, who)
   if (isReadable(body)) return body

@@ -187,7 +187,8 @@ inEachMode('what happens on an attempt', ({ open }) => {
     it('retries refused connections, 503s, timeouts and a page of HTML under 200, and goes on', async () => {
       await using server = await serveInTurn(
         ends(wire(1)),
-        answers(503),
+        // A connection that is kept would be one on which the next request gets a redial.
+        answers(503, { connection: 'close' }),
         (request) => request.socket.destroy(),
         answers(200, { 'content-type': 'text/html' }, '<h1>deploying</h1>'),
         () => {},

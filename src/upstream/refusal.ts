@@ -1,0 +1,76 @@
+import { finished } from 'node:stream'
+import { SseError } from '../errors.ts'
+import { Deadline } from '../http/deadline.ts'
+import { retryAfterOf } from '../http/fields.ts'
+import { isEventStream } from '../http/media-type.ts'
+import { decodeBody, isDecodable } from './decode.ts'
+import { bytesOf, discardBody, type OpenedUpstream } from './shapes.ts'
+
+/** The most bytes of a refusal's body that its error keeps. */
+const mostBytes = 65_536
+/** How long that body is waited for, in milliseconds. As a rule it comes with the head; a retry is not to wait for it. */
+const mostTime = 500
+
+/** Whether there is an event stream to read. */
+export function isOpen({ statusCode, headers, encodings }: OpenedUpstream): boolean {
+  if (statusCode === undefined) return true
+  return statusCode === 200 && isEventStream(headers['content-type']) && isDecodable(encodings)
+}
+
+/**
+ * What an attempt fails with for any other answer. Closes the body.
+ *
+ * @param signal - Ends the wait for the body.
+ * @returns `ERR_SSE_STATUS`, with what came of the body within half a second; `ERR_SSE_CONTENT_TYPE` for a 200.
+ */
+export async function refusalOf(upstream: OpenedUpstream, signal: AbortSignal): Promise<SseError> {
+  const { statusCode = 0, headers, encodings } = upstream
+  if (statusCode !== 200) {
+    const retryAfter = retryAfterOf(headers, Date.now())
+    const body = await startOf(upstream, signal)
+    signal.throwIfAborted()
+    return new SseError('ERR_SSE_STATUS', `the upstream answered ${statusCode}`, {
+      statusCode,
+      headers,
+      body,
+      ...(retryAfter !== undefined && { retryAfter }),
+    })
+  }
+  discardBody(upstream.body)
+  const contentType = headers['content-type']
+  const got = isEventStream(contentType)
+    ? `content-encoding ${encodings.join(', ')}`
+    : `content-type ${contentType?.toString() || '(none)'}`
+  const message = `the upstream answered with ${got}, not with a readable text/event-stream`
+  return new SseError('ERR_SSE_CONTENT_TYPE', message, { statusCode, headers })
+}
+
+/** The first bytes of a body, decoded; none of one that cannot be decoded. Never rejects. */
+function startOf({ body: source, encodings }: OpenedUpstream, signal: AbortSignal): Promise<Buffer> {
+  const body = decodeBody(source, isDecodable(encodings) ? encodings : [])
+  const chunks: Buffer[] = []
+  let size = 0
+  return new Promise((resolve) => {
+    const finish = () => {
+      deadline.clear()
+      signal.removeEventListener('abort', finish)
+      discardBody(body)
+      discardBody(source)
+      resolve(Buffer.concat(chunks, Math.min(size, mostBytes)))
+    }
+    const deadline = new Deadline(mostTime, finish)
+    signal.addEventListener('abort', finish, { once: true })
+    finished(body, { writable: false }, finish)
+    if (signal.aborted || !isDecodable(encodings)) finish()
+    body.on('data', (chunk) => {
+      try {
+        size += chunks[chunks.push(bytesOf(chunk)) - 1]?.length ?? 0
+      } catch {
+        // The status says more than what is no body.
+        finish()
+      }
+      if (size >= mostBytes) finish()
+    })
+    body.resume()
+  })
+}
