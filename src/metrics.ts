@@ -1,15 +1,23 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type * as PromClient from 'prom-client'
 import type { DropReason, Messages } from './diagnostics.ts'
+import { checkOptions, type OptionsOf, object, optional } from './options.ts'
 
 /** A registry of prom-client, for either of its content types. */
 export type MetricsRegistry = PromClient.Registry<PromClient.RegistryContentType>
 
-/** Options of {@link collectMetrics}. */
-export interface MetricsOptions {
+const metricsOptions = {
   /** Where the metrics are registered. Default: prom-client's global `register`. */
-  readonly registry?: MetricsRegistry | undefined
+  registry: optional(
+    object<MetricsRegistry>(
+      'a registry of prom-client',
+      (value) => typeof value.registerMetric === 'function',
+    ),
+  ),
 }
+
+/** Options of {@link collectMetrics}. */
+export interface MetricsOptions extends OptionsOf<typeof metricsOptions> {}
 
 /** Metrics that are being collected. */
 export interface MetricsCollection {
@@ -34,11 +42,13 @@ export interface MetricsCollection {
  *
  * Call it before the first stream is made: of a stream that started earlier, attempts and events are not counted.
  *
- * @throws `Error` that names prom-client when it cannot be loaded, or a metric that the registry has already.
+ * @throws `Error` that names prom-client when it cannot be loaded, or a metric that the registry has already; `TypeError`
+ * for a wrong or unknown option.
  */
 export async function collectMetrics(options: MetricsOptions = {}): Promise<MetricsCollection> {
+  const given = checkOptions(metricsOptions, options)
   const promClient = await loadPromClient()
-  const registry: MetricsRegistry = options.registry ?? promClient.register
+  const registry: MetricsRegistry = given.registry ?? promClient.register
   const collector = new Collector(promClient)
   collector.register(registry)
   const { metrics } = collector

@@ -57,8 +57,9 @@ function isAllowed({ from, to, how }: Arrow): boolean {
   if (to === 'metrics.ts') return from === 'cli/admin.ts' && how !== 'value'
   if (entries.includes(roomOf(to))) return false
   if (from === 'index.ts') return true
-  // Metrics count what is announced on the diagnostics channels, and need nothing else but types.
-  if (from === 'metrics.ts') return how === 'type' || ['errors', 'diagnostics'].includes(roomOf(to))
+  // Metrics count what is announced on the diagnostics channels, and need nothing else but types and checks of options.
+  if (from === 'metrics.ts')
+    return how === 'type' || ['errors', 'options', 'diagnostics'].includes(roomOf(to))
   return roomOf(from) === roomOf(to) || rowOf(to) < rowOf(from)
 }
 

@@ -233,6 +233,19 @@ describe('collectMetrics', () => {
     expect(diagnosticsChannel.hasSubscribers('resilient-sse:open')).to.equal(false)
   })
 
+  for (const [options, message] of [
+    [{ registery: new Registry() }, 'registery is not an option here: did you mean registry?'],
+    [{ registry: {} }, 'registry must be a registry of prom-client, got [object Object]'],
+    [5, 'options must be an object, got 5'],
+  ] as const) {
+    it(`refuses: ${message}`, async () => {
+      // @ts-expect-error these options are wrong
+      const error = await collectMetrics(options).catch((error: unknown) => error)
+      expect(error).to.be.instanceOf(TypeError).with.property('message', message)
+      expect(diagnosticsChannel.hasSubscribers('resilient-sse:open')).to.equal(false)
+    })
+  }
+
   it('keeps no stream that is over', async () => {
     await using metrics = await collected()
     await using upstream = await serveInTurn(resets(wire(1)), stays(wire(2, 'end')))

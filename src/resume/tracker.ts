@@ -1,5 +1,6 @@
 import { shown } from '../errors.ts'
 import { isWireId } from '../http/fields.ts'
+import { checkOptions, count, type Kind, type OptionsOf, text, withDefault } from '../options.ts'
 import type { SseEvent } from '../wire/event.ts'
 import { FingerprintWindow, fingerprintOf, largestWindow } from './window.ts'
 
@@ -9,15 +10,32 @@ import { FingerprintWindow, fingerprintOf, largestWindow } from './window.ts'
  */
 export type EventIdentity = 'id+data' | 'id' | ((event: SseEvent) => string | undefined)
 
-/** Options of an {@link EventTracker}. */
-export interface EventTrackerOptions {
-  /** The number of latest events that repeats are detected among; a whole number from 1 to 8388608. Default 1000. */
-  readonly windowSize?: number | undefined
-  /** The last event ID that the reader already has. Default `''`: no id. */
-  readonly lastEventId?: string | undefined
-  /** When two events are the same. Default `'id+data'`. */
-  readonly identity?: EventIdentity | undefined
+const eventIdentity: Kind<EventIdentity> = {
+  check(value, name) {
+    if (value === 'id+data' || value === 'id' || typeof value === 'function') return value
+    throw new TypeError(`${name} must be 'id+data', 'id' or a function, got ${shown(value)}`)
+  },
 }
+
+const wireId: Kind<string> = {
+  check(value, name) {
+    const id = text.check(value, name)
+    if (isWireId(id)) return id
+    throw new RangeError(`${name} must not hold CR, LF or NUL, got ${shown(id)}`)
+  },
+}
+
+const trackerOptions = {
+  /** The number of latest events that repeats are detected among; a whole number from 1 to 8388608. Default 1000. */
+  windowSize: withDefault(count(1, largestWindow), 1000),
+  /** The last event ID that the reader already has. Default `''`: no id. */
+  lastEventId: withDefault(wireId, ''),
+  /** When two events are the same. Default `'id+data'`. */
+  identity: withDefault(eventIdentity, 'id+data'),
+}
+
+/** Options of an {@link EventTracker}. */
+export interface EventTrackerOptions extends OptionsOf<typeof trackerOptions> {}
 
 /**
  * Stores what a stream has passed on: the last event ID, the cursor, and a fingerprint of each of the latest events.
@@ -35,23 +53,9 @@ export class EventTracker {
   /** How many more events are looked up; Infinity until {@link opened} is called. */
   #lookUps = Number.POSITIVE_INFINITY
 
-  /** @throws `TypeError` or `RangeError` that names a wrong option. */
+  /** @throws `TypeError` or `RangeError` that names a wrong option, `TypeError` for an unknown one. */
   constructor(options: EventTrackerOptions = {}) {
-    const { windowSize = 1000, lastEventId = '', identity = 'id+data' } = options
-    if (!Number.isInteger(windowSize) || windowSize < 1 || windowSize > largestWindow) {
-      throw new RangeError(
-        `windowSize must be a whole number from 1 to ${largestWindow}, got ${shown(windowSize)}`,
-      )
-    }
-    if (typeof lastEventId !== 'string') {
-      throw new TypeError(`lastEventId must be a string, got ${shown(lastEventId)}`)
-    }
-    if (!isWireId(lastEventId)) {
-      throw new RangeError(`lastEventId must not hold CR, LF or NUL, got ${shown(lastEventId)}`)
-    }
-    if (identity !== 'id+data' && identity !== 'id' && typeof identity !== 'function') {
-      throw new TypeError(`identity must be 'id+data', 'id' or a function, got ${shown(identity)}`)
-    }
+    const { windowSize, lastEventId, identity } = checkOptions(trackerOptions, options)
     this.#windowSize = windowSize
     this.#identity = identity
     this.#lastEventId = lastEventId

@@ -38,6 +38,24 @@ describe('EventTracker', () => {
       expect(make({ windowSize: '5' })).to.throw(Error, /^windowSize .*got ("5"|string)/)
     })
 
+    it('refuse an unknown name, and say what it may mean', () => {
+      expect(make({ windowsize: 5 })).to.throw(
+        TypeError,
+        'windowsize is not an option here: did you mean windowSize?',
+      )
+      expect(make({ tracker: undefined })).to.throw(
+        TypeError,
+        /^tracker .*known options: windowSize, lastEventId, identity$/,
+      )
+      expect(make(5)).to.throw(TypeError, 'options must be an object, got 5')
+    })
+
+    it('may be undefined, which is their default', () => {
+      const tracker = new EventTracker({ windowSize: undefined, lastEventId: undefined, identity: undefined })
+      expect(tracker.lastEventId).to.equal('')
+      expect(acceptAll(tracker, [event(1), event(1), event(1, 'y')])).to.deep.equal([true, false, true])
+    })
+
     it('refuse a lastEventId that is no string', () => {
       expect(make({ lastEventId: 5 })).to.throw(TypeError, /^lastEventId .*got 5/)
       expect(make({ lastEventId: {} })).to.throw(TypeError, /^lastEventId .*got \[object Object\]/)
