@@ -21,6 +21,13 @@ interface Scraped extends AsyncDisposable {
   stop(): void
 }
 
+/** A series without the name of streams that have none: to Prometheus an empty label is no label. */
+function shortened(series: string): string {
+  const [metric = '', labels = ''] = series.split(/[{}]/)
+  const others = labels.split(',').filter((label) => label !== 'name=""' && label !== '')
+  return others.length > 0 ? `${metric}{${others.join(',')}}` : metric
+}
+
 /** Collects into a registry, and serves it. */
 async function collected(registry = new Registry()): Promise<Scraped> {
   const { stop, registry: used } = await collectMetrics({ registry })
@@ -32,7 +39,9 @@ async function collected(registry = new Registry()): Promise<Scraped> {
     async scrape() {
       const { text } = await answerOf(server.url)
       const lines = text.matchAll(/^([a-z_]+(?:{.*})?) (\S+)$/gm)
-      return Object.fromEntries(Array.from(lines, ([, series = '', value]) => [series, Number(value)]))
+      return Object.fromEntries(
+        Array.from(lines, ([, series = '', value]) => [shortened(series), Number(value)]),
+      )
     },
     stop,
     async [Symbol.asyncDispose]() {
@@ -77,8 +86,62 @@ describe('collectMetrics', () => {
       sse_gaps_total: 1,
       sse_upstream_connection_duration_seconds_count: 4,
       sse_streams_open: 0,
+      'sse_streams_total{outcome="ended"}': 1,
+      'sse_streams_total{outcome="failed"}': 0,
+      'sse_streams_total{outcome="aborted"}': 0,
     })
     expect(Object.keys(scraped).filter((series) => !/^sse_/.test(series))).to.deep.equal([])
+  })
+
+  it('counts streams by how they came to their end', async () => {
+    await using metrics = await collected()
+    await run([stays(wire(1, 'end'))])
+    await run([answers(204)])
+    await run([answers(404)])
+    await run([resets(wire(1))], { reconnect: { maxRetries: 0 } })
+    await run([resets(wire(1))], { resume: 'before-first-event' })
+    await using upstream = await serve(stays(wire(1)))
+    const source = createResilientSseSource(httpUpstream(upstream.url))
+    await once(source, 'readable')
+    source.destroy()
+    await once(source, 'close')
+    expect(await metrics.scrape()).to.include({
+      'sse_streams_total{outcome="ended"}': 2,
+      'sse_streams_total{outcome="failed"}': 3,
+      'sse_streams_total{outcome="aborted"}': 1,
+      sse_streams_open: 0,
+    })
+  })
+
+  it('counts streams of each name apart, and starts each at 0', async () => {
+    await using metrics = await collected()
+    const scripts = () =>
+      [resets('data: a\n\n'), answers(503), ends(wire(1)), ends(wire(1)), stays(wire(2, 'end'))] as const
+    await run([...scripts()], { name: 'feed' })
+    await run([stays(wire(1, 'end'))], { name: 'a "b"\\' })
+    await using upstream = await serve(stays(wire(1)))
+    const source = createResilientSseSource(httpUpstream(upstream.url), { name: 'feed' })
+    await once(source, 'readable')
+    const scraped = await metrics.scrape()
+    source.destroy()
+    expect(scraped).to.include({
+      'sse_upstream_attempts_total{name="feed"}': 6,
+      'sse_upstream_attempts_total{name="a \\"b\\"\\\\"}': 1,
+      sse_upstream_attempts_total: 0,
+      'sse_reconnects_total{name="feed",reason="reset"}': 1,
+      'sse_reconnects_total{name="feed",reason="idle-timeout"}': 0,
+      'sse_reconnect_failures_total{name="feed"}': 1,
+      'sse_retry_delay_seconds_count{name="feed",source="backoff"}': 3,
+      'sse_events_total{name="feed"}': 4,
+      sse_events_total: 0,
+      'sse_events_deduplicated_total{name="feed"}': 1,
+      'sse_gaps_total{name="feed"}': 1,
+      'sse_upstream_connection_duration_seconds_count{name="feed"}': 4,
+      'sse_streams_open{name="feed"}': 1,
+      sse_streams_open: 0,
+      'sse_streams_total{name="feed",outcome="ended"}': 1,
+      'sse_streams_total{name="feed",outcome="failed"}': 0,
+    })
   })
 
   it('measures in seconds', async () => {

@@ -363,8 +363,8 @@ describe('resilient-sse', function () {
       await got(client, 'data: 2\n\n')
       const { status, text } = await answerOf(`${gateway.adminUrl}/metrics`)
       expect(status).to.equal(200)
-      expect(text).to.include('sse_reconnects_total{reason="reset"} 1\n')
-      expect(text).to.include('sse_events_total 2\n').and.to.include('sse_streams_open 1\n')
+      expect(text).to.include('sse_reconnects_total{name="",reason="reset"} 1\n')
+      expect(text).to.include('sse_events_total{name=""} 2\n').and.to.include('sse_streams_open{name=""} 1\n')
       expect(await answerOf(`${gateway.adminUrl}/healthz`)).to.include({ status: 200, text: 'alive\n' })
       expect(await answerOf(`${gateway.adminUrl}/readyz?verbose`)).to.include({
         status: 200,
