@@ -106,6 +106,16 @@ export interface DuplicateMessage extends StreamMessage {
   readonly event: SseEvent
 }
 
+/**
+ * A connection has brought nothing but repeats: 20 of them, or at least two by its end. Its upstream ignores
+ * `Last-Event-ID`, or counts from 1 again, in which case fresh events are taken for repeats. Announced once for a stream.
+ */
+export interface RepeatsMessage extends StreamMessage {
+  readonly repeats: number
+  /** Where the connection was told to resume. */
+  readonly cursor: string | undefined
+}
+
 /** The stream is over. */
 export interface EndMessage extends StreamMessage {
   readonly outcome: StreamOutcome
@@ -129,6 +139,7 @@ export interface Messages {
   retry: RetryMessage
   gap: GapMessage
   duplicate: DuplicateMessage
+  repeats: RepeatsMessage
   end: EndMessage
 }
 
@@ -166,6 +177,11 @@ const topics: { readonly [K in keyof Messages]: Topic<K> } = {
   retry: topic('retry', () => 'info', 'upstream retry'),
   gap: topic('gap', () => 'warn', 'events may be missing'),
   duplicate: topic('duplicate', () => 'debug', 'duplicate dropped'),
+  repeats: topic(
+    'repeats',
+    () => 'warn',
+    'upstream repeats events: it ignores Last-Event-ID, or counts from 1 again',
+  ),
   end: topic('end', ({ outcome }) => (outcome === 'failed' ? 'error' : 'debug'), 'stream over'),
 }
 

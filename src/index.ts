@@ -9,6 +9,7 @@ export type {
   GapMessage,
   Logger,
   OpenMessage,
+  RepeatsMessage,
   RetryMessage,
   StartMessage,
   StreamMessage,

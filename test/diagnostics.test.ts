@@ -48,6 +48,7 @@ const messages: Messages = {
   retry: { ...about, attempt: 1, delay: 100, source: 'backoff', error, failed: true, after: 'reset' },
   gap: { ...about, cursor: undefined },
   duplicate: { ...about, event: { id: '7', event: 'tick', data: secret, lastEventId: '7' } },
+  repeats: { ...about, repeats: 20, cursor: '7' },
   end: { ...about, outcome: 'failed', error, duration: 5, failed: false, after: 'reset', stats },
 }
 
@@ -81,7 +82,7 @@ describe('announce', () => {
   })
   after(() => debug.enable(namespaces))
 
-  for (const name of ['start', 'open', 'drop', 'retry', 'gap', 'duplicate', 'end'] as const) {
+  for (const name of ['start', 'open', 'drop', 'retry', 'gap', 'duplicate', 'repeats', 'end'] as const) {
     it(`publishes ${name} on resilient-sse:${name} and nowhere else`, () => {
       const message = messages[name]
       expect(published(`resilient-sse:${name}`, () => announce(name, message))).to.deep.equal([message])
@@ -100,11 +101,12 @@ describe('announce', () => {
       expect(logged('open', { ...messages.open, opens: 1 })[0]).to.equal('info')
     })
 
-    it('says a retry at info, a gap at warn; a start, a drop and a duplicate at debug', () => {
+    it('says a retry at info, a gap and repeats at warn; a start, a drop and a duplicate at debug', () => {
       expect(logged('start', messages.start)[0]).to.equal('debug')
       expect(logged('drop', messages.drop)[0]).to.equal('debug')
       expect(logged('retry', messages.retry)[0]).to.equal('info')
       expect(logged('gap', messages.gap)[0]).to.equal('warn')
+      expect(logged('repeats', messages.repeats)[0]).to.equal('warn')
       expect(logged('duplicate', messages.duplicate)[0]).to.equal('debug')
     })
 

@@ -7,8 +7,16 @@ import {
   type StreamStats,
 } from '../diagnostics.ts'
 import { redactUrl } from '../http/url.ts'
+import type { Delivered } from '../resume/delivered.ts'
 import type { CheckedOptions } from './options.ts'
 import type { Announced, Sink } from './sink.ts'
+
+/**
+ * An upstream that resumes does not send this many repeats before its first fresh event. Of a connection that ends earlier
+ * two are enough: one may be the event of the cursor itself, which some upstreams send again.
+ */
+export const manyRepeats = 20
+export const repeatsAtEnd = 2
 
 /** Announces what happens to one stream: to the channels, the logs, and its sink. */
 export class Announcer {
@@ -16,6 +24,7 @@ export class Announcer {
   readonly #options: Pick<CheckedOptions, 'name' | 'logger'>
   readonly #sink: Sink
   #upstream: string | undefined
+  #hasSaidRepeats = false
 
   /** @param url - Of the upstream, where it is known from the start. */
   constructor(options: Pick<CheckedOptions, 'name' | 'logger'>, sink: Sink, url: string | undefined) {
@@ -40,6 +49,13 @@ export class Announcer {
 
   end(message: Omit<EndMessage, keyof StreamMessage>): void {
     announce('end', { ...this.about, ...message }, this.#options.logger)
+  }
+
+  /** Announces, once, that a connection has brought only repeats, and at least `least` of them. */
+  repeats({ repeats, position }: Pick<Delivered, 'repeats' | 'position'>, least: number): void {
+    if (this.#hasSaidRepeats || repeats < least) return
+    this.#hasSaidRepeats = true
+    announce('repeats', { ...this.about, repeats, cursor: position.cursor }, this.#options.logger)
   }
 
   announce<K extends Announced>(kind: K, message: Messages[K]): void {

@@ -11,7 +11,7 @@ import {
   type UpstreamFactory,
 } from '../upstream/shapes.ts'
 import type { SseEvent } from '../wire/event.ts'
-import { Announcer } from './announcer.ts'
+import { Announcer, manyRepeats, repeatsAtEnd } from './announcer.ts'
 import { History } from './history.ts'
 import { BlockIntake, type Intake, type IntakeOwner, VerbatimIntake } from './intake.ts'
 import type { CheckedOptions } from './options.ts'
@@ -299,6 +299,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
   onDuplicate(event: SseEvent): void {
     this.#duplicates++
     this.#announcer.announce('duplicate', { ...this.#announcer.about, event })
+    this.#announcer.repeats(this.#delivered, manyRepeats)
   }
 
   onReconnectionTime(milliseconds: number): void {
@@ -314,6 +315,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     if (reason !== 'end') this.#controller?.abort(error)
     this.#controller = undefined
     this.#intake?.end()
+    this.#announcer.repeats(this.#delivered, repeatsAtEnd)
     if (this.isOver) return 'ended'
     const progress = this.#delivered.isFresh || duration >= this.#options.reconnect.stableAfter
     const { cursor } = this.#delivered.position

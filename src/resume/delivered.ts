@@ -59,6 +59,7 @@ export class Delivered {
   #idEnd = 0
   #events = 0
   #isFresh = false
+  #repeats = 0
 
   constructor({ tracker, dedupe, cursor, windowBytes }: DeliveredOptions) {
     this.#tracker = tracker
@@ -76,6 +77,11 @@ export class Delivered {
   /** Whether the current connection has brought a fresh event. */
   get isFresh(): boolean {
     return this.#isFresh
+  }
+
+  /** How many repeats the live connection has brought, as long as it has brought no fresh event. */
+  get repeats(): number {
+    return this.#isFresh ? 0 : this.#repeats
   }
 
   get position(): Position {
@@ -99,6 +105,7 @@ export class Delivered {
   opened(): void {
     this.#readRecent()
     this.#isFresh = false
+    this.#repeats = 0
     this.#tracker.opened()
   }
 
@@ -126,8 +133,10 @@ export class Delivered {
     const fresh = this.#dedupe ? this.#tracker.accept(event) : !this.#tracker.isDuplicate(event)
     // A block without data is not an event (HTML, 9.2.6), so `cursor` is not called with it.
     if (fresh) this.#tracker.advance(event, hasData ? this.#cursor?.(event) : undefined)
-    if (hasData && fresh) this.#count(1)
-    else if (hasData && !this.#dedupe) this.#events++
+    if (!hasData) return fresh
+    if (fresh) this.#count(1)
+    else this.#repeats++
+    if (!fresh && !this.#dedupe) this.#events++
     return fresh
   }
 

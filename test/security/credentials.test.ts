@@ -8,7 +8,7 @@ import { createResilientSseSource, httpUpstream, type SourceOptions } from '../.
 import { drain, fast, wire } from '../support/events.ts'
 import { answers, resets, serve, serveInTurn, stays } from '../support/server.ts'
 
-const kinds = ['open', 'drop', 'retry', 'gap', 'duplicate', 'end'] as const
+const kinds = ['open', 'drop', 'retry', 'gap', 'duplicate', 'repeats', 'end'] as const
 
 /** Everything that can be seen of a stream's life: messages, log lines of all kinds, and its error. */
 async function seenOf(url: string, options: SourceOptions): Promise<string> {
