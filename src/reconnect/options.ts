@@ -16,7 +16,7 @@ import {
   type ValuesOf,
   withDefault,
 } from '../options.ts'
-import { EventTracker } from '../resume/tracker.ts'
+import { EventTracker, eventIdentity } from '../resume/tracker.ts'
 import type { Upstream } from '../upstream/shapes.ts'
 import type { SseEvent } from '../wire/event.ts'
 
@@ -144,6 +144,11 @@ export const sourceOptions = {
   ),
   /** Whether this event is the stream's last: the stream passes it on and ends. Default: no event is. */
   isTerminal: optional(callback<(event: SseEvent) => boolean>()),
+  /**
+   * With `isTerminal`: whether a clean end without the last event, where the stream cannot go on, is a drop or the stream's
+   * end. Default `'drop'`.
+   */
+  endWithoutTerminal: withDefault(choice('drop', 'end'), 'drop'),
   /** An open response to read first; the factory is called after its drop. Default: the factory is called at the start. */
   initialResponse: optional(object<Upstream>('a Response, a node:http or undici response, or a byte stream')),
   /** True: the stream yields {@link SseEvent}s; false: bytes. Default false. */
@@ -169,7 +174,13 @@ export const sourceOptions = {
     'bytes of recent events kept to detect repeats; 0: every event is parsed',
   ),
   /** Whether repeated events are dropped. Default true. */
-  dedupe: withDefault(flag, true),
+  dedupe: withDefault(flag, true, 'drop repeated events'),
+  /**
+   * When two events are the same: id, type and data are equal; `'id'`: the ids are equal, for upstreams that render an event
+   * anew each time they send it; or a function that returns a key, or undefined for an event that is never a repeat. Not
+   * together with `tracker`, which has its own. Default `'id+data'`.
+   */
+  identity: optional(eventIdentity, 'when two events are the same', 'id+data'),
   /** Whether the upstream's comments are passed on in byte mode. Default true. */
   comments: withDefault(flag, true, "pass the upstream's comments on"),
   /** Milliseconds within which the upstream's response must begin; 0: no limit. Default 30000. */
@@ -206,7 +217,8 @@ export const sourceOptions = {
 export interface SourceOptions extends OptionsOf<typeof sourceOptions> {}
 
 /** {@link SourceOptions}, checked, with the defaults filled in. */
-export interface CheckedOptions extends Omit<ValuesOf<typeof sourceOptions>, 'lastEventId' | 'tracker'> {
+export interface CheckedOptions
+  extends Omit<ValuesOf<typeof sourceOptions>, 'lastEventId' | 'tracker' | 'identity'> {
   readonly tracker: EventTracker
   /** 0 also where another option requires every event to be parsed. */
   readonly windowBytes: number
@@ -229,16 +241,20 @@ type GivenOptions = Omit<ValuesOf<typeof sourceOptions>, 'objectMode' | 'tracker
 export function completeOptions({
   lastEventId,
   tracker,
+  identity,
   objectMode = false,
   ...checked
 }: GivenOptions): CheckedOptions {
   if (tracker !== undefined && lastEventId !== undefined) {
     throw new TypeError('lastEventId cannot be given together with tracker, which has its own lastEventId')
   }
+  if (tracker !== undefined && identity !== undefined) {
+    throw new TypeError('identity cannot be given together with tracker, which has its own')
+  }
   return {
     ...checked,
     objectMode,
-    tracker: tracker ?? new EventTracker({ lastEventId }),
+    tracker: tracker ?? new EventTracker({ lastEventId, identity }),
     windowBytes: readsEveryEvent({ ...checked, objectMode, tracker }) ? 0 : checked.windowBytes,
   }
 }

@@ -320,8 +320,9 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     const progress = this.#delivered.isFresh || duration >= this.#options.reconnect.stableAfter
     const { cursor } = this.#delivered.position
     const canResume = this.#resume.allows(this.#delivered.events, cursor)
-    if (reason === 'end' && !this.#options.isTerminal && (!canResume || !this.#resume.outlivesEnd(cursor)))
-      return 'ended'
+    const { isTerminal, endWithoutTerminal } = this.#options
+    const isComplete = isTerminal === undefined || endWithoutTerminal === 'end'
+    if (reason === 'end' && isComplete && !(canResume && this.#resume.outlivesEnd(cursor))) return 'ended'
     this.#state = 'waiting'
     this.#history.drop(reason, error)
     this.#announcer.announce('drop', { ...this.#announcer.about, reason, error, duration, progress })

@@ -10,7 +10,9 @@ import { FingerprintWindow, fingerprintOf, largestWindow } from './window.ts'
  */
 export type EventIdentity = 'id+data' | 'id' | ((event: SseEvent) => string | undefined)
 
-const eventIdentity: Kind<EventIdentity> = {
+/** The kind of option that says when two events are the same. */
+export const eventIdentity: Kind<EventIdentity> = {
+  text: { placeholder: 'id|id+data', parse: (text) => text },
   check(value, name) {
     if (value === 'id+data' || value === 'id' || typeof value === 'function') return value
     throw new TypeError(`${name} must be 'id+data', 'id' or a function, got ${shown(value)}`)
