@@ -18,7 +18,14 @@ export type {
 } from './diagnostics.ts'
 export { type HeaderFields, SseError, type SseErrorCode, type SseErrorDetails } from './errors.ts'
 export { lastEventIdFrom, type RequestWithLastEventId } from './http/fields.ts'
-export { createSseProxy, type ProxyOptions, type ProxyRelayOptions, refuseUpgrade } from './proxy/proxy.ts'
+export {
+  createSseProxy,
+  type ProxyOptions,
+  type ProxyRelayOptions,
+  type ProxyRequest,
+  type ProxyResponse,
+  refuseUpgrade,
+} from './proxy/proxy.ts'
 export type { ReconnectOptions, ResumeMode, RetryContext, SourceOptions } from './reconnect/options.ts'
 export type { SourceState } from './reconnect/reconnecting-stream.ts'
 export type { ClientRequestLike } from './relay/client.ts'

@@ -2,18 +2,10 @@ import { once } from 'node:events'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Logger } from '../diagnostics.ts'
 import { asError } from '../errors.ts'
-import { isEventStream } from '../http/media-type.ts'
 import { redactUrl } from '../http/url.ts'
-import { refuse } from '../proxy/exchange.ts'
-import { createSseProxy, refuseUpgrade } from '../proxy/proxy.ts'
+import { refuse } from '../proxy/downstream.ts'
+import { proxyListener, refuseUpgrade } from '../proxy/proxy.ts'
 import { type Route, routeFor } from './config.ts'
-
-/** A request that is being answered. */
-interface Answer {
-  readonly req: IncomingMessage
-  readonly res: ServerResponse
-  readonly route: Route
-}
 
 /** How often it is looked for answers that have become streams, or idle connections, during a drain. */
 const drainInterval = 50
@@ -22,9 +14,11 @@ const drainInterval = 50
 export class Gateway {
   readonly server = http.createServer((req, res) => this.#answer(req, res))
   draining = false
-  readonly #routes: readonly (Route & { readonly pass: ReturnType<typeof createSseProxy> })[]
+  readonly #routes: readonly (Route & { readonly pass: ReturnType<typeof proxyListener> })[]
   readonly #log: Logger
-  readonly #answers = new Set<Answer>()
+  readonly #answers = new Set<ServerResponse>()
+  /** Answers that can be ended between two blocks, as their clients come back for the rest. */
+  readonly #resumable = new WeakSet<object>()
   /** What a stream's own line has told of. */
   readonly #logged = new WeakSet<Error>()
 
@@ -34,6 +28,10 @@ export class Gateway {
     this.#routes = routes.map((route) => ({ ...route, pass: this.#proxyOf(route) }))
     // Balancers keep connections for a minute: it is for them to close first, or they lose requests.
     this.server.keepAliveTimeout = 75_000
+    // An upload takes as long as it takes. The time for a request's head is limited all the same.
+    this.server.requestTimeout = 0
+    // Without a listener node sends a 100 by itself: it is the upstream's to send.
+    this.server.on('checkContinue', (req, res) => this.#answer(req, res))
     // Upgrades come as requests, and are refused by the proxy.
     this.server.on('connect', refuseUpgrade)
   }
@@ -64,13 +62,12 @@ export class Gateway {
       if ('err' in fields && fields.err instanceof Error) this.#logged.add(fields.err)
       log.error(fields, message)
     }
-    return createSseProxy({
-      ...options,
-      logger: { ...log, error },
-      onError: (err, { method, url = '' }) => {
-        if (!this.#logged.has(err)) log.warn({ method, path: redactUrl(url), err }, 'request failed')
-      },
-    })
+    const onError: Route['onError'] = (err, { method, url = '' }) => {
+      if (!this.#logged.has(err)) log.warn({ method, path: redactUrl(url), err }, 'request failed')
+    }
+    return proxyListener({ ...options, logger: { ...log, error }, onError }, (res) =>
+      this.#resumable.add(res),
+    )
   }
 
   #answer(req: IncomingMessage, res: ServerResponse): void {
@@ -79,9 +76,8 @@ export class Gateway {
       refuse(req, res, 404)
       return
     }
-    const answer = { req, res, route }
-    this.#answers.add(answer)
-    res.once('close', () => this.#answers.delete(answer))
+    this.#answers.add(res)
+    res.once('close', () => this.#answers.delete(res))
     if (this.draining) res.shouldKeepAlive = false
     try {
       route.pass(req, res)
@@ -95,14 +91,12 @@ export class Gateway {
   /** @returns How many streams there were. */
   #dismissStreams(): number {
     let streams = 0
-    for (const answer of this.#answers) {
-      const { res } = answer
-      if (res.headersSent) {
-        if (isResumable(answer)) {
-          streams++
-          dismiss(res)
-        }
-      } else res.shouldKeepAlive = false
+    for (const res of this.#answers) {
+      if (!res.headersSent) res.shouldKeepAlive = false
+      else if (this.#resumable.has(res)) {
+        streams++
+        dismiss(res)
+      }
     }
     return streams
   }
@@ -113,24 +107,10 @@ export function pathOf({ url = '' }: IncomingMessage): string {
   return url.replace(/^https?:\/\/[^/?#]*/i, '').split('?', 1)[0] || '/'
 }
 
-/** Whether its client can come back for the rest, and would ask for nothing twice. */
-function isResumable({ req, res, route }: Answer): boolean {
-  const { 'transfer-encoding': coding, 'content-length': length = '0' } = req.headers
-  const asksOnly = req.method === 'GET' && coding === undefined && Number(length) === 0
-  return (
-    asksOnly &&
-    route.relay.resume !== 'before-first-event' &&
-    route.relay.resume !== 'never' &&
-    isEventStream(String(res.getHeader('content-type'))) &&
-    // Passed on as it came, encoded: nothing of ours may be put into it.
-    !res.hasHeader('content-encoding')
-  )
-}
-
 /** Not all at once: those who serve next would get everybody in the same moment. */
 function dismiss(res: ServerResponse): void {
   if (res.writableEnded) return
   // A relay writes whole blocks, so this stands between two of them.
-  res.write(`retry: ${1000 + Math.floor(Math.random() * 4000)}\n\n`)
+  res.write(`retry: ${1000 + Math.floor(Math.random() * 4000)}\n`)
   res.end()
 }

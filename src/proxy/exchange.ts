@@ -1,13 +1,9 @@
-import {
-  type ClientRequest,
-  type IncomingMessage,
-  type InformationEvent,
-  type ServerResponse,
-  STATUS_CODES,
-} from 'node:http'
-import { pipeline } from 'node:stream'
+import { type ClientRequest, type IncomingMessage, type InformationEvent, ServerResponse } from 'node:http'
+import { isIP } from 'node:net'
+import { finished } from 'node:stream'
 import { urlToHttpOptions } from 'node:url'
 import { asError, callReport, reasonOf, SseError } from '../errors.ts'
+import { Deadline } from '../http/deadline.ts'
 import { dialHttp } from '../http/dialer.ts'
 import {
   encodeLastEventId,
@@ -18,143 +14,153 @@ import {
   tokensOf,
 } from '../http/fields.ts'
 import { isEventStream } from '../http/media-type.ts'
-import { onDisconnect } from '../relay/client.ts'
+import { redactUrl } from '../http/url.ts'
+import { isRetryable } from '../reconnect/delay.ts'
+import type { ResumeMode } from '../reconnect/options.ts'
+import { clientKind, hasBody, onDisconnect } from '../relay/client.ts'
 import { relaySse } from '../relay/relay.ts'
 import { isDecodable } from '../upstream/decode.ts'
-import { discardBody, openUpstream, type UpstreamContext, type UpstreamFactory } from '../upstream/shapes.ts'
-import { forwardedFields, hasUnknownCoding, resumedFields, streamFields } from './forwarding.ts'
+import { discardBody, openUpstream, type UpstreamContext } from '../upstream/shapes.ts'
+import {
+  awaitsContinue,
+  breakOff,
+  endAfterwards,
+  flushHead,
+  isSent,
+  type ProxyRequest,
+  type ProxyResponse,
+  refuse,
+  whenItsTurn,
+} from './downstream.ts'
+import { forwardedFields, isCodedResponse, resumedFields, streamFields } from './forwarding.ts'
 import type { CheckedProxyOptions } from './options.ts'
+import { withoutLastEventId } from './target.ts'
+import { Upload } from './upload.ts'
 
-/** Answers without the upstream. */
-export function refuse(req: IncomingMessage, res: ServerResponse, statusCode: number): void {
-  // A client that is still sending reads the answer only if nobody closes on it.
-  req.resume()
-  if (res.destroyed) return
-  // The upstream's may have been set, and may be what could not be written.
-  res.statusMessage = STATUS_CODES[statusCode] ?? 'Error'
-  res.writeHead(statusCode, { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store' })
-  res.end(`${statusCode} ${STATUS_CODES[statusCode] ?? 'Error'}\n`)
-}
+/** Told of each response that can be ended at any moment between two blocks: its client comes back for the rest. */
+export type OnResumable = (res: ProxyResponse) => void
 
 /** One request, and what is made of its answer. */
 export class Exchange {
   readonly #rules: CheckedProxyOptions
-  readonly #req: IncomingMessage
-  readonly #res: ServerResponse
+  readonly #req: ProxyRequest
+  readonly #res: ProxyResponse
   readonly #path: string
+  readonly #onResumable: OnResumable
   readonly #fields: FieldLines
   readonly #hasBody: boolean
+  readonly #kind: ReturnType<typeof clientKind>
+  readonly #acceptsStream: boolean
   readonly #lastEventId: string
   /** Ends the request to the upstream. */
   readonly #controller = new AbortController()
-  /** The request to the upstream, where the client's body goes into it. */
-  #upload: ClientRequest | undefined
+  #upload: Upload | undefined
   #response: IncomingMessage | undefined
-  #timer: NodeJS.Timeout | undefined
-  #sentAt = 0
+  #deadline: Deadline | undefined
+  #awaitsContinue: boolean
   #clientGone = false
   readonly #onClose = () => this.#leave()
   /** Ends listening to the client's connection. */
   #release = () => {}
 
-  constructor(rules: CheckedProxyOptions, req: IncomingMessage, res: ServerResponse, path: string) {
+  constructor(
+    rules: CheckedProxyOptions,
+    req: ProxyRequest,
+    res: ProxyResponse,
+    path: string,
+    onResumable: OnResumable,
+  ) {
     this.#rules = rules
     this.#req = req
     this.#res = res
     this.#path = path
-    const { 'transfer-encoding': coding, 'content-length': length = '0' } = req.headers
-    this.#hasBody = coding !== undefined || Number(length) > 0
-    this.#fields = forwardedFields(req, rules.upstream.host)
+    this.#onResumable = onResumable
+    this.#hasBody = hasBody(req)
+    this.#kind = clientKind(req)
+    this.#awaitsContinue = awaitsContinue(req)
+    this.#fields = forwardedFields(req, rules)
     const lastEventId = lastEventIdFrom(req) ?? ''
     const encoded = encodeLastEventId(lastEventId)
     this.#lastEventId = encoded === undefined ? '' : lastEventId
-    if (tokensOf(this.#fields.get('accept')).some(isEventStream)) {
+    this.#acceptsStream = tokensOf(this.#fields.get('accept')).some(isEventStream)
+    if (this.#acceptsStream) {
       this.#fields.delete('accept-encoding')
       if (encoded !== undefined && req.method === 'GET') this.#fields.set('last-event-id', [encoded])
     }
     for (const [name, lines] of rules.headers) this.#fields.set(name, lines)
   }
 
+  /** Nothing is dialled for a request that waits behind others: one client could open any number of connections. */
   start(): void {
     this.#res.once('close', this.#onClose)
     this.#release = onDisconnect(this.#req, this.#onClose)
+    whenItsTurn(this.#res, () => {
+      if (!this.#clientGone) this.#begin()
+    })
+  }
+
+  #begin(): void {
     this.#watch()
     const inform = (information: InformationEvent) => this.#inform(information)
-    this.#dial(this.#fields, this.#controller.signal, inform).then(
+    this.#dial(this.#path, this.#fields, this.#controller.signal, inform).then(
       (response) => this.#onResponse(response),
       (error: unknown) => this.#onNoResponse(asError(error)),
     )
   }
 
-  #dial(
+  async #dial(
+    path: string,
     fields: FieldLines,
     signal: AbortSignal,
     onInformation?: (information: InformationEvent) => void,
   ): Promise<IncomingMessage> {
-    const { upstream, agent } = this.#rules
-    return dialHttp({
+    const { upstream, agent, host } = this.#rules
+    const response = await dialHttp({
       ...urlToHttpOptions(upstream),
+      // node would expect a certificate for what stands in the Host field.
+      ...(host === 'client' && { servername: isIP(upstream.hostname) ? '' : upstream.hostname }),
       method: this.#req.method ?? 'GET',
-      path: this.#path,
+      path,
       headers: outgoingFields(fields),
       agent,
       signal,
       onInformation,
-      body: this.#hasBody ? (request) => this.#sendBody(request) : undefined,
+      body: this.#hasBody ? (request) => this.#send(request) : undefined,
     })
+    if (!isCodedResponse(response)) return response
+    discardBody(response)
+    throw new SseError('ERR_SSE_CONNECT', 'the upstream used an unknown transfer coding', { sent: true })
   }
 
-  /** Not `pipeline`: it would destroy `req`, and the client's connection with it, before an answer is out. */
-  #sendBody(request: ClientRequest): void {
-    const req = this.#req
-    this.#upload = request
-    // The answer may come before the body's first byte.
-    request.flushHeaders()
-    req.pipe(request)
-    req.on('data', () => {
-      this.#sentAt = performance.now()
-    })
-    const stop = () => {
-      req.unpipe(request)
-      req.resume()
-    }
-    request.on('error', stop)
-    this.#res.once('close', () => {
-      stop()
-      // Who has answered to the end needs no more of it.
-      if (!request.writableFinished) request.destroy()
-    })
+  #send(request: ClientRequest): void {
+    this.#upload = new Upload(this.#req, this.#res, request, () => this.#deadline?.refresh())
   }
 
   /** Gives up on an upstream that does not answer. */
   #watch(): void {
-    const { connectTimeout } = this.#rules
-    if (connectTimeout === 0) return
-    this.#sentAt = performance.now()
-    const check = () => {
-      const left = this.#sentAt + connectTimeout - performance.now()
-      if (left > 0 || this.#waitsForClient()) {
-        this.#timer = setTimeout(check, left > 0 ? left : connectTimeout)
+    const { connectTimeout, responseTimeout } = this.#rules
+    const time = this.#acceptsStream ? connectTimeout : responseTimeout
+    this.#deadline = new Deadline(time, () => {
+      if (this.#upload?.waitsForClient) {
+        this.#deadline?.refresh()
         return
       }
-      const message = `the upstream gave no answer within ${connectTimeout} ms`
+      const message = `the upstream gave no answer within ${time} ms`
       this.#controller.abort(new SseError('ERR_SSE_CONNECT_TIMEOUT', message))
-    }
-    this.#timer = setTimeout(check, connectTimeout)
-  }
-
-  /** A client that is slow to send is not the upstream's fault. */
-  #waitsForClient(): boolean {
-    const upload = this.#upload
-    return upload?.socket?.connecting === false && !upload.writableNeedDrain && !this.#req.complete
+    })
   }
 
   /**
-   * Passes on early hints (RFC 8297), of which node can write the links. A client of HTTP/1.0 does not know interim
-   * responses (RFC 9110, 15.2), and a 100 is between two neighbours: node has sent this client one.
+   * Passes on a 100 that the client waits for, and early hints (RFC 8297), of which node can write the links. A client of
+   * HTTP/1.0 does not know interim responses (RFC 9110, 15.2).
    */
   #inform({ statusCode, rawHeaders }: InformationEvent): void {
-    if (statusCode !== 103 || this.#req.httpVersionMinor === 0 || this.#res.headersSent) return
+    if (this.#res.headersSent || this.#clientGone) return
+    if (statusCode === 100 && this.#awaitsContinue) {
+      this.#awaitsContinue = false
+      this.#res.writeContinue()
+    }
+    if (statusCode !== 103 || this.#req.httpVersion === '1.0') return
     const links = endToEndFields(rawHeaders).get('link') ?? []
     try {
       this.#res.writeEarlyHints({ link: links.flatMap((line) => line.split(/\s*,\s*(?=<)/)) })
@@ -164,7 +170,7 @@ export class Exchange {
   }
 
   #onResponse(response: IncomingMessage): void {
-    clearTimeout(this.#timer)
+    this.#deadline?.clear()
     if (this.#clientGone) {
       discardBody(response)
       return
@@ -172,8 +178,8 @@ export class Exchange {
     this.#response = response
     const fields = endToEndFields(response.rawHeaders)
     try {
-      if (hasUnknownCoding(response)) throw new Error('the upstream used an unknown transfer coding')
-      if (this.#isAdoptable(response)) this.#adopt(response, fields)
+      if (this.#obstacleTo(response) === undefined) this.#adopt(response, fields)
+      else if (this.#kind === 'reconnects' && isTransient(response)) this.#relay({}, response)
       else this.#pass(response, fields)
     } catch (error) {
       // A head that a lenient parser has let in, and that cannot be written.
@@ -183,43 +189,78 @@ export class Exchange {
     }
   }
 
-  #isAdoptable(response: IncomingMessage): boolean {
-    const { method } = this.#req
-    if (response.statusCode !== 200 || method === 'HEAD') return false
-    return isEventStream(response.headers['content-type']) && isDecodable(openUpstream(response).encodings)
+  /** Why a response is not read as an event stream; undefined for one that is. */
+  #obstacleTo(response: IncomingMessage): string | undefined {
+    if (!isEventStream(response.headers['content-type'])) return 'content type'
+    if (this.#req.method === 'HEAD') return 'method HEAD'
+    if (response.statusCode !== 200) return `status ${response.statusCode}`
+    const { encodings } = openUpstream(response)
+    return isDecodable(encodings) ? undefined : `content-encoding ${encodings.join(', ')}`
   }
 
+  /** Passes an answer on as it is. */
   #pass(response: IncomingMessage, fields: FieldLines): void {
     const res = this.#res
+    if (isEventStream(response.headers['content-type'])) this.#explain(this.#obstacleTo(response))
+    if (this.#awaitsContinue) endAfterwards(this.#req, res)
     res.statusCode = response.statusCode ?? 502
-    res.statusMessage = response.statusMessage ?? ''
+    if (res instanceof ServerResponse) res.statusMessage = response.statusMessage ?? ''
     // RFC 9110, 8.6.
     if (res.statusCode === 204) fields.delete('content-length')
     for (const [name, lines] of fields) res.setHeader(name, lines)
-    res.flushHeaders()
-    pipeline(response, res, (error) => {
-      if (!error || this.#clientGone) return
-      const message = `the upstream broke off its answer: ${reasonOf(error)}`
-      this.#report(new SseError('ERR_SSE_DROPPED', message, { cause: error }))
+    flushHead(res)
+    // Not `pipeline`: it would end the response of an HTTP/1.0 client as if it were whole.
+    response.pipe(res)
+    finished(response, { writable: false }, (cause) => {
+      if (!cause || this.#clientGone) return
+      const message = `the upstream broke off its answer: ${reasonOf(cause)}`
+      const error = new SseError('ERR_SSE_DROPPED', message, { cause })
+      breakOff(res, error)
+      this.#report(error)
     })
   }
 
   #adopt(response: IncomingMessage, fields: FieldLines): void {
+    if (this.#hasBody || this.#req.method !== 'GET') {
+      this.#explain(this.#hasBody ? 'a body' : `method ${this.#req.method}`)
+    }
+    this.#takeHead(fields)
+    this.#relay({ initialResponse: response })
+  }
+
+  /** What the upstream said with its first event stream, the client is told. */
+  #takeHead(fields: FieldLines): void {
+    for (const [name, lines] of streamFields(fields)) this.#res.setHeader(name, lines)
+  }
+
+  /** @param failure - How the first dial failed, for a stream that none has opened for yet. */
+  #relay(
+    { initialResponse }: { readonly initialResponse?: IncomingMessage },
+    failure?: IncomingMessage | SseError,
+  ): void {
     const { relay, connectTimeout, logger, upstream } = this.#rules
     const res = this.#res
-    for (const [name, lines] of streamFields(fields)) res.setHeader(name, lines)
     // From here on it is for the relay to say what a client's leaving means.
     res.off('close', this.#onClose)
     this.#release()
-    const once = this.#hasBody || this.#req.method !== 'GET'
-    const factory: UpstreamFactory = (context) => this.#again(context)
+    const resume = this.#resume
+    if (resume === 'always' || resume === 'with-cursor') this.#onResumable(res)
+    let first = failure
+    const factory = (context: UpstreamContext) => {
+      const outcome = first
+      first = undefined
+      if (outcome instanceof SseError) throw outcome
+      return outcome ?? this.#again(context)
+    }
     relaySse(this.#req, res, Object.assign(factory, { url: upstream.origin + this.#path }), {
       ...relay,
-      ...(once && { resume: 'never' }),
+      resume,
       connectTimeout,
       logger,
       lastEventId: this.#lastEventId,
-      initialResponse: response,
+      // Where the last event may be missing, it says only when not to ask again.
+      ...(resume === 'never' && relay.endWithoutTerminal === 'end' && { isTerminal: undefined }),
+      ...(initialResponse && { initialResponse }),
     }).then(
       ({ error }) => error && this.#report(error),
       (fault: unknown) => {
@@ -229,40 +270,65 @@ export class Exchange {
     )
   }
 
+  /** What may be sent once is sent once; what a program asks for is asked for again only from a place. */
+  get #resume(): ResumeMode {
+    if (this.#hasBody || this.#req.method !== 'GET') return 'never'
+    return this.#rules.relay.resume ?? (this.#kind === 'program' ? 'with-cursor' : 'always')
+  }
+
   /** To the same upstream, with its client's credentials: they stay there. */
-  #again({ headers: { 'last-event-id': lastEventId }, signal }: UpstreamContext): Promise<IncomingMessage> {
-    return this.#dial(resumedFields(this.#fields, lastEventId), signal)
+  async #again({
+    headers: { 'last-event-id': lastEventId },
+    signal,
+  }: UpstreamContext): Promise<IncomingMessage> {
+    // The stream has moved on from the place that its client named.
+    const path = withoutLastEventId(this.#path)
+    const response = await this.#dial(path, resumedFields(this.#fields, lastEventId), signal)
+    if (!this.#res.headersSent && this.#obstacleTo(response) === undefined) {
+      this.#takeHead(endToEndFields(response.rawHeaders))
+    }
+    return response
   }
 
   /** The client's connection is over, with its answer or without. */
   #leave(): void {
-    clearTimeout(this.#timer)
+    this.#deadline?.clear()
     this.#release()
-    if (!this.#res.writableFinished && !this.#response?.errored) this.#clientGone = true
+    if (!isSent(this.#res) && !this.#response?.errored) this.#clientGone = true
     this.#controller.abort()
   }
 
   #onNoResponse(error: Error): void {
-    clearTimeout(this.#timer)
+    this.#deadline?.clear()
     if (this.#clientGone) return
-    if (error instanceof SseError) {
-      this.#onFailure(error)
-    } else {
+    if (!(error instanceof SseError)) {
       // Fields that a lenient parser has let in, and that cannot be sent.
       this.#report(error)
       refuse(this.#req, this.#res, 400)
-    }
+    } else if (this.#kind === 'reconnects') this.#relay({}, error)
+    else this.#onFailure(error)
   }
 
   #onFailure(error: Error): void {
-    if (this.#res.headersSent) this.#res.destroy()
+    if (this.#res.headersSent) breakOff(this.#res, error)
     else refuse(this.#req, this.#res, isTimeout(error) ? 504 : 502)
     this.#report(error)
+  }
+
+  #explain(reason: string | undefined): void {
+    const { method, url = '' } = this.#req
+    this.#rules.logger?.info({ method, path: redactUrl(url), reason }, 'event stream passed on once')
   }
 
   #report(error: Error): void {
     callReport(() => this.#rules.onError?.(error, this.#req))
   }
+}
+
+/** Whether what an upstream answers may be over with another attempt. */
+function isTransient({ statusCode }: IncomingMessage): boolean {
+  const error = new SseError('ERR_SSE_STATUS', '', statusCode === undefined ? {} : { statusCode })
+  return isRetryable(error, { passedOn: false, once: false })
 }
 
 function isTimeout(error: Error): boolean {

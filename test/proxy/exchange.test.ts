@@ -4,7 +4,7 @@ import { pipeline, Readable } from 'node:stream'
 import { expect } from 'chai'
 import { lastIs, wire } from '../support/events.ts'
 import { answerTo, ask, echo, lines, proxyTo, raw, rawGet, sse, statusOf } from '../support/proxy.ts'
-import { answers, freePort, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
+import { answers, freePort, isLeft, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 describe('a request through the proxy', () => {
@@ -185,21 +185,6 @@ describe('a request through the proxy', () => {
     request.destroy()
   })
 
-  it('meets expect: 100-continue', async () => {
-    await using upstream = await serve(echo)
-    await using proxy = await proxyTo(upstream)
-    const headers = { expect: '100-continue', 'content-length': '5' }
-    const request = http.request(proxy.url, { method: 'POST', headers, agent: false })
-    request.flushHeaders()
-    await once(request, 'continue')
-    const answer = answerTo(request)
-    request.end('hello')
-    const client = await answer
-    await client.over
-    expect(client.text).to.equal('hello')
-    expect(upstream.requests[0]?.headers).not.to.have.property('expect')
-  })
-
   for (const method of ['GET', 'POST']) {
     it(`answers a ${method} 502 when the upstream refuses`, async () => {
       await using proxy = await proxyTo({ port: await freePort() })
@@ -214,26 +199,39 @@ describe('a request through the proxy', () => {
     })
   }
 
-  it('answers 504 when the upstream does not, within connectTimeout, and closes it', async () => {
-    await using upstream = await serve((req) => req.resume())
-    await using proxy = await proxyTo(upstream, { connectTimeout: 30 })
+  for (const [what, headers, time, other] of [
+    ['connectTimeout where the client accepts an event stream', sse, 'connectTimeout', 'responseTimeout'],
+    ['responseTimeout where it does not', {}, 'responseTimeout', 'connectTimeout'],
+  ] as const) {
+    it(`answers 504 when the upstream does not, within ${what}, and closes it`, async () => {
+      await using upstream = await serve((req) => req.resume())
+      await using proxy = await proxyTo(upstream, { [time]: 30, [other]: 0 })
+      const client = await ask(proxy.url, { method: 'POST', headers }, 'body')
+      await client.over
+      expect([client.response.statusCode, client.text]).to.deep.equal([504, '504 Gateway Timeout\n'])
+      await isLeft(upstream)
+      await until(
+        () => proxy.errors.length > 0,
+        () => 'the error is reported',
+      )
+      expect(proxy.errors[0]).to.have.property('code', 'ERR_SSE_CONNECT_TIMEOUT')
+    })
+  }
+
+  it('waits longer than connectTimeout for an answer that is no event stream', async () => {
+    await using upstream = await serve((req, res) => {
+      const timer = setTimeout(() => res.end('thought about'), 100)
+      req.socket.once('close', () => clearTimeout(timer))
+    })
+    await using proxy = await proxyTo(upstream, { connectTimeout: 20 })
     const client = await ask(proxy.url, { method: 'POST' }, 'body')
     await client.over
-    expect([client.response.statusCode, client.text]).to.deep.equal([504, '504 Gateway Timeout\n'])
-    await until(
-      () => upstream.sockets.size === 0,
-      () => 'close',
-    )
-    await until(
-      () => proxy.errors.length > 0,
-      () => 'the error is reported',
-    )
-    expect(proxy.errors[0]).to.have.property('code', 'ERR_SSE_CONNECT_TIMEOUT')
+    expect(client.text).to.equal('thought about')
   })
 
   it('does not wait twice on a kept-alive connection', async () => {
     await using upstream = await serveInTurn(answers(200), () => {})
-    await using proxy = await proxyTo(upstream, { connectTimeout: 250 })
+    await using proxy = await proxyTo(upstream, { responseTimeout: 250 })
     await (await ask(proxy.url)).over
     const client = await ask(proxy.url)
     await client.over
@@ -243,14 +241,14 @@ describe('a request through the proxy', () => {
 
   it('does not hold it against the upstream that the client is slow to send', async () => {
     await using upstream = await serve(slowEcho)
-    const connectTimeout = 250
-    await using proxy = await proxyTo(upstream, { connectTimeout })
+    const responseTimeout = 250
+    await using proxy = await proxyTo(upstream, { responseTimeout })
     const request = http.request(proxy.url, { method: 'POST', agent: false })
     const answer = answerTo(request)
     request.write('a')
     const start = performance.now()
     await until(
-      () => performance.now() - start > 2 * connectTimeout,
+      () => performance.now() - start > 2 * responseTimeout,
       () => 'the time is over',
     )
     request.end('b')

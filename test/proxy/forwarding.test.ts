@@ -1,4 +1,8 @@
+import https from 'node:https'
 import { expect } from 'chai'
+import { createSseProxy } from '../../src/index.ts'
+import { certificate } from '../support/certificate.ts'
+import { serveTls } from '../support/dialling.ts'
 import { ask, echo, lines, proxyTo, raw, rawGet, statusOf } from '../support/proxy.ts'
 import { answers, serve } from '../support/server.ts'
 
@@ -34,6 +38,7 @@ describe('header fields through the proxy', () => {
         connection: 'keep-alive',
         'x-end': '1',
         te: 'trailers',
+        forwarded: 'for=127.0.0.1;host=us;proto=http',
         'x-forwarded-for': '127.0.0.1',
         'x-forwarded-host': 'us',
         'x-forwarded-proto': 'http',
@@ -56,6 +61,124 @@ describe('header fields through the proxy', () => {
       'x-forwarded-proto': 'https',
       'x-new': '1, 2',
     })
+  })
+
+  const said = {
+    'x-forwarded-for': '1.2.3.4',
+    'x-forwarded-proto': 'https',
+    'x-forwarded-host': 'public.test',
+    forwarded: 'for=1.2.3.4;proto=https;host=public.test',
+    'x-forwarded-port': '443',
+  }
+  const { forwarded: _, ...saidInOldForm } = said
+  const seen = {
+    'x-forwarded-for': '127.0.0.1',
+    'x-forwarded-proto': 'http',
+    'x-forwarded-host': '"us:81"',
+    forwarded: 'for=127.0.0.1;host="\\"us:81\\"";proto=http',
+  }
+  for (const [forwarded, given, sent] of [
+    ['append', {}, seen],
+    ['append', said, { ...seen, 'x-forwarded-for': '1.2.3.4, 127.0.0.1', 'x-forwarded-port': '443' }],
+    ['trust', {}, seen],
+    [
+      'trust',
+      said,
+      {
+        ...said,
+        'x-forwarded-for': '1.2.3.4, 127.0.0.1',
+        forwarded: `${said.forwarded}, ${seen.forwarded}`,
+      },
+    ],
+    ['trust', saidInOldForm, { ...saidInOldForm, 'x-forwarded-for': '1.2.3.4, 127.0.0.1' }],
+    [
+      'trust',
+      { forwarded: said.forwarded },
+      { 'x-forwarded-for': '127.0.0.1', forwarded: `${said.forwarded}, ${seen.forwarded}` },
+    ],
+    ['off', {}, {}],
+    ['off', said, {}],
+  ] as const) {
+    it(`with forwarded: '${forwarded}', of a client that says ${Object.keys(given).join() || 'nothing'}`, async () => {
+      await using upstream = await serve(answers(200))
+      await using proxy = await proxyTo(upstream, { forwarded })
+      const fields = Object.entries(given).map(([name, value]) => `${name}: ${value}`)
+      await raw(proxy.server.port, rawGet('/', ...fields).replace('host: us', 'host: "us:81"'))
+      const { headers } = upstream.requests[0] ?? never()
+      const about = Object.entries(headers).filter(([name]) => /^(x-)?forwarded/.test(name))
+      expect(Object.fromEntries(about)).to.deep.equal(sent)
+      expect(headers.via).to.equal('1.1 resilient-sse')
+    })
+  }
+
+  it('names an IPv6 address as RFC 7239 has it', async () => {
+    await using upstream = await serve(answers(200))
+    await using proxy = await proxyTo(upstream)
+    proxy.server.server.prependListener('request', ({ socket }) =>
+      Object.defineProperty(socket, 'remoteAddress', { value: '2001:db8::1' }),
+    )
+    await (await ask(proxy.url)).over
+    expect(upstream.requests[0]?.headers).to.include({
+      forwarded: `for="[2001:db8::1]";host="127.0.0.1:${proxy.server.port}";proto=http`,
+      'x-forwarded-for': '2001:db8::1',
+    })
+  })
+
+  for (const [host, target, field, sent] of [
+    ['client', '/', 'host: Public.test:81', 'Public.test:81'],
+    ['client', 'http://other.test:82/', 'host: public.test', 'other.test:82'],
+    ['client', 'http://u:p@other.test', 'host: public.test', 'other.test'],
+    ['upstream', 'http://other.test:82/', 'host: public.test', undefined],
+  ] as const) {
+    it(`gives the upstream the ${host}'s Host: ${target} with ${field}`, async () => {
+      await using upstream = await serve(answers(200))
+      await using proxy = await proxyTo(upstream, { host })
+      await raw(proxy.server.port, `GET ${target} HTTP/1.1\r\n${field}\r\nconnection: close\r\n\r\n`)
+      expect(upstream.requests[0]?.headers.host).to.equal(sent ?? `127.0.0.1:${upstream.port}`)
+    })
+  }
+
+  it("expects the upstream's certificate also with the client's Host", async () => {
+    const names: unknown[] = []
+    await using upstream = await serveTls((req, res) => res.end(req.headers.host))
+    upstream.server.on('secureConnection', ({ servername }) => names.push(servername))
+    const agent = new https.Agent({ ca: certificate.cert })
+    await using server = await serve(createSseProxy({ upstream: upstream.url, agent, host: 'client' }))
+    const answer = await raw(server.port, rawGet('/').replace('host: us', 'host: public.test'))
+    expect(answer).to.match(/public\.test$/)
+    expect(names).to.deep.equal(['localhost'])
+    agent.destroy()
+  })
+
+  describe('for hosts that are not listed', () => {
+    const hosts = ['Us.test', 'one.test:81', '[::1]']
+    for (const [target, host, status] of [
+      ['/', 'us.test', 200],
+      ['/', 'US.TEST:8080', 200],
+      ['/', 'one.test:81', 200],
+      ['/', '[::1]:80', 200],
+      ['http://us.test/', 'evil.test', 200],
+      ['/', 'one.test', 421],
+      ['/', 'one.test:82', 421],
+      ['/', 'evil.test', 421],
+      ['/', 'us.test.evil.test', 421],
+      ['/', 'xus.test', 421],
+      ['http://evil.test/', 'us.test', 421],
+      ['/', undefined, 421],
+    ] as const) {
+      it(`answers ${status}: ${target} of ${host}`, async () => {
+        await using upstream = await serve(answers(200))
+        await using proxy = await proxyTo(upstream, { hosts })
+        const field = host === undefined ? '' : `host: ${host}\r\n`
+        const version = host === undefined ? '1.0' : '1.1'
+        const answer = await raw(
+          proxy.server.port,
+          `GET ${target} HTTP/${version}\r\n${field}connection: close\r\n\r\n`,
+        )
+        expect(statusOf(answer)).to.equal(status)
+        expect(upstream.requests).to.have.length(status === 200 ? 1 : 0)
+      })
+    }
   })
 
   it('lets no second request hide in the first', async () => {

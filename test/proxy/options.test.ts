@@ -6,6 +6,9 @@ describe('options of createSseProxy', () => {
     ['onError', 1],
     ['agent', {}],
     ['logger', {}],
+    ['forwarded', 'yes'],
+    ['host', 'a.test'],
+    ['hosts', 'a.test'],
   ] as const) {
     it(`refuses a wrong ${option}`, () => {
       const options = { upstream: 'http://upstream.test', [option]: value }
@@ -19,6 +22,9 @@ describe('options of createSseProxy', () => {
     [{ upstream: 'http://u:secret@a.test' }, TypeError, 'upstream'],
     [{ upstream: 'http://a.test/?a' }, TypeError, 'upstream'],
     [{ connectTimeout: -1 }, RangeError, 'connectTimeout'],
+    [{ responseTimeout: -1 }, RangeError, 'responseTimeout'],
+    [{ hosts: [] }, TypeError, 'hosts'],
+    [{ hosts: ['http://a.test'] }, TypeError, 'hosts'],
     [{ relay: { heartbeat: -1 } }, RangeError, 'heartbeat'],
     [{ relay: { retry: -1 } }, RangeError, 'retry'],
     [{ relay: { reconnect: { jitter: 2 } } }, RangeError, 'reconnect.jitter'],

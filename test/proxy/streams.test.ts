@@ -113,15 +113,16 @@ describe('event streams of a GET', () => {
     })
   }
 
-  for (const [status, headers] of [
-    [401, { 'www-authenticate': 'Bearer' }],
-    [404, { 'content-type': 'text/event-stream' }],
-    [503, { 'retry-after': '30', 'x-custom': '1' }],
+  for (const [status, headers, asked] of [
+    [401, { 'www-authenticate': 'Bearer' }, sse],
+    [404, { 'content-type': 'text/event-stream' }, sse],
+    [503, { 'retry-after': '30', 'x-custom': '1' }, {}],
+    [429, { 'retry-after': '30', 'content-type': 'text/event-stream' }, { accept: 'application/json' }],
   ] as const) {
     it(`do not come of a ${status}, which goes through as it is`, async () => {
       await using upstream = await serve(answers(status, headers, 'the reason'))
       await using proxy = await proxyTo(upstream)
-      const client = await ask(proxy.url, { headers: sse })
+      const client = await ask(proxy.url, { headers: asked })
       expect(await client.over).to.equal('end')
       expect([client.response.statusCode, client.text]).to.deep.equal([status, 'the reason'])
       expect(client.response.headers).to.include(headers)

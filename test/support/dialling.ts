@@ -100,6 +100,7 @@ export async function serveTls(handler: http.RequestListener) {
   if (address === null || typeof address === 'string') throw new Error('not listening')
   return {
     url: `https://localhost:${address.port}/`,
+    server,
     sockets,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections()

@@ -1,0 +1,108 @@
+import net, { type Socket } from 'node:net'
+import { expect } from 'chai'
+import { proxyTo, raw, rawGet, statusOf } from '../support/proxy.ts'
+import { serveRaw } from '../support/server.ts'
+import { until } from '../support/until.ts'
+
+/** An answer in two parts, by how it says where its body ends. */
+const framings = {
+  chunked: ['transfer-encoding: chunked', '4\r\nhalf\r\n', '4\r\nrest\r\n0\r\n\r\n'],
+  'of a length': ['content-length: 8', 'half', 'rest'],
+  'that ends with its connection': ['connection: close', 'half', 'rest'],
+  'that is HTTP/1.0': ['x-old: 1', 'half', 'rest'],
+  'of transfer-encoding identity': ['transfer-encoding: identity', 'half', 'rest'],
+} as const
+
+type Framing = keyof typeof framings
+
+const ways = {
+  'is reset': (socket: Socket) => void socket.resetAndDestroy(),
+  'is closed': (socket: Socket) => void socket.end(),
+  'sends the rest': (socket: Socket, framing: Framing) => void socket.end(framings[framing][2]),
+}
+
+/** What a client of a version gets, when the upstream has sent a half and then something happens to its connection. */
+async function answerThrough(framing: Framing, way: keyof typeof ways, version: string) {
+  const [field, half] = framings[framing]
+  const status = framing === 'that is HTTP/1.0' ? 'HTTP/1.0 200 OK' : 'HTTP/1.1 200 OK'
+  let upstreamSocket: Socket | undefined
+  await using upstream = await serveRaw((socket) => {
+    upstreamSocket = socket
+    socket.write(`${status}\r\n${field}\r\n\r\n${half}`)
+  })
+  await using proxy = await proxyTo(upstream)
+  const client = net.connect(proxy.server.port, '127.0.0.1')
+  let text = ''
+  let how = 'end'
+  client.setEncoding('latin1').on('data', (chunk) => {
+    text += chunk
+  })
+  client.on('error', () => {
+    how = 'reset'
+  })
+  client.write(`GET / HTTP/${version}\r\nhost: us\r\nconnection: close\r\n\r\n`)
+  await until(
+    () => text.includes('half'),
+    () => `the half in ${JSON.stringify(text)}`,
+  )
+  if (upstreamSocket) ways[way](upstreamSocket, framing)
+  await until(
+    () => client.closed,
+    () => 'the end',
+  )
+  const errors = proxy.errors.map((error) => ('code' in error ? error.code : error.message))
+  return { text, isWhole: isWhole(text, how), errors }
+}
+
+/** Whether a client takes an answer for complete (RFC 9112, 6.3 and 8). */
+function isWhole(text: string, how: string): boolean {
+  const [head = '', body = ''] = text.split(/\r\n\r\n(.*)/s)
+  if (/^transfer-encoding: chunked$/im.test(head)) return body.endsWith('\r\n0\r\n\r\n')
+  const length = /^content-length: (\d+)$/im.exec(head)?.[1]
+  return length === undefined ? how === 'end' : body.length === Number(length)
+}
+
+describe('an answer through the proxy', () => {
+  for (const version of ['1.0', '1.1']) {
+    for (const [framing, way] of [
+      ['chunked', 'is reset'],
+      ['chunked', 'is closed'],
+      ['of a length', 'is reset'],
+      ['of a length', 'is closed'],
+      ['that ends with its connection', 'is reset'],
+      ['that is HTTP/1.0', 'is reset'],
+      ['of transfer-encoding identity', 'is reset'],
+    ] as const) {
+      it(`${framing} whose upstream ${way} is not whole to a client of HTTP/${version}`, async () => {
+        const { text, isWhole, errors } = await answerThrough(framing, way, version)
+        expect(isWhole, text).to.equal(false)
+        expect(errors).to.deep.equal(['ERR_SSE_DROPPED'])
+      })
+    }
+
+    for (const [framing, way] of [
+      ['chunked', 'sends the rest'],
+      ['of a length', 'sends the rest'],
+      ['that ends with its connection', 'sends the rest'],
+      ['that is HTTP/1.0', 'sends the rest'],
+      ['of transfer-encoding identity', 'sends the rest'],
+    ] as const) {
+      it(`${framing} whose upstream ${way} is whole to a client of HTTP/${version}`, async () => {
+        const { text, isWhole, errors } = await answerThrough(framing, way, version)
+        expect(isWhole, text).to.equal(true)
+        expect(text).to.match(/half(\r\n4\r\n)?rest/)
+        expect(errors).to.deep.equal([])
+      })
+    }
+  }
+
+  for (const coding of ['gzip', 'gzip, chunked', 'chunked, gzip', 'identity, gzip']) {
+    it(`of transfer-encoding ${coding}, which nobody has asked for, is a 502`, async () => {
+      await using upstream = await serveRaw((socket) =>
+        socket.end(`HTTP/1.1 200 OK\r\ntransfer-encoding: ${coding}\r\n\r\n0\r\n\r\n`),
+      )
+      await using proxy = await proxyTo(upstream)
+      expect(statusOf(await raw(proxy.server.port, rawGet('/')))).to.equal(502)
+    })
+  }
+})
