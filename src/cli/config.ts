@@ -10,6 +10,7 @@ import {
 } from '../proxy/options.ts'
 import { reconnectOptions } from '../reconnect/options.ts'
 import { prefix, type Setting, serverOptions, settings } from './settings.ts'
+import { isTerminalEvent, terminalOptions } from './terminal.ts'
 
 /** A value that is wrong, unknown or missing; the message names it, its place, and what it got. */
 export class ConfigError extends Error {
@@ -30,8 +31,19 @@ export interface Config extends ValuesOf<typeof serverOptions> {
   readonly routes: readonly Route[]
 }
 
-/** Kubernetes sets these in every pod beside a service that is called resilient-sse. */
-const serviceLink = /^RESILIENT_SSE_(SERVICE_HOST|SERVICE_PORT|PORT)(_|$)/
+/**
+ * What Kubernetes sets in every pod for a service whose name starts with `resilient-sse`, and what the links of Docker,
+ * whose form it has, set for a container: NAME_SERVICE_HOST, NAME_SERVICE_PORT_HTTP, NAME_PORT (an address),
+ * NAME_PORT_80_TCP_ADDR; NAME_NAME (a path of containers) and NAME_ENV_X.
+ */
+function isServiceLink(variable: string, text: string): boolean {
+  const [, form] = serviceLink.exec(variable) ?? []
+  if (form === 'PORT') return /^(tcp|udp|sctp):\/\//.test(text)
+  return form === 'NAME' ? text.startsWith('/') : form !== undefined
+}
+
+const serviceLink =
+  /^RESILIENT_SSE_(?:\w+?_)??(SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?|PORT|NAME|ENV_\w+)$/
 
 /** A value as it was given, and where: a flag, a variable or a key of a file. */
 interface Entry {
@@ -140,7 +152,7 @@ function parse(args: readonly string[]) {
 function environmentLayer(env: Readonly<Record<string, string | undefined>>): Layer {
   const entries = Object.entries(env).flatMap(([variable, text]): Entry[] => {
     if (!variable.startsWith(prefix) || text === undefined) return []
-    if (variable === `${prefix}CONFIG` || serviceLink.test(variable)) return []
+    if (variable === `${prefix}CONFIG` || isServiceLink(variable, text)) return []
     const setting = settingCalled(variable, 'variable', variable)
     return [{ setting, value: setting.text.parse(text), place: variable }]
   })
@@ -238,8 +250,24 @@ function routeOf(path: string, layers: Layers, place: string | undefined): Route
     throw new ConfigError(`${missing} is missing, got no URL there, in ${prefix}UPSTREAM or in a file`)
   }
   checkDelays(layers)
-  const reconnect = readGiven(reconnectOptions, given)
-  return { ...proxy, path, upstream, relay: { ...readGiven(relaySettings, given), reconnect } }
+  const relay = {
+    ...readGiven(relaySettings, given),
+    ...endOf(readGiven(terminalOptions, given)),
+    reconnect: readGiven(reconnectOptions, given),
+    // The only label of metrics that neither a URL nor a client can choose.
+    name: path,
+  }
+  return { ...proxy, path, upstream, relay }
+}
+
+/** An end without the terminal event is a drop where that event was given. The default may be no stream's at all. */
+function endOf({ terminal }: Partial<ValuesOf<typeof terminalOptions>>): ProxyRelayOptions {
+  const last = terminal === undefined ? terminalOptions.terminal.read(undefined, 'terminal') : terminal
+  if (last === null) return {}
+  return {
+    isTerminal: (event) => isTerminalEvent(last, event),
+    endWithoutTerminal: terminal === undefined ? 'end' : 'drop',
+  }
 }
 
 function checkDelays(layers: Layers): void {

@@ -3,6 +3,7 @@ import { choice, number, type Option, optional, type TextForm, withDefault, writ
 import { proxyOptions, proxyRelayOptions } from '../proxy/options.ts'
 import { reconnectOptions } from '../reconnect/options.ts'
 import { logFormats, logLevels } from './log.ts'
+import { terminalOptions } from './terminal.ts'
 
 export interface Address {
   readonly host: string
@@ -58,6 +59,7 @@ export const settings: readonly Setting[] = [
   ...settingsOf('path', proxyOptions),
   ...settingsOf('path', reconnectOptions),
   ...settingsOf('path', proxyRelayOptions),
+  ...settingsOf('path', terminalOptions),
 ]
 
 /** What `--help` prints. */

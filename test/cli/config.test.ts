@@ -67,6 +67,10 @@ function relay(name: string, flag: string, value: unknown, other: unknown, wrong
   }
 }
 
+function proxy(name: string, flag: string, value: unknown, other: unknown, wrong: readonly string[]): Row {
+  return { ...names(name, flag), value, other, of: (config) => Reflect.get(routeOf(config), name), wrong }
+}
+
 function server(name: string, flag: string, value: unknown, other: unknown, wrong: readonly string[]): Row {
   const of = (config: Config) => plain(Reflect.get(config, name))
   return { ...names(name, flag), value, other, of, wrong, serverOnly: true }
@@ -130,13 +134,13 @@ const rows: readonly Row[] = [
   reconnect('jitter', 'jitter', 0.5, 1, ['1.1', '-0.1', 'some', '', 'Infinity']),
   reconnect('maxRetryAfter', 'max-retry-after', 0, 5, noTime),
   reconnect('stableAfter', 'stable-after', 0, 9, ['-1', 'long', '']),
-  {
-    ...names('connectTimeout', 'connect-timeout'),
-    value: 700,
-    other: 0,
-    of: (config) => routeOf(config).connectTimeout,
-    wrong: noTime,
-  },
+  proxy('connectTimeout', 'connect-timeout', 700, 0, noTime),
+  proxy('responseTimeout', 'response-timeout', 700, 0, noTime),
+  proxy('forwarded', 'forwarded', 'trust', 'off', ['yes', 'Trust', '']),
+  proxy('host', 'host', 'client', 'upstream', ['a.test', '']),
+  proxy('hosts', 'hosts', ['a.test', 'b.test:80'], ['[::1]'], ['a b', 'http://a.test', 'u@a.test', '']),
+  relay('dedupe', 'dedupe', false, true, noFlag),
+  relay('identity', 'identity', 'id', 'id+data', ['data', 'ID', '']),
   relay('idleTimeout', 'idle-timeout', 0, 700, noTime),
   relay('idleResetOn', 'idle-reset-on', 'events', 'bytes', ['comments', 'EVENTS', '']),
   relay('maxEventSize', 'max-event-size', 1024, 2048, ['0', '1.5', '99999999999', 'big', '']),
@@ -155,7 +159,13 @@ const args = (row: Row) => (row.name === 'upstream' ? [] : ['--upstream', upstre
 describe('readConfig', () => {
   it('knows the settings of this table and no others', () => {
     const listed = [...helpText().matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, flag]) => flag)
-    expect(listed).to.have.members([...rows.map(({ flag }) => flag), '--config', '--help', '--version'])
+    expect(listed).to.have.members([
+      ...rows.map(({ flag }) => flag),
+      '--terminal',
+      '--config',
+      '--help',
+      '--version',
+    ])
   })
 
   for (const row of rows) {
@@ -223,11 +233,11 @@ describe('readConfig', () => {
               ...configOf([...args, '--config', file.path], env),
               routes: [{ ...routeOf(configOf([...args, '--config', file.path], env), path), path: '/' }],
             })
-          expect(at('/v1/')).to.equal(other)
-          expect(at('/v2/')).to.equal(value)
-          expect(at('/')).to.equal(value)
-          expect(at('/v1/', [`${flag}=${value}`])).to.equal(value)
-          expect(at('/v1/', [], { [variable]: String(value) })).to.equal(value)
+          expect(at('/v1/')).to.deep.equal(other)
+          expect(at('/v2/')).to.deep.equal(value)
+          expect(at('/')).to.deep.equal(value)
+          expect(at('/v1/', [`${flag}=${value}`])).to.deep.equal(value)
+          expect(at('/v1/', [], { [variable]: String(value) })).to.deep.equal(value)
         })
       }
     })
@@ -243,7 +253,8 @@ describe('readConfig', () => {
       logLevel: 'info',
     })
     expect(routes).to.have.length(1)
-    const { reconnect, ...relay } = routeOf({ ...rest, routes }).relay
+    const { reconnect, isTerminal, endWithoutTerminal, name, ...relay } = routeOf({ ...rest, routes }).relay
+    expect([name, endWithoutTerminal, isTerminal?.({ data: '[DONE]' })]).to.deep.equal(['/', 'end', true])
     expect(Object.values({ ...reconnect, ...relay }).filter((value) => value !== undefined)).to.deep.equal([])
   })
 
@@ -251,7 +262,7 @@ describe('readConfig', () => {
     const { reconnect, ...options } = checkSourceOptions({})
     const all: Readonly<Record<string, unknown>> = { ...reconnect, ...options }
     const relays = rows.filter(({ name, serverOnly }) => !serverOnly && all[name] !== undefined)
-    expect(relays).to.have.length(13)
+    expect(relays).to.have.length(14)
     for (const { name, flag } of relays)
       expect(helpText()).to.match(new RegExp(`${flag} [^(]*\\(default ${all[name]}\\)`))
   })
@@ -389,17 +400,113 @@ describe('readConfig', () => {
     })
   })
 
-  it('lets alone what is not its own, and what Kubernetes sets for a service of that name', () => {
-    const env = {
-      PATH: '/bin',
-      RESILIENT: '1',
-      RESILIENT_SSE_SERVICE_HOST: '10.0.0.1',
-      RESILIENT_SSE_SERVICE_PORT: '80',
-      RESILIENT_SSE_SERVICE_PORT_HTTP: '80',
-      RESILIENT_SSE_PORT: 'tcp://10.0.0.1:80',
-      RESILIENT_SSE_PORT_80_TCP_ADDR: '10.0.0.1',
+  describe('terminal', () => {
+    const done = { event: 'done', data: 'x' }
+    const last = { data: '[DONE]' }
+    const relayOf = (given: unknown) => {
+      using file = fileOf({ defaults: { upstream }, paths: { '/v1/': { terminal: given } } })
+      const config = configOf(['--config', file.path])
+      expect(routeOf(config).relay.isTerminal?.(last), 'of another path').to.equal(true)
+      return routeOf(config, '/v1/').relay
     }
-    expect(() => configOf(['--upstream', upstream], env)).not.to.throw()
+
+    for (const [given, ends, goesOn] of [
+      [{ event: 'done' }, done, last],
+      [{ data: '[DONE]' }, last, done],
+      [{ event: 'done', data: 'x' }, done, { event: 'done', data: 'y' }],
+      [{ event: 'message' }, last, done],
+      ['event=done', done, last],
+      ['data=', { data: '' }, last],
+    ] as const) {
+      it(`is ${JSON.stringify(given)} for a path, and then an end without it is a drop`, () => {
+        const { isTerminal, endWithoutTerminal } = relayOf(given)
+        expect([isTerminal?.(ends), isTerminal?.(goesOn), endWithoutTerminal]).to.deep.equal([
+          true,
+          false,
+          'drop',
+        ])
+      })
+    }
+
+    for (const given of [null, 'none', 'null']) {
+      it(`is no event with ${JSON.stringify(given)}`, () => {
+        expect(relayOf(given)).not.to.have.any.keys('isTerminal', 'endWithoutTerminal')
+      })
+    }
+
+    it('is a flag and a variable, as JSON or shorter', () => {
+      for (const text of ['event=done', '{"event":"done"}']) {
+        for (const config of [
+          configOf(['--upstream', upstream, '--terminal', text]),
+          configOf(['--upstream', upstream], { RESILIENT_SSE_TERMINAL: text }),
+        ]) {
+          const { isTerminal } = routeOf(config).relay
+          expect([isTerminal?.(done), isTerminal?.(last)]).to.deep.equal([true, false])
+        }
+      }
+    })
+
+    for (const given of [
+      {},
+      { event: 1 },
+      { type: 'x' },
+      { event: 'x', type: 'y' },
+      [],
+      5,
+      'done',
+      '{"event"',
+    ]) {
+      it(`is not ${JSON.stringify(given)}`, () => {
+        using file = fileOf({ defaults: { upstream, terminal: given } })
+        expect(messageOf(['--config', file.path])).to.match(/: defaults\.terminal must be .*, got \S/)
+      })
+    }
+  })
+
+  it("calls each path's streams after the path", () => {
+    using file = fileOf({ defaults: { upstream }, paths: { '/v1/': {} } })
+    const { routes } = configOf(['--config', file.path])
+    expect(routes.map(({ relay }) => relay.name)).to.deep.equal(['/v1/', '/'])
+  })
+
+  describe('the environment', () => {
+    const withVariable = (name: string, value: string) => () =>
+      configOf(['--upstream', upstream], { [name]: value })
+
+    for (const [name = '', value = ''] of [
+      ['PATH', '/bin'],
+      ['RESILIENT', '1'],
+      ...['', 'DEMO_', '2_', 'A_B_'].flatMap((service) => [
+        [`RESILIENT_SSE_${service}SERVICE_HOST`, '10.0.0.1'],
+        [`RESILIENT_SSE_${service}SERVICE_PORT`, '80'],
+        [`RESILIENT_SSE_${service}SERVICE_PORT_HTTP_ALT`, '80'],
+        [`RESILIENT_SSE_${service}PORT`, 'tcp://10.0.0.1:80'],
+        [`RESILIENT_SSE_${service}PORT_80_TCP`, 'tcp://10.0.0.1:80'],
+        [`RESILIENT_SSE_${service}PORT_80_TCP_PROTO`, 'tcp'],
+        [`RESILIENT_SSE_${service}PORT_5353_UDP_PORT`, '5353'],
+        [`RESILIENT_SSE_${service}PORT_132_SCTP_ADDR`, '10.0.0.1'],
+        [`RESILIENT_SSE_${service}NAME`, '/web/demo'],
+        [`RESILIENT_SSE_${service}ENV_HOME`, '/root'],
+      ]),
+    ]) {
+      it(`may have ${name}=${value}, which others set`, () => {
+        expect(withVariable(name, value)).not.to.throw()
+      })
+    }
+
+    for (const [name, value] of [
+      ['RESILIENT_SSE_PORT', '8080'],
+      ['RESILIENT_SSE_METRICS_PORT', '9090'],
+      ['RESILIENT_SSE_NAME', 'demo'],
+      ['RESILIENT_SSE_PORT_80', '80'],
+      ['RESILIENT_SSE_PORT_80_TLS', '80'],
+      ['RESILIENT_SSE_DEMO_SERVICE', '1'],
+      ['RESILIENT_SSE_X', '1'],
+    ] as const) {
+      it(`may not have ${name}=${value}, which is nobody's`, () => {
+        expect(withVariable(name, value)).to.throw(ConfigError, `${name} is not a setting`)
+      })
+    }
   })
 
   it('reads the file that the environment names, unless the command line names one', () => {
