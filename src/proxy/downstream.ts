@@ -1,7 +1,6 @@
 import { EventEmitter } from 'node:events'
 import { type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http'
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
-import type { Socket } from 'node:net'
 import type { Writable } from 'node:stream'
 import { tokensOf } from '../http/fields.ts'
 
@@ -10,15 +9,6 @@ export type ProxyRequest = IncomingMessage | Http2ServerRequest
 
 /** The response to a {@link ProxyRequest}. */
 export type ProxyResponse = ServerResponse | Http2ServerResponse
-
-/**
- * Calls when a response may be sent: at once, or, where its request was pipelined behind others, after their responses
- * (RFC 9112, 9.3.2). node:http gives a response its socket only then.
- */
-export function whenItsTurn(res: ProxyResponse, begin: () => void): void {
-  if (res instanceof ServerResponse && res.socket === null) res.once('socket', begin)
-  else begin()
-}
 
 /** Sends the head of a response; its body may be long in coming. */
 export function flushHead(res: Writable & { flushHeaders?(): void }): void {
@@ -65,26 +55,4 @@ export function refuse(req: ProxyRequest, res: ProxyResponse, statusCode: number
  */
 export function endAfterwards(req: ProxyRequest, res: ProxyResponse): void {
   if (res instanceof ServerResponse && awaitsContinue(req)) res.shouldKeepAlive = false
-}
-
-/**
- * Breaks a response off, so that its client can tell: without a last chunk, short of its length, or with RST_STREAM. A
- * body that ends with its connection is whole to its client unless the connection is reset (RFC 9112, 6.3 and 8).
- */
-export function breakOff(res: ProxyResponse, error: Error): void {
-  const isDelimited =
-    !(res instanceof ServerResponse) || res.chunkedEncoding || res.hasHeader('content-length')
-  const socket = res.socket
-  if (isDelimited || !socket) res.destroy(error)
-  // A turn later: what was written in this turn waits in the socket, which would discard it.
-  else setImmediate(() => reset(socket))
-}
-
-function reset(socket: Socket): void {
-  try {
-    socket.resetAndDestroy()
-  } catch {
-    // Not a TCP socket. TLS closes without its `close_notify` then, which tells the same (RFC 9112, 9.8).
-    socket.destroy()
-  }
 }

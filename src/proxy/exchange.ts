@@ -18,19 +18,18 @@ import { redactUrl } from '../http/url.ts'
 import { isRetryable } from '../reconnect/delay.ts'
 import type { ResumeMode } from '../reconnect/options.ts'
 import { clientKind, hasBody, onDisconnect } from '../relay/client.ts'
+import { breakOff, turnOf } from '../relay/node-response.ts'
 import { relaySse } from '../relay/relay.ts'
 import { isDecodable } from '../upstream/decode.ts'
 import { discardBody, openUpstream, type UpstreamContext } from '../upstream/shapes.ts'
 import {
   awaitsContinue,
-  breakOff,
   endAfterwards,
   flushHead,
   isSent,
   type ProxyRequest,
   type ProxyResponse,
   refuse,
-  whenItsTurn,
 } from './downstream.ts'
 import { forwardedFields, isCodedResponse, resumedFields, streamFields } from './forwarding.ts'
 import type { CheckedProxyOptions } from './options.ts'
@@ -94,12 +93,13 @@ export class Exchange {
   start(): void {
     this.#res.once('close', this.#onClose)
     this.#release = onDisconnect(this.#req, this.#onClose)
-    whenItsTurn(this.#res, () => {
-      if (!this.#clientGone) this.#begin()
-    })
+    const turn = turnOf(this.#res)
+    if (turn) turn.then(() => this.#begin())
+    else this.#begin()
   }
 
   #begin(): void {
+    if (this.#clientGone) return
     this.#watch()
     const inform = (information: InformationEvent) => this.#inform(information)
     this.#dial(this.#path, this.#fields, this.#controller.signal, inform).then(

@@ -68,11 +68,8 @@ export class NodeResponse implements Downstream {
     })
   }
 
-  /** A response behind another one on its connection (pipelining) has no socket before its turn. */
   turn(): Promise<void> | undefined {
-    const res = this.#res
-    if (!('socket' in res) || res.socket !== null) return undefined
-    return new Promise((resolve) => res.once('socket', () => resolve()))
+    return turnOf(this.#res)
   }
 
   discardRequestBody(): void {
@@ -111,28 +108,38 @@ export class NodeResponse implements Downstream {
     else this.#res.end(last)
   }
 
-  /**
-   * Chunked, a body without its last chunk is seen to be cut; over HTTP/2 a reset stream is. A body that only the close of
-   * its connection delimits (HTTP/1.0) is cut only by a TCP reset.
-   */
   break(error: Error): void {
-    // A turn later: what was written in this turn waits in the socket, which would discard it.
-    setImmediate(() => {
-      const res = this.#res
-      const socket = 'socket' in res ? res.socket : undefined
-      if (this.#isDelimitedByClose() && isResettable(socket)) socket.resetAndDestroy()
-      res.destroy(error)
-    })
+    breakOff(this.#res, error)
   }
+}
 
-  #isDelimitedByClose(): boolean {
-    const res = this.#res
-    return (
+/**
+ * Resolves when it is a response's turn on its connection; undefined where its turn has come. A response behind another
+ * one (pipelining) has no socket before (RFC 9112, 9.3.2).
+ */
+export function turnOf(res: Writable): Promise<void> | undefined {
+  if (!('socket' in res) || res.socket !== null) return undefined
+  return new Promise((resolve) => res.once('socket', () => resolve()))
+}
+
+/** What is used of a response that is to be broken off. */
+type Breakable = Writable & Pick<DownstreamResponse, 'getHeader'>
+
+/**
+ * Breaks a response off, so that its client can tell. Chunked, the last chunk is missing; over HTTP/2 the stream is reset.
+ * A body that ends with its connection (HTTP/1.0) looks complete unless the connection is reset (RFC 9112, 6.3 and 8).
+ */
+export function breakOff(res: Breakable, error: Error): void {
+  // A turn later: what was written in this turn waits in the socket, which would discard it.
+  setImmediate(() => {
+    const socket = 'socket' in res ? res.socket : undefined
+    const isDelimitedByClose =
       'chunkedEncoding' in res &&
       res.chunkedEncoding === false &&
       res.getHeader('content-length') === undefined
-    )
-  }
+    if (isDelimitedByClose && isResettable(socket)) socket.resetAndDestroy()
+    res.destroy(error)
+  })
 }
 
 /** Only a plain TCP socket can be reset; over TLS the missing close_notify says the same. */

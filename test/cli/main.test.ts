@@ -270,7 +270,7 @@ describe('resilient-sse', function () {
       await over(two)
       for (const { over, text } of [one, two]) {
         expect(over).to.equal('end')
-        const retry = Number(/\n\nretry: (\d+)\n\n$/.exec(text)?.[1])
+        const retry = Number(/\n\nretry: (\d+)\n$/.exec(text)?.[1])
         expect(retry).to.be.within(1000, 5000)
       }
       expect(gateway.log).to.match(/msg=draining streams=2 requests=0 /)
@@ -321,7 +321,7 @@ describe('resilient-sse', function () {
       expect((await gateway.program.ended).code).to.equal(0)
       await over(client)
       expect(client.over).to.equal('end')
-      expect(client.text).to.match(/retry: \d+\n\n$/)
+      expect(client.text).to.match(/retry: \d+\n$/)
     })
 
     for (const [what, method, args] of [
@@ -363,8 +363,10 @@ describe('resilient-sse', function () {
       await got(client, 'data: 2\n\n')
       const { status, text } = await answerOf(`${gateway.adminUrl}/metrics`)
       expect(status).to.equal(200)
-      expect(text).to.include('sse_reconnects_total{name="",reason="reset"} 1\n')
-      expect(text).to.include('sse_events_total{name=""} 2\n').and.to.include('sse_streams_open{name=""} 1\n')
+      expect(text).to.include('sse_reconnects_total{name="/",reason="reset"} 1\n')
+      expect(text)
+        .to.include('sse_events_total{name="/"} 2\n')
+        .and.to.include('sse_streams_open{name="/"} 1\n')
       expect(await answerOf(`${gateway.adminUrl}/healthz`)).to.include({ status: 200, text: 'alive\n' })
       expect(await answerOf(`${gateway.adminUrl}/readyz?verbose`)).to.include({
         status: 200,
@@ -392,7 +394,7 @@ describe('resilient-sse', function () {
       const retry = await gateway.line(/upstream retry/)
       expect(retry)
         .to.match(time)
-        .and.to.match(/ level=info msg="upstream retry" streamId=\d+ upstream=/)
+        .and.to.match(/ level=info msg="upstream retry" streamId=\d+ name=\/ upstream=/)
       expect(retry).to.include(
         `${about} attempt=0 delay=20 source=backoff failed=false after=reset code=ERR_SSE_DROPPED error="`,
       )

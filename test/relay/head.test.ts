@@ -1,5 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import http, { type ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import { expect } from 'chai'
 import { SseError } from '../../src/index.ts'
 import { get } from '../support/client.ts'
@@ -18,15 +18,19 @@ describe('the head of relaySse', () => {
       [503, { 'retry-after': '30', 'x-internal': 'secret' }],
     ] as const) {
       it(`gives a first ${status} to the client, with what it needs to act on it`, async () => {
-        await using upstream = await serve(answers(status, headers, 'internal details'))
+        const type = { 'content-type': 'application/json' }
+        await using upstream = await serve(answers(status, { ...type, ...headers }, '{"error":"why"}'))
         await using relay = await relayTo(upstream.url)
         const client = await get(relay.server.url)
         await client.ended
         expect(client.status).to.equal(status)
         const { 'x-internal': _, ...passed } = { 'x-internal': '', ...headers }
         expect(client.headers).to.include(passed).and.to.not.have.property('x-internal')
-        expect(client.text).to.equal(`${status} ${http.STATUS_CODES[status]}\n`)
-        expect(client.headers['content-type']).to.match(/^text\/plain/)
+        // The body of a 401 is about the credentials that we have sent.
+        expect(client.text).to.equal(status === 401 ? '401 Unauthorized\n' : '{"error":"why"}')
+        expect(client.headers['content-type']).to.equal(
+          status === 401 ? 'text/plain; charset=utf-8' : 'application/json',
+        )
         await settled(relay)
         expect(relay.summaries[0]).to.include({ outcome: 'refused' })
         expect(relay.summaries[0]?.error).to.be.instanceOf(SseError)

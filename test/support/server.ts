@@ -119,9 +119,16 @@ export function answers(
 }
 
 /** Waits until nobody is connected to it. */
-export const isLeft = ({ sockets }: Pick<TestServer, 'sockets'>) =>
+export const isLeft = ({
+  sockets,
+  server,
+}: Pick<TestServer, 'sockets'> & Partial<Pick<TestServer, 'server'>>) =>
   until(
-    () => sockets.size === 0,
+    () => {
+      // A connection that a pool keeps for the next request is not in use.
+      server?.closeIdleConnections()
+      return sockets.size === 0
+    },
     () => `${sockets.size} sockets close`,
   )
 
