@@ -165,6 +165,13 @@ inEachMode('what happens on an attempt', ({ open }) => {
         {},
         { statusCode: 200 },
         { statusCode: 200, headers, body: 'x' },
+        { statusCode: 200, headers, body: null },
+        { statusCode: '200', headers, body: 'x' },
+        { pipe() {}, on() {} },
+        { on() {}, destroy() {} },
+        { pipe() {}, destroy() {} },
+        { getReader() {} },
+        { locked: false },
       ]) {
         let calls = 0
         const factory = () => {

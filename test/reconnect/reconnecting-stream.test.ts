@@ -78,6 +78,19 @@ inEachMode('what happens on an open connection', ({ open }) => {
     expect(server.requests).to.have.length(1 + 4)
   })
 
+  for (const [maxRetries, count] of [
+    [0, '0 retries'],
+    [1, '1 retry'],
+    [2, '2 retries'],
+  ] as const) {
+    it(`says that it gave up after ${count}`, async () => {
+      const factory = () => new Response(null, { status: 503 })
+      const { error } = await outcomeOf(open(factory, { reconnect: { ...fast, maxRetries } }))
+      const message = `gave up after ${count} without progress: the upstream answered 503`
+      expect(error).to.include({ code: 'ERR_SSE_RETRIES_EXHAUSTED', message })
+    })
+  }
+
   it('makes one attempt and no retry with maxRetries 0, and fails at the first drop', async () => {
     await using server = await serve(ends(wire(1)))
     const { data, error } = await outcomeOf(

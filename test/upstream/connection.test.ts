@@ -1,16 +1,16 @@
 import { getEventListeners, once } from 'node:events'
 import { PassThrough } from 'node:stream'
 import { expect } from 'chai'
-import { type Connection, type Drop, dial } from '../../src/upstream/connection.ts'
+import { type Connection, type DialOptions, type Drop, dial } from '../../src/upstream/connection.ts'
 import { until } from '../support/until.ts'
 
 const timeouts = { connectTimeout: 0, idleTimeout: 0 }
 
 /** A body, and a connection that reads it. */
-async function open() {
+async function open(options: Partial<DialOptions> = {}) {
   const body = new PassThrough()
   const controller = new AbortController()
-  const connection = await dial(() => body, { ...timeouts, controller })
+  const connection = await dial(() => body, { ...timeouts, controller, ...options })
   if (!connection) throw new Error('not open')
   return { body, connection }
 }
@@ -40,6 +40,20 @@ describe('a connection', () => {
       expect(body.destroyed).to.equal(true)
     })
   }
+
+  it('tells in the message of a drop what happened', async () => {
+    const messageOf = async (spoil: (body: PassThrough) => void, options: Partial<DialOptions> = {}) => {
+      const { body, connection } = await open(options)
+      const drop = dropOf(connection)
+      spoil(body)
+      return (await drop).error.message
+    }
+    expect(await messageOf((body) => body.end())).to.equal('the upstream ended the stream')
+    expect(await messageOf((body) => body.destroy(new Error('broken')))).to.equal(
+      'the upstream dropped the connection: broken',
+    )
+    expect(await messageOf(() => {}, { idleTimeout: 5 })).to.equal('the upstream was silent for 5 ms')
+  })
 
   it('hands on no chunk after it was closed, and is not dropped then', async () => {
     const { body, connection } = await open()
@@ -174,4 +188,69 @@ describe('a connection', () => {
     body.end()
     await drop
   })
+})
+
+describe('an attempt that fails', () => {
+  const eventStream = { 'content-type': 'text/event-stream' }
+  const answer = (statusCode: number, headers: Record<string, string> = {}) => ({
+    statusCode,
+    headers,
+    body: new PassThrough(),
+  })
+
+  for (const [upstream, message] of [
+    [answer(404), 'the upstream answered 404'],
+    [answer(200), 'content-type (none)'],
+    [answer(200, { 'content-type': 'text/html' }), 'content-type text/html'],
+    [answer(200, { ...eventStream, 'content-encoding': 'x, compress' }), 'content-encoding x, compress'],
+  ] as const) {
+    it(`says "${message}", closes the body, and aborts the signal of its attempt`, async () => {
+      const controller = new AbortController()
+      const error = await dial(() => upstream, { ...timeouts, controller }).catch((reason: unknown) => reason)
+      expect(error).to.have.property('message').that.includes(message)
+      expect(upstream.body.destroyed).to.equal(true)
+      expect(controller.signal.reason).to.equal(error)
+    })
+  }
+
+  it('says how long it has waited for an answer', async () => {
+    const controller = new AbortController()
+    const attempt = dial(() => new Promise<PassThrough>(() => {}), {
+      ...timeouts,
+      controller,
+      connectTimeout: 5,
+    })
+    expect(await attempt.catch((error: unknown) => error)).to.include({
+      code: 'ERR_SSE_CONNECT_TIMEOUT',
+      message: 'the upstream gave no answer within 5 ms',
+    })
+  })
+
+  for (const fault of [
+    new ReferenceError('x is not defined'),
+    new SyntaxError('JSON'),
+    new TypeError('x is no function'),
+    Object.assign(new Error('bad'), { code: 'ERR_INVALID_URL' }),
+  ]) {
+    it(`fails with ${fault.name} ${fault.message} as it is: another attempt does not mend it`, async () => {
+      const controller = new AbortController()
+      const attempt = dial(() => Promise.reject(fault), { ...timeouts, controller })
+      expect(await attempt.catch((error: unknown) => error)).to.equal(fault)
+    })
+  }
+
+  for (const cause of [
+    new Error('no'),
+    new TypeError('fetch failed', { cause: new Error('no') }),
+    Object.assign(new TypeError('odd'), { code: 'ECONNRESET' }),
+    Object.assign(new Error('odd'), { code: 7 }),
+    'no Error',
+  ]) {
+    it(`takes ${cause} for a failure to connect`, async () => {
+      const controller = new AbortController()
+      const attempt = dial(() => Promise.reject(cause), { ...timeouts, controller })
+      const error = await attempt.catch((reason: unknown) => reason)
+      expect(error).to.include({ code: 'ERR_SSE_CONNECT', cause })
+    })
+  }
 })
