@@ -1,0 +1,276 @@
+// Tests the tests: makes one small fault at a time in a copy of the sources, and lists the faults that no test notices.
+import { spawn } from 'node:child_process'
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, relative, sep } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { mutantsOf } from './mutants.mjs'
+
+const help = `npm run mutate -- [folder or file below src] … [option] …
+
+  --limit <n>   tests n mutants, taken at random; default: all
+  --seed <n>    which ones; default 1
+  --jobs <n>    how many at a time; default 2
+
+Exits with 1 when a mutant survives that scripts/surviving-mutants.json does not name. An entry there names the file, the
+line, what the line becomes, and why no test should notice.
+`
+const root = fileURLToPath(new URL('..', import.meta.url))
+const defaultFolders = ['src/reconnect', 'src/resume', 'src/wire', 'src/upstream']
+
+/** What tests a folder, or a file, besides the tests of the same name. */
+const alsoTests = {
+  'src/reconnect': [
+    'test/source.test.ts',
+    'test/integration/diagnostics.test.ts',
+    'test/integration/teardown.test.ts',
+    'test/integration/backpressure.test.ts',
+  ],
+  'src/reconnect/intake.ts': ['test/integration/pass-through.test.ts'],
+  'src/resume': [
+    'test/reconnect/cursor.test.ts',
+    'test/reconnect/duplicates.test.ts',
+    'test/reconnect/stats.test.ts',
+    'test/source.test.ts',
+    'test/integration/pass-through.test.ts',
+    'test/memory/bounds.test.ts',
+  ],
+  'src/wire': ['test/integration/pass-through.test.ts', 'test/fuzz/fuzz.test.ts'],
+  'src/upstream': [
+    'test/reconnect/attempt.test.ts',
+    'test/reconnect/initial-response.test.ts',
+    'test/integration/backpressure.test.ts',
+  ],
+}
+
+/** The tests of a source file, those of the same name first, since they fail first. */
+function testsOf(file) {
+  const folder = dirname(file)
+  const testFolder = folder.replace(/^src/, 'test')
+  const isTest = (name) => name.endsWith('.test.ts')
+  const beside = existsSync(join(root, testFolder)) ? readdirSync(join(root, testFolder)).filter(isTest) : []
+  const own = file.replace(/^src/, 'test').replace(/\.ts$/, '.test.ts')
+  const tests = [own, ...beside.map((name) => `${testFolder}/${name}`)]
+  tests.push(...(alsoTests[folder] ?? []), ...(alsoTests[file] ?? []))
+  return [...new Set(tests)].filter((test) => existsSync(join(root, test)))
+}
+
+function sourcesBelow(path) {
+  if (!statSync(join(root, path)).isDirectory()) return [path]
+  return readdirSync(join(root, path), { recursive: true })
+    .filter((name) => name.endsWith('.ts') && !name.endsWith('scanner-bytes.ts'))
+    .map((name) => `${path}/${name.split(sep).join('/')}`)
+    .sort()
+}
+
+/** Shuffles, the same way for the same seed (mulberry32). */
+function shuffled(items, seed) {
+  let state = seed
+  const random = () => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+  const left = [...items]
+  return items.map(() => left.splice(Math.floor(random() * left.length), 1)[0])
+}
+
+/** Whatever has to be undone when the run ends or is interrupted: copies of the package, and running tests. */
+const cleanups = new Set()
+function cleanUp() {
+  for (const cleanup of cleanups) cleanup()
+}
+
+/** A copy of the package in which mutants are tested: the sources themselves are never changed. */
+class Copy {
+  #path = mkdtempSync(join(tmpdir(), 'mutants-'))
+
+  constructor() {
+    cleanups.add(() => rmSync(this.#path, { recursive: true, force: true }))
+    const left = ['node_modules', '.git', 'dist', 'coverage']
+    cpSync(root, this.#path, { recursive: true, filter: (from) => !left.includes(relative(root, from)) })
+    symlinkSync(join(root, 'node_modules'), join(this.#path, 'node_modules'))
+  }
+
+  /** @returns `'passed'`, `'failed'`, or `'timed out'`. */
+  test(tests, timeout) {
+    const mocha = [
+      '--no-config',
+      '--extension',
+      'ts',
+      '--require',
+      './test/support/hooks.ts',
+      '--exit',
+      '--bail',
+    ]
+    return this.#run(
+      ['--import=tsx', 'node_modules/mocha/bin/mocha.js', ...mocha, '--timeout=5000', ...tests],
+      timeout,
+    )
+  }
+
+  /** Tests a mutant; what survives is shown to the compiler as well. */
+  async judge({ file, mutated }, tests, timeout) {
+    const path = join(this.#path, file)
+    writeFileSync(path, mutated)
+    try {
+      const verdict = await this.test(tests, timeout)
+      if (verdict !== 'passed') return verdict
+      const tsc = [
+        'node_modules/typescript/bin/tsc',
+        '-p',
+        'tsconfig.build.json',
+        '--noEmit',
+        '--noUnusedLocals',
+        'false',
+      ]
+      return (await this.#run(tsc, timeout)) === 'failed' ? 'not compiled' : 'survived'
+    } finally {
+      writeFileSync(path, readFileSync(join(root, file)))
+    }
+  }
+
+  #run(args, timeout) {
+    // A process group of its own: tests start processes, and a mutant may never end.
+    const child = spawn(process.execPath, args, { cwd: this.#path, stdio: 'ignore', detached: true })
+    const kill = () => {
+      try {
+        process.kill(-child.pid, 'SIGKILL')
+      } catch {
+        // All of them have ended.
+      }
+    }
+    cleanups.add(kill)
+    return new Promise((resolve, reject) => {
+      let isLate = false
+      const timer = setTimeout(() => {
+        isLate = true
+        kill()
+      }, timeout)
+      child.on('error', reject).on('exit', (status) => {
+        clearTimeout(timer)
+        kill()
+        cleanups.delete(kill)
+        resolve(isLate ? 'timed out' : status === 0 ? 'passed' : 'failed')
+      })
+    })
+  }
+}
+
+/** How long the tests may take with a mutant: what they take without one, and time for two tests that wait in vain. */
+async function limitsOf(files, copy) {
+  const limits = new Map()
+  for (const file of files) {
+    const tests = testsOf(file)
+    const key = String([...tests].sort())
+    if (!limits.has(key)) {
+      const start = performance.now()
+      const verdict = await copy.test(tests, 600_000)
+      if (verdict !== 'passed')
+        throw new Error(`without a mutant these tests have ${verdict}: ${tests.join(' ')}`)
+      limits.set(key, 15_000 + 3 * (performance.now() - start))
+    }
+    limits.set(file, limits.get(key))
+  }
+  return limits
+}
+
+function readReasons() {
+  return JSON.parse(readFileSync(join(root, 'scripts/surviving-mutants.json'), 'utf8'))
+}
+
+const isSame = (reason, mutant) =>
+  reason.file === mutant.file && reason.line === mutant.line && reason.becomes === mutant.becomes
+
+function report(results, reasons, mutants) {
+  const files = [...new Set(results.map(({ mutant }) => mutant.file))].sort()
+  const count = (file, ...verdicts) =>
+    results.filter(({ mutant, verdict }) => mutant.file === file && verdicts.includes(verdict)).length
+  console.table(
+    files.map((file) => ({
+      file,
+      failed: count(file, 'failed'),
+      'timed out': count(file, 'timed out'),
+      'not compiled': count(file, 'not compiled'),
+      'with a reason': count(file, 'with a reason'),
+      survived: count(file, 'survived'),
+    })),
+  )
+  const survivors = results.filter(({ verdict }) => verdict === 'survived').map(({ mutant }) => mutant)
+  for (const { file, number, line, becomes } of survivors)
+    console.log(`\n${file}:${number}\n- ${line}\n+ ${becomes}`)
+  for (const reason of reasons) {
+    const isTested = mutants.some(({ file }) => file === reason.file)
+    if (isTested && !mutants.some((mutant) => isSame(reason, mutant))) {
+      console.log(`\nno such mutant any more: ${reason.file}: ${reason.line} → ${reason.becomes}`)
+    }
+  }
+  const tested = results.filter(({ verdict }) => verdict !== 'with a reason').length
+  const noticed = tested - survivors.length
+  const share = ((100 * noticed) / Math.max(1, tested)).toFixed(1)
+  console.log(
+    `\n${noticed} of ${tested} mutants noticed (${share} %), ${results.length - tested} with a reason not tested`,
+  )
+  return survivors.length === 0
+}
+
+async function main({ values, positionals }) {
+  const files = (positionals.length > 0 ? positionals : defaultFolders).flatMap(sourcesBelow)
+  const mutants = files.flatMap((file) => mutantsOf(file, readFileSync(join(root, file), 'utf8')))
+  const chosen = values.limit
+    ? shuffled(mutants, Number(values.seed)).slice(0, Number(values.limit))
+    : mutants
+  const reasons = readReasons()
+  const isKnown = (mutant) => reasons.some((reason) => isSame(reason, mutant))
+  const results = chosen.filter(isKnown).map((mutant) => ({ mutant, verdict: 'with a reason' }))
+  const waiting = chosen.filter((mutant) => !isKnown(mutant))
+  const total = waiting.length
+  const copies = Array.from({ length: Number(values.jobs) }, () => new Copy())
+  const limits = await limitsOf(new Set(waiting.map(({ file }) => file)), copies[0])
+  await Promise.all(
+    copies.map(async (copy) => {
+      for (let mutant = waiting.shift(); mutant !== undefined; mutant = waiting.shift()) {
+        const verdict = await copy.judge(mutant, testsOf(mutant.file), limits.get(mutant.file))
+        results.push({ mutant, verdict })
+        const { file, number, becomes } = mutant
+        console.log(`${total - waiting.length}/${total} ${verdict}: ${file}:${number} ${becomes}`)
+      }
+    }),
+  )
+  return report(results, reasons, mutants)
+}
+
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.once(signal, () => {
+    cleanUp()
+    process.exit(130)
+  })
+}
+const options = {
+  limit: { type: 'string' },
+  seed: { type: 'string', default: '1' },
+  jobs: { type: 'string', default: '2' },
+  help: { type: 'boolean', short: 'h' },
+}
+const args = parseArgs({ options, allowPositionals: true })
+if (args.values.help) {
+  process.stdout.write(help)
+} else {
+  try {
+    process.exitCode = (await main(args)) ? 0 : 1
+  } finally {
+    cleanUp()
+  }
+}
