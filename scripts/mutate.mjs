@@ -44,7 +44,6 @@ const alsoTests = {
     'test/reconnect/stats.test.ts',
     'test/source.test.ts',
     'test/integration/pass-through.test.ts',
-    'test/memory/bounds.test.ts',
   ],
   'src/wire': ['test/integration/pass-through.test.ts', 'test/fuzz/fuzz.test.ts'],
   'src/upstream': [

@@ -1,3 +1,4 @@
+import { PassThrough, Readable } from 'node:stream'
 import { expect } from 'chai'
 import {
   createResilientSseSource,
@@ -9,6 +10,7 @@ import {
 import { dataOf, drain, fast, lastIs, textOf, wire } from '../support/events.ts'
 import { mockUpstream } from '../support/mock.ts'
 import { answers, ends, resets, serve, serveInTurn, stream } from '../support/server.ts'
+import { holdTime } from '../support/time.ts'
 
 /** What a source announced, one word each. */
 function announcements(source: ReturnType<typeof createResilientSseSource>): string[] {
@@ -33,6 +35,41 @@ describe("resume: 'never'", () => {
     expect(source.lastEventId).to.equal('7')
     expect(server.requests).to.have.length(1)
   })
+
+  it('counts events and knows the last event ID, whether or not something asks what the events are', async () => {
+    const body = `${wire(1)}${wire(2)}: c\n\nid: 3\n\n`
+    for (const options of [{}, { isTerminal: () => false }]) {
+      const source = createResilientSseSource(() => Readable.from([body]), { ...never, ...options })
+      const { chunks } = await drain(source)
+      expect(Buffer.concat(chunks).toString()).to.equal(body)
+      expect(source.stats.events).to.equal(2)
+      expect(source.lastEventId).to.equal('3')
+    }
+  })
+
+  for (const options of [{}, { isTerminal: () => false }]) {
+    const asked = Object.keys(options).length === 0 ? 'unread' : 'read'
+    it(`is kept alive by events alone with idleResetOn 'events', with events ${asked}`, async () => {
+      using time = holdTime()
+      const body = new PassThrough()
+      const source = createResilientSseSource(() => body, {
+        ...never,
+        ...options,
+        idleTimeout: 100,
+        idleResetOn: 'events',
+      })
+      source.on('error', () => {}).resume()
+      await time.pass(0)
+      for (let id = 0; id < 3; id++) {
+        body.write(wire(id))
+        await time.pass(60)
+      }
+      expect(source.state).to.equal('open')
+      body.write('id: 7\n\n: c\n\n')
+      await time.pass(40)
+      expect(source.state).to.equal('ended')
+    })
+  }
 
   it('passes bytes on before their block is whole', async () => {
     let finish = () => {}

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { checkSourceOptions } from '../../src/reconnect/options.ts'
+import { checkSourceOptions, reconnectOptions, sourceOptions } from '../../src/reconnect/options.ts'
 import { EventTracker } from '../../src/resume/tracker.ts'
 import { createResilientSseSource } from '../../src/source.ts'
 
@@ -341,4 +341,10 @@ describe('checkSourceOptions', () => {
   it('gives each source a tracker of its own', () => {
     expect(checkSourceOptions({}).tracker).not.to.equal(checkSourceOptions({}).tracker)
   })
+})
+
+it('each option that the command has says in --help what it is', () => {
+  for (const [name, { help }] of Object.entries({ ...reconnectOptions, ...sourceOptions })) {
+    if (help !== undefined) expect(help, name).to.match(/^\w/)
+  }
 })

@@ -145,22 +145,32 @@ inEachMode('what happens on an open connection', ({ open }) => {
     expect(source.stats).to.include({ duplicates: 3, events: 1 })
   })
 
-  it('counts a connection that lived stableAfter as progress', async () => {
-    let destroy = () => {}
-    await using server = await serve((_, response) => {
-      stream(response)
-      destroy = () => response.destroy()
-      if (server.requests.length === 5) response.write(wire(1))
+  for (const [lived, progress] of [
+    [29, false],
+    [30, true],
+  ] as const) {
+    it(`${progress ? 'counts' : 'does not count'} a connection that lived ${lived} ms as progress with stableAfter 30`, async () => {
+      using time = holdTime()
+      const body = new PassThrough()
+      const source = open(() => body, { reconnect: { baseDelay: 60_000, stableAfter: 30 } })
+      source.resume()
+      const drop = next(source, 'drop')
+      await time.pass(0)
+      await time.pass(lived)
+      body.destroy()
+      expect(await drop).to.include({ duration: lived, progress })
+      source.destroy()
     })
-    const source = open(httpUpstream(server.url), {
-      reconnect: { ...fast, maxRetries: 1, stableAfter: 20 },
+  }
+
+  it('starts the count anew after a connection that lived stableAfter', async () => {
+    const bodies = [Readable.from([]), Readable.from([]), Readable.from([])]
+    const source = open(() => bodies.shift() ?? Readable.from([wire(1)]), {
+      reconnect: { ...fast, maxRetries: 1, stableAfter: 0 },
       last: 'event 1',
     })
-    const drops: boolean[] = []
-    source.on('open', () => setTimeout(() => destroy(), 30))
-    source.on('drop', ({ progress }) => drops.push(progress))
-    expect(await dataOf(source)).to.have.length(1)
-    expect(drops).to.deep.equal([true, true, true, true])
+    expect(await dataOf(source)).to.deep.equal(['event 1'])
+    expect(source.stats.attempts).to.equal(4)
   })
 
   it('reports one drop and one retry for a reset, whatever fires for it', async () => {

@@ -72,6 +72,15 @@ inEachMode('delays', ({ open }) => {
     })
   }
 
+  it('starts from the reconnection time of a block that is cut off, as its line was whole', async () => {
+    await using server = await serve(ends('data: a\nretry: 50\nid: 1'))
+    const source = open(httpUpstream(server.url), { reconnect: fast })
+    source.resume()
+    const retry = await next(source, 'retry')
+    source.destroy()
+    expect(retry).to.include({ delay: 20, source: 'retry' })
+  })
+
   it('keeps the reconnection time across connections, and never counts it as progress', async () => {
     await using server = await serveInTurn(ends('retry: 3\n\n'), answers(503))
     const source = open(httpUpstream(server.url), {

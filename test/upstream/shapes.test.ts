@@ -8,6 +8,7 @@ import {
   type UpstreamContext,
   type UpstreamFactory,
 } from '../../src/index.ts'
+import { openUpstream } from '../../src/upstream/shapes.ts'
 import { dataOf, drain, fast, lastIs, wire } from '../support/events.ts'
 import { ends, resets, serveInTurn } from '../support/server.ts'
 import { until } from '../support/until.ts'
@@ -61,6 +62,17 @@ describe('upstream shapes', () => {
       const source = createResilientSseSource(() => body ?? Readable.from([]), options)
       expect((await dataOf(source)).at(-1)).to.equal('end')
     }
+  })
+
+  it('a stream of another copy of node:stream is read as it is, also where it cannot be iterated', () => {
+    const foreign = { pipe() {}, on() {}, destroy() {} }
+    // @ts-expect-error it has nothing else of a Readable
+    expect(openUpstream(foreign).body).to.equal(foreign)
+  })
+
+  it('a web stream that somebody else reads is refused, also where it cannot be iterated', () => {
+    const locked = { locked: true, getReader: () => ({}), cancel: async () => {} }
+    expect(() => openUpstream(locked)).to.throw(TypeError, 'a body that nobody else reads, got a locked one')
   })
 
   it('a Response without a body is an empty stream', async () => {
