@@ -1,30 +1,19 @@
 // Tests the tests: makes one small fault at a time in a copy of the sources, and lists the faults that no test notices.
-import { spawn } from 'node:child_process'
-import {
-  cpSync,
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
-import { dirname, join, relative, sep } from 'node:path'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { dirname, join, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { mutantsOf } from './mutants.mjs'
+import { Copy, cleanUp } from './mutate/copy.mjs'
+import { mutantsOf } from './mutate/mutants.mjs'
 
-const help = `npm run mutate -- [folder or file below src] … [option] …
+const help = `npm run mutate -- [folder, file, or file:line below src] … [option] …
 
   --limit <n>   tests n mutants, taken at random; default: all
   --seed <n>    which ones; default 1
   --jobs <n>    how many at a time; default 2
 
-Exits with 1 when a mutant survives that scripts/surviving-mutants.json does not name. An entry there names the file, the
-line, what the line becomes, and why no test should notice.
+Exits with 1 when a mutant survives that scripts/mutate/survivors.json does not name. An entry there names the file, the
+line, what it becomes (absent: whatever it becomes), and why no test should notice.
 `
 const root = fileURLToPath(new URL('..', import.meta.url))
 const defaultFolders = ['src/reconnect', 'src/resume', 'src/wire', 'src/upstream']
@@ -36,6 +25,7 @@ const alsoTests = {
     'test/integration/diagnostics.test.ts',
     'test/integration/teardown.test.ts',
     'test/integration/backpressure.test.ts',
+    'test/relay/relay.test.ts',
   ],
   'src/reconnect/intake.ts': ['test/integration/pass-through.test.ts'],
   'src/resume': [
@@ -73,6 +63,14 @@ function sourcesBelow(path) {
     .sort()
 }
 
+/** @param {string} place - A folder, a file, or a line of one. */
+function mutantsAt(place) {
+  const [path, line] = place.split(':')
+  return sourcesBelow(path)
+    .flatMap((file) => mutantsOf(file, readFileSync(join(root, file), 'utf8')))
+    .filter(({ number }) => line === undefined || number === Number(line))
+}
+
 /** Shuffles, the same way for the same seed (mulberry32). */
 function shuffled(items, seed) {
   let state = seed
@@ -84,88 +82,6 @@ function shuffled(items, seed) {
   }
   const left = [...items]
   return items.map(() => left.splice(Math.floor(random() * left.length), 1)[0])
-}
-
-/** Whatever has to be undone when the run ends or is interrupted: copies of the package, and running tests. */
-const cleanups = new Set()
-function cleanUp() {
-  for (const cleanup of cleanups) cleanup()
-}
-
-/** A copy of the package in which mutants are tested: the sources themselves are never changed. */
-class Copy {
-  #path = mkdtempSync(join(tmpdir(), 'mutants-'))
-
-  constructor() {
-    cleanups.add(() => rmSync(this.#path, { recursive: true, force: true }))
-    const left = ['node_modules', '.git', 'dist', 'coverage']
-    cpSync(root, this.#path, { recursive: true, filter: (from) => !left.includes(relative(root, from)) })
-    symlinkSync(join(root, 'node_modules'), join(this.#path, 'node_modules'))
-  }
-
-  /** @returns `'passed'`, `'failed'`, or `'timed out'`. */
-  test(tests, timeout) {
-    const mocha = [
-      '--no-config',
-      '--extension',
-      'ts',
-      '--require',
-      './test/support/hooks.ts',
-      '--exit',
-      '--bail',
-    ]
-    return this.#run(
-      ['--import=tsx', 'node_modules/mocha/bin/mocha.js', ...mocha, '--timeout=5000', ...tests],
-      timeout,
-    )
-  }
-
-  /** Tests a mutant; what survives is shown to the compiler as well. */
-  async judge({ file, mutated }, tests, timeout) {
-    const path = join(this.#path, file)
-    writeFileSync(path, mutated)
-    try {
-      const verdict = await this.test(tests, timeout)
-      if (verdict !== 'passed') return verdict
-      const tsc = [
-        'node_modules/typescript/bin/tsc',
-        '-p',
-        'tsconfig.build.json',
-        '--noEmit',
-        '--noUnusedLocals',
-        'false',
-      ]
-      return (await this.#run(tsc, timeout)) === 'failed' ? 'not compiled' : 'survived'
-    } finally {
-      writeFileSync(path, readFileSync(join(root, file)))
-    }
-  }
-
-  #run(args, timeout) {
-    // A process group of its own: tests start processes, and a mutant may never end.
-    const child = spawn(process.execPath, args, { cwd: this.#path, stdio: 'ignore', detached: true })
-    const kill = () => {
-      try {
-        process.kill(-child.pid, 'SIGKILL')
-      } catch {
-        // All of them have ended.
-      }
-    }
-    cleanups.add(kill)
-    return new Promise((resolve, reject) => {
-      let isLate = false
-      const timer = setTimeout(() => {
-        isLate = true
-        kill()
-      }, timeout)
-      child.on('error', reject).on('exit', (status) => {
-        clearTimeout(timer)
-        kill()
-        cleanups.delete(kill)
-        resolve(isLate ? 'timed out' : status === 0 ? 'passed' : 'failed')
-      })
-    })
-  }
 }
 
 /** How long the tests may take with a mutant: what they take without one, and time for two tests that wait in vain. */
@@ -187,47 +103,50 @@ async function limitsOf(files, copy) {
 }
 
 function readReasons() {
-  return JSON.parse(readFileSync(join(root, 'scripts/surviving-mutants.json'), 'utf8'))
+  return JSON.parse(readFileSync(join(root, 'scripts/mutate/survivors.json'), 'utf8'))
 }
 
 const isSame = (reason, mutant) =>
-  reason.file === mutant.file && reason.line === mutant.line && reason.becomes === mutant.becomes
+  reason.file === mutant.file &&
+  reason.line === mutant.line &&
+  (reason.becomes === undefined || reason.becomes === mutant.becomes)
 
-function report(results, reasons, mutants) {
+function report(results) {
   const files = [...new Set(results.map(({ mutant }) => mutant.file))].sort()
-  const count = (file, ...verdicts) =>
-    results.filter(({ mutant, verdict }) => mutant.file === file && verdicts.includes(verdict)).length
+  const count = (file, verdict) =>
+    results.filter((result) => result.mutant.file === file && result.verdict === verdict).length
+  const verdicts = ['failed', 'timed out', 'not compiled', 'with a reason', 'survived']
   console.table(
     files.map((file) => ({
       file,
-      failed: count(file, 'failed'),
-      'timed out': count(file, 'timed out'),
-      'not compiled': count(file, 'not compiled'),
-      'with a reason': count(file, 'with a reason'),
-      survived: count(file, 'survived'),
+      ...Object.fromEntries(verdicts.map((verdict) => [verdict, count(file, verdict)])),
     })),
   )
-  const survivors = results.filter(({ verdict }) => verdict === 'survived').map(({ mutant }) => mutant)
-  for (const { file, number, line, becomes } of survivors)
-    console.log(`\n${file}:${number}\n- ${line}\n+ ${becomes}`)
-  for (const reason of reasons) {
-    const isTested = mutants.some(({ file }) => file === reason.file)
-    if (isTested && !mutants.some((mutant) => isSame(reason, mutant))) {
-      console.log(`\nno such mutant any more: ${reason.file}: ${reason.line} → ${reason.becomes}`)
-    }
+  const survivors = results.filter(({ verdict }) => verdict === 'survived')
+  for (const { mutant } of survivors) {
+    console.log(`\n${mutant.file}:${mutant.number}\n- ${mutant.line}\n+ ${mutant.becomes}`)
   }
   const tested = results.filter(({ verdict }) => verdict !== 'with a reason').length
   const noticed = tested - survivors.length
   const share = ((100 * noticed) / Math.max(1, tested)).toFixed(1)
   console.log(
-    `\n${noticed} of ${tested} mutants noticed (${share} %), ${results.length - tested} with a reason not tested`,
+    `\n${noticed} of ${tested} mutants noticed (${share} %), ${results.length - tested} have a reason`,
   )
   return survivors.length === 0
 }
 
+/** Lists the reasons that belong to no mutant, since the line has changed. */
+function reportOutdated(reasons) {
+  for (const reason of reasons) {
+    const { file, line, becomes = '(anything)' } = reason
+    const mutants = existsSync(join(root, file)) ? mutantsAt(file) : []
+    if (mutants.some((mutant) => isSame(reason, mutant))) continue
+    console.log(`\nno such mutant any more: ${file}\n- ${line}\n+ ${becomes}`)
+  }
+}
+
 async function main({ values, positionals }) {
-  const files = (positionals.length > 0 ? positionals : defaultFolders).flatMap(sourcesBelow)
-  const mutants = files.flatMap((file) => mutantsOf(file, readFileSync(join(root, file), 'utf8')))
+  const mutants = (positionals.length > 0 ? positionals : defaultFolders).flatMap(mutantsAt)
   const chosen = values.limit
     ? shuffled(mutants, Number(values.seed)).slice(0, Number(values.limit))
     : mutants
@@ -236,7 +155,7 @@ async function main({ values, positionals }) {
   const results = chosen.filter(isKnown).map((mutant) => ({ mutant, verdict: 'with a reason' }))
   const waiting = chosen.filter((mutant) => !isKnown(mutant))
   const total = waiting.length
-  const copies = Array.from({ length: Number(values.jobs) }, () => new Copy())
+  const copies = Array.from({ length: Number(values.jobs) }, () => new Copy(root))
   const limits = await limitsOf(new Set(waiting.map(({ file }) => file)), copies[0])
   await Promise.all(
     copies.map(async (copy) => {
@@ -248,7 +167,8 @@ async function main({ values, positionals }) {
       }
     }),
   )
-  return report(results, reasons, mutants)
+  reportOutdated(reasons)
+  return report(results)
 }
 
 for (const signal of ['SIGINT', 'SIGTERM']) {

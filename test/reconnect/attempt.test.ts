@@ -98,6 +98,14 @@ inEachMode('what happens on an attempt', ({ open }) => {
       })
     }
 
+    it('tells the URL that answered, redacted, where the factory does not tell its own', async () => {
+      await using server = await serve(stays(wire(1)))
+      const source = open((context) => fetch(`${server.url}?token=secret`, context), { last: 'event 1' })
+      const opened = next(source, 'open')
+      await dataOf(source)
+      expect((await opened).upstream).to.equal(`${server.url}?token=*`)
+    })
+
     it('ends at a 204', async () => {
       await using server = await serve(answers(204))
       const source = open(httpUpstream(server.url), { reconnect: fast })

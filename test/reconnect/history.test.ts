@@ -49,6 +49,28 @@ describe('a history', () => {
     )
   })
 
+  it('knows whether the latest attempt failed, and why the latest connection was lost', () => {
+    const history = new History()
+    const seen: unknown[] = []
+    const note = () => seen.push([history.attemptFailed, history.lastDrop])
+    note()
+    history.failed(new Error('no'))
+    note()
+    history.open()
+    note()
+    history.drop('idle-timeout', new Error('silent'))
+    note()
+    history.failed(new Error('no'))
+    note()
+    expect(seen).to.deep.equal([
+      [false, undefined],
+      [true, undefined],
+      [false, undefined],
+      [false, 'idle-timeout'],
+      [true, 'idle-timeout'],
+    ])
+  })
+
   it('gives copies', () => {
     const history = new History()
     const { drops } = history.stats

@@ -348,3 +348,7 @@ it('each option that the command has says in --help what it is', () => {
     if (help !== undefined) expect(help, name).to.match(/^\w/)
   }
 })
+
+it("the usual value of resume, for a GET, is 'always'", () => {
+  expect(sourceOptions.resume.default).to.equal('always')
+})

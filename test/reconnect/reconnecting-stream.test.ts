@@ -1,6 +1,6 @@
 import { PassThrough, Readable } from 'node:stream'
 import { expect } from 'chai'
-import { httpUpstream, type RetryMessage, type SseEvent } from '../../src/index.ts'
+import { httpUpstream, type RetryMessage, type SseEvent, type UpstreamFactory } from '../../src/index.ts'
 import { fast, lastIs, next, wire } from '../support/events.ts'
 import { dataOf, inEachMode, type ModeOptions, outcomeOf, readingModes } from '../support/modes.ts'
 import { answers, ends, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
@@ -25,6 +25,15 @@ inEachMode('what happens on an open connection', ({ open }) => {
     const retry = next(source, 'retry')
     await dataOf(source)
     expect(await retry).to.include({ delay: 0, source: 'clean-end', attempt: 0 })
+  })
+
+  it('backs off when the attempt after a clean end with progress fails', async () => {
+    await using server = await serveInTurn(ends(wire(1)), answers(503), stays(wire(2)))
+    const source = open(httpUpstream(server.url), { reconnect: fast, last: 'event 2' })
+    const set: string[] = []
+    source.on('retry', (retry) => set.push(retry.source))
+    expect(await dataOf(source)).to.deep.equal(['event 1', 'event 2'])
+    expect(set).to.deep.equal(['clean-end', 'backoff'])
   })
 
   it('does not open two connections closer together than base when each brings one event and ends', async () => {
@@ -187,6 +196,27 @@ inEachMode('what happens on an open connection', ({ open }) => {
     expect(source.stats.drops).to.deep.equal({ end: 0, reset: 1, 'idle-timeout': 0 })
     expect(server.requests).to.have.length(2)
   })
+
+  for (const [how, script, aborted] of [
+    ['a clean end', ends(wire(1)), false],
+    ['a reset', resets(wire(1)), true],
+  ] as const) {
+    it(`${aborted ? 'aborts' : 'leaves'} the signal of an attempt after ${how}, also when it is destroyed then`, async () => {
+      await using server = await serve(script)
+      const dial = httpUpstream(server.url)
+      const signals: AbortSignal[] = []
+      const factory: UpstreamFactory = (context) => {
+        signals.push(context.signal)
+        return dial(context)
+      }
+      const source = open(factory, { reconnect: { baseDelay: 60_000 } })
+      source.resume()
+      await next(source, 'retry')
+      source.destroy()
+      // The socket may serve another request by now.
+      expect(signals.map((signal) => signal.aborted)).to.deep.equal([aborted])
+    })
+  }
 
   it('takes a body that is shorter than it said for a drop', async () => {
     const short = (_: unknown, response: import('node:http').ServerResponse) => {

@@ -1,7 +1,9 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { Readable } from 'node:stream'
 import { expect } from 'chai'
 import { httpUpstream } from '../../src/index.ts'
 import { fast, next, wire } from '../support/events.ts'
-import { inEachMode, outcomeOf } from '../support/modes.ts'
+import { dataOf, inEachMode, outcomeOf } from '../support/modes.ts'
 import { answers, ends, resets, serve, serveInTurn, stays } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
@@ -25,6 +27,20 @@ inEachMode('state and stats', ({ open }) => {
       'open open',
       'ended',
     ])
+  })
+
+  it('tell that an attempt is under way, also after a drop', async () => {
+    const states: string[] = []
+    const bodies = [[wire(1)], [wire(2)]]
+    const source = open(
+      () => {
+        states.push(source.state)
+        return Readable.from(bodies.shift() ?? [])
+      },
+      { reconnect: fast, last: 'event 2' },
+    )
+    await dataOf(source)
+    expect(states.slice(0, 2)).to.deep.equal(['connecting', 'connecting'])
   })
 
   it('count what happened', async () => {
@@ -68,5 +84,22 @@ inEachMode('state and stats', ({ open }) => {
     const after = source.stats.downtime
     await new Promise(setImmediate)
     expect(source.stats.downtime).to.equal(after)
+  })
+
+  it('are announced at the end, also of a source that is destroyed', async () => {
+    await using server = await serve(stays(wire(1)))
+    const ends: unknown[] = []
+    const note = (message: unknown) => ends.push(message)
+    subscribe('resilient-sse:end', note)
+    const source = open(httpUpstream(server.url), { name: 'mine' })
+    source.on('data', () => source.destroy())
+    await until(
+      () => source.closed,
+      () => 'it closes',
+    )
+    unsubscribe('resilient-sse:end', note)
+    expect(ends).to.have.length(1)
+    expect(ends[0]).to.include({ outcome: 'aborted', name: 'mine', error: undefined, failed: false })
+    expect(ends[0]).to.have.nested.property('stats.opens', 1)
   })
 })

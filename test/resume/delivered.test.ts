@@ -153,6 +153,14 @@ describe('what was passed on', () => {
     expect(tracker.duplicates).to.equal(2)
   })
 
+  it('knows a block with an id alone for a repeat', () => {
+    const { passedOn, passOn } = delivered()
+    passOn('id: 1\n\n')
+    passedOn.opened()
+    expect(passedOn.event({ id: '1' })).to.equal(false)
+    expect(passedOn.event({ id: '1', data: 'x' })).to.equal(true)
+  })
+
   it('forgets what came before blocks that were not kept', () => {
     const { passedOn, passOn } = delivered({ windowBytes: 30 })
     passedOn.event({ id: '0', data: 'event 0' })

@@ -66,6 +66,22 @@ describe('RecentBlocks', () => {
     for (const piece of recent.take()) expect(piece.buffer.byteLength).to.be.below(20_000)
   })
 
+  for (const [size, of, isKept] of [
+    [4096, 4096, true],
+    [4095, 4095, false],
+    [4096, 8192, true],
+    [4096, 8193, false],
+  ] as const) {
+    it(`${isKept ? 'keeps by reference' : 'copies'} a piece of ${size} bytes in a buffer of ${of}`, () => {
+      const recent = new RecentBlocks(100_000)
+      const buffer = Buffer.alloc(of, '\n')
+      recent.add(buffer.subarray(0, size))
+      const [piece] = recent.take()
+      expect(piece?.length).to.equal(size)
+      expect(piece?.buffer === buffer.buffer).to.equal(isKept)
+    })
+  }
+
   it('takes little room for little', () => {
     const recent = new RecentBlocks(65_536)
     recent.add(Buffer.from(event(1)))

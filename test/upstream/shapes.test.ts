@@ -8,7 +8,7 @@ import {
   type UpstreamContext,
   type UpstreamFactory,
 } from '../../src/index.ts'
-import { openUpstream } from '../../src/upstream/shapes.ts'
+import { discardBody, openUpstream } from '../../src/upstream/shapes.ts'
 import { dataOf, drain, fast, lastIs, wire } from '../support/events.ts'
 import { ends, resets, serveInTurn } from '../support/server.ts'
 import { until } from '../support/until.ts'
@@ -75,6 +75,17 @@ describe('upstream shapes', () => {
     expect(() => openUpstream(locked)).to.throw(TypeError, 'a body that nobody else reads, got a locked one')
   })
 
+  it('a body that is discarded may fail late', async () => {
+    const body = new Readable({ read() {}, destroy: (_, callback) => callback(new Error('late')) })
+    discardBody(body)
+    // Without a listener the error would be thrown in this process.
+    await until(
+      () => body.closed,
+      () => 'it closes',
+    )
+    expect(body.errored).to.have.property('message', 'late')
+  })
+
   it('a Response without a body is an empty stream', async () => {
     const bodies = [null, wire(1, 'end')]
     const source = createResilientSseSource(
@@ -104,15 +115,42 @@ describe('upstream shapes', () => {
     expect(reasons).to.deep.equal(['end', 'reset', 'reset'])
   })
 
-  it('a body that yields something else than bytes fails at once with a TypeError', async () => {
-    let calls = 0
-    const source = createResilientSseSource(() => {
-      calls++
-      return Readable.from([{ data: 'x' }])
-    }, options)
-    const { error } = await drain(source)
-    expect(error).to.be.instanceOf(TypeError).with.property('message').that.includes('bytes or strings')
-    expect(calls).to.equal(1)
+  for (const [name, body] of [
+    ['a Readable', () => Readable.from([{ data: 'x' }])],
+    [
+      'an async iterable',
+      async function* () {
+        yield { data: 'x' }
+      },
+    ],
+  ] as const) {
+    it(`${name} that yields something else than bytes fails at once with a TypeError`, async () => {
+      let calls = 0
+      const factory = () => {
+        calls++
+        return body()
+      }
+      // @ts-expect-error what a caller without types may give
+      const source = createResilientSseSource(factory, options)
+      const { error } = await drain(source)
+      expect(error).to.be.instanceOf(TypeError).with.property('message').that.includes('bytes or strings')
+      expect(calls).to.equal(1)
+    })
+  }
+
+  it('an async iterable is asked for one chunk ahead of a reader that is full, and no more', async () => {
+    let asked = 0
+    const source = createResilientSseSource(
+      async function* () {
+        for (;;) yield wire(++asked)
+      },
+      { ...options, highWaterMark: 1 },
+    )
+    source.once('readable', () => {})
+    await new Promise(setImmediate)
+    await new Promise(setImmediate)
+    expect(asked).to.be.within(1, 2)
+    source.destroy()
   })
 
   it('a body whose end the stream has seen never delays it by not closing', async () => {
