@@ -161,6 +161,13 @@ describe('what was passed on', () => {
     expect(passedOn.event({ id: '1', data: 'x' })).to.equal(true)
   })
 
+  it('knows the latest blocks for repeats however little of them may be kept', () => {
+    const { passedOn, passOn } = delivered({ windowBytes: 1 })
+    passOn(wire(1), wire(2))
+    passedOn.opened()
+    expect(passedOn.event({ id: '2', data: 'event 2' })).to.equal(false)
+  })
+
   it('forgets what came before blocks that were not kept', () => {
     const { passedOn, passOn } = delivered({ windowBytes: 30 })
     passedOn.event({ id: '0', data: 'event 0' })

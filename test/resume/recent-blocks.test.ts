@@ -82,6 +82,28 @@ describe('RecentBlocks', () => {
     })
   }
 
+  it('is empty at first, and again when what it kept was taken', () => {
+    const recent = new RecentBlocks(100)
+    expect(recent.isEmpty).to.equal(true)
+    recent.add(Buffer.from('data\n\n'))
+    expect(recent.isEmpty).to.equal(false)
+    recent.take()
+    expect(recent.isEmpty).to.equal(true)
+    expect(recent.take()).to.deep.equal([])
+  })
+
+  for (const [limit, isWhole] of [
+    [10_000, true],
+    [9_999, false],
+  ] as const) {
+    it(`keeps ${isWhole ? 'all' : 'not all'} of two pieces of 5,000 bytes with a limit of ${limit}`, () => {
+      const recent = new RecentBlocks(limit)
+      for (const n of [1, 2]) recent.add(Buffer.from(event(n, 4986)))
+      expect(textOf(recent.take())).to.have.length(isWhole ? 10_000 : 5_000)
+      expect(recent.hasDiscarded()).to.equal(!isWhole)
+    })
+  }
+
   it('takes little room for little', () => {
     const recent = new RecentBlocks(65_536)
     recent.add(Buffer.from(event(1)))

@@ -22,7 +22,6 @@ export interface ModeOptions extends Omit<SourceOptions, 'objectMode'> {
 /** A way in which events pass through a source. */
 export interface Mode {
   readonly name: string
-  readonly objectMode: boolean
   open(factory: UpstreamFactory, options: ModeOptions): ModeSource
 }
 
@@ -32,7 +31,6 @@ function modeOf(
 ): Mode {
   return {
     name,
-    objectMode,
     open(factory, { last, ...options }) {
       // With isTerminal every event is read; so where none is to be read the reader stops instead.
       const isTerminal = readsEvents && last !== undefined ? { isTerminal: lastIs(last) } : {}

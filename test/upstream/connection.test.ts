@@ -55,6 +55,13 @@ describe('a connection', () => {
     expect(await messageOf(() => {}, { idleTimeout: 5 })).to.equal('the upstream was silent for 5 ms')
   })
 
+  it('knows how long it has been open', async () => {
+    const start = performance.now()
+    const { connection } = await open()
+    expect(connection.openFor).to.be.within(0, performance.now() - start)
+    connection.close()
+  })
+
   it('hands on no chunk after it was closed, and is not dropped then', async () => {
     const { body, connection } = await open()
     const seen: string[] = []
