@@ -78,7 +78,7 @@ inEachMode('delays', ({ open }) => {
     source.resume()
     const retry = await next(source, 'retry')
     source.destroy()
-    expect(retry).to.include({ delay: 20, source: 'retry' })
+    expect(retry).to.include({ delay: 50, source: 'retry' })
   })
 
   it('keeps the reconnection time across connections, and never counts it as progress', async () => {
