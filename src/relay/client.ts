@@ -1,20 +1,20 @@
 import { EventEmitter } from 'node:events'
 import { fieldOf, isFetchHeaders, type RequestWithLastEventId } from '../http/fields.ts'
 
-/** What is read of a request of node:http or node:http2, of a framework's around it, or of a fetch-API `Request`. */
+/** A request of node:http or node:http2, a framework's wrapper of such a request, or a fetch-API `Request`. */
 export type ClientRequestLike = RequestWithLastEventId & { readonly method?: string | undefined }
 
 /**
- * What a client does when its event stream ends or is refused, as far as its request tells:
+ * Tells from a request what its client does when an event stream ends or is refused:
  *
- * - `'reconnects'`: a GET without a body whose `Accept` names `text/event-stream`. EventSource sends it, comes back when
- *   its connection ends or breaks, and gives up for ever when it is answered with a status other than 200 (HTML, 9.2.3).
- * - `'program'`: its `Accept` names types, and neither `text/event-stream` nor a range that holds it. A status is its
- *   answer, and the end of a stream is the end.
- * - `'other'`: the rest, such as the `Accept: *\/*` of curl and fetch, or a POST that accepts event streams.
+ * - `'reconnects'`: a GET without a body whose `Accept` names `text/event-stream`. EventSource sends such a request. An
+ *   EventSource reconnects when its connection ends or breaks, and fails permanently for a status other than 200 (HTML,
+ *   9.2.3).
+ * - `'program'`: a request whose `Accept` names types, but neither `text/event-stream` nor a range that includes this type.
+ *   The client expects a status as the answer, and does not reconnect when a stream ends.
+ * - `'other'`: any other request, such as one with the `Accept: *\/*` of curl and fetch, or a POST that accepts event streams.
  *
- * A type with a weight of 0 is not acceptable (RFC 9110, 12.4.2), and counts as not named. A request without a method is
- * a GET.
+ * A type with a weight of 0 is not acceptable (RFC 9110, 12.4.2) and is ignored. A request without a method is a GET.
  */
 export function clientKind(request: ClientRequestLike): 'reconnects' | 'program' | 'other' {
   const { headers, method = 'GET' } = request
@@ -26,7 +26,7 @@ export function clientKind(request: ClientRequestLike): 'reconnects' | 'program'
   return types.length === 0 || types.includes('*/*') || types.includes('text/*') ? 'other' : 'program'
 }
 
-/** Whether a request has a body. A request of HTTP/2 need not announce its body's length: there the frames tell. */
+/** Whether a request has a body. A body over HTTP/2 may have no `content-length`: there only the frames show a body. */
 export function hasBody(request: ClientRequestLike): boolean {
   const { headers } = request
   if (isFetchHeaders(headers)) return 'body' in request && request.body !== null
@@ -50,10 +50,10 @@ function acceptedTypes(accept: string): string[] {
 const callbacksOf = new WeakMap<EventEmitter, Set<() => void>>()
 
 /**
- * Calls when the client of a request disconnects. A response does not always say so: one that waits for its turn behind
- * another on the same connection (pipelining) gets no event from node:http.
+ * Calls a function when the client of a request disconnects. The response's own `close` event is not enough: node:http does
+ * not emit it for a response that waits behind another response on the same connection (pipelining).
  *
- * @returns Stops listening.
+ * @returns A function that removes the callback.
  */
 export function onDisconnect(request: object, callback: () => void): () => void {
   const socket = socketOf(request)
@@ -61,7 +61,7 @@ export function onDisconnect(request: object, callback: () => void): () => void 
   const callbacks = callbacksOf.get(socket) ?? new Set()
   if (!callbacksOf.has(socket)) {
     callbacksOf.set(socket, callbacks)
-    // One listener, however many requests share the connection.
+    // One listener for all requests of a connection: more than ten listeners would cause a warning.
     socket.once('close', () => {
       for (const call of callbacks) call()
     })
@@ -70,7 +70,7 @@ export function onDisconnect(request: object, callback: () => void): () => void 
   return () => callbacks.delete(callback)
 }
 
-/** Whether the connection of a request is closed: it may have closed while somebody else dealt with the request. */
+/** Whether a request's connection is closed, for example since before the relay started. */
 export function hasDisconnected(request: object): boolean {
   const socket = socketOf(request)
   return socket !== undefined && 'destroyed' in socket && socket.destroyed === true

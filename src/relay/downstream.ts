@@ -1,48 +1,45 @@
-/** Header fields of a response; names in lower case. */
+/** Header fields of a response, with names in lower case. */
 export type ResponseFields = ReadonlyMap<string, string>
 
-/** An answer that is no event stream. */
+/** An answer other than an event stream. */
 export interface Answer {
   readonly status: number
   readonly fields: ResponseFields
   readonly body: string | Uint8Array | undefined
 }
 
-/** What a response tells its relay. */
+/** Receives the events of a response. */
 export interface DownstreamListener {
-  /** There is room for more. */
+  /** The response has room for more bytes. */
   onDrain(): void
-  /** Everything was handed to the client's connection. */
+  /** All bytes were passed to the client's connection. */
   onFinish(): void
-  /** The client's connection is closed, or the client does not want the rest. */
+  /** The client disconnected, or canceled the response. */
   onClose(): void
 }
 
-/** The response to one client, of whichever kind its server is. */
+/** The response to one client, of node:http, node:http2 or the fetch API. */
 export interface Downstream {
-  /** What was set, by whoever had the response before, or undefined. */
+  /** A field that was set before the relay got the response; undefined when absent. */
   field(name: string): string | undefined
-  /** Whether a status is out already. */
+  /** Whether the head was sent. */
   readonly isHeadOut: boolean
-  /** Nothing can be written any more: the client disconnected, or somebody else has answered. */
+  /** Whether writing is impossible: the client disconnected, or the response has ended. */
   readonly isClosed: boolean
-  /** Whether bytes wait for a client that does not read as fast as they come. */
+  /** Whether written bytes wait because the client reads slowly. */
   readonly isBehind: boolean
   listen(listener: DownstreamListener): void
-  /** Resolves when it is this response's turn on its connection. */
+  /** Resolves when the earlier responses on the connection have ended (pipelining); undefined when there are none. */
   turn(): Promise<void> | undefined
-  /**
-   * Lets the rest of the request's body go where nobody reads it: behind unread bytes, the end of the client's connection is
-   * not seen.
-   */
+  /** Discards the unread request body: Node does not report the end of a connection while there are unread bytes before it. */
   discardRequestBody(): void
-  /** Answers with an event stream; the head goes out at once. */
+  /** Answers with an event stream, and sends the head at once. */
   open(fields: ResponseFields): void
-  /** Answers with something else. */
+  /** Sends a whole answer other than an event stream. */
   answer(answer: Answer): void
-  /** @returns False when the client has more to read than it should: no more until `onDrain`. */
+  /** @returns False when the response is full: the caller waits for `onDrain`. */
   write(bytes: Uint8Array | string): boolean
   end(last?: string): void
-  /** Cuts the response off, so that the client sees that it is not complete. */
+  /** Cuts the response off, so that the client sees an incomplete response. */
   break(error: Error): void
 }

@@ -1,30 +1,30 @@
 import { checkOptions, milliseconds, type OptionsOf, withDefault } from '../options.ts'
 
 const startOptions = {
-  /** Over how many milliseconds clients come back, in addition to one second. Default 4000. */
+  /** Clients reconnect after one second plus a random part of this time, in milliseconds. Default 4000. */
   spread: withDefault(milliseconds(), 4000),
 }
 
 /** Options of {@link Drain.start}. */
 export interface DrainOptions extends OptionsOf<typeof startOptions> {}
 
-/** A relay, as a drain knows it. */
+/** A relay that a drain can end. */
 export interface Drainable {
   /**
-   * Ends the response where its client can come back, after telling it to do so.
+   * Sends a reconnection time and ends the response, if the client can reconnect and resume.
    *
    * @param retry - The reconnection time for this client, in milliseconds.
    */
   dismiss(retry: number): void
 }
 
-/** Lets the clients of a server's relays go before the server stops. */
+/** Ends the relays of a server before the server stops. */
 export class Drain {
   readonly #relays = new Set<Drainable>()
   #spread: number | undefined
   #onEmpty: () => void = () => {}
 
-  /** How many relays are under way. */
+  /** The number of running relays. */
   get size(): number {
     return this.#relays.size
   }
@@ -35,10 +35,10 @@ export class Drain {
   }
 
   /**
-   * Tells each client that can come back to do so, after a second and a random part of `spread`, and ends its response; also
-   * those of relays that start later. Streams that must not be asked for again go on to their own end.
+   * Sends each client that can reconnect a `retry:` of one second plus a random part of `spread`, and ends its response.
+   * Relays that start later are ended too. Streams that cannot be resumed by a new request run to their own end.
    *
-   * @returns Resolves when no relay is under way.
+   * @returns Resolves when no relay is running.
    * @throws `TypeError` or `RangeError` that names a wrong option.
    */
   start(options: DrainOptions = {}): Promise<void> {
@@ -64,7 +64,7 @@ export class Drain {
   }
 
   /**
-   * The relay's head is out.
+   * Called when the relay's head was sent.
    *
    * @internal
    */
@@ -84,8 +84,8 @@ export class Drain {
 }
 
 /**
- * Makes a drain for the option `drain` of a server's relays. When the server is to stop, at SIGTERM say, `start()` tells
- * the clients to come back to whichever server is there then, spread over some seconds, and ends their responses.
+ * Makes a drain for the option `drain` of a server's relays. Before the server stops, for example at SIGTERM, `start()` tells
+ * the clients to reconnect, spread over some seconds, and ends their responses.
  */
 export function createDrain(): Drain {
   return new Drain()

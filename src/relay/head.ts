@@ -5,10 +5,11 @@ import { isEventStream } from '../http/media-type.ts'
 import type { Answer, Downstream, ResponseFields } from './downstream.ts'
 
 /**
- * The head of an event stream. What the caller or the upstream has said stays: parameters of the content type, cache
- * directives. `no-transform` keeps compression from holding events back, and `x-accel-buffering` does so for nginx.
+ * The header fields of an event stream. Content type parameters and cache directives of the caller or the upstream are
+ * kept. `no-transform` is added because compression middleware would delay events; `x-accel-buffering: no` keeps nginx from
+ * buffering them.
  *
- * @param upstream - The upstream's header fields, where they are known by now.
+ * @param upstream - The upstream's header fields, if they are known.
  */
 export function streamFields(downstream: Downstream, upstream: HeaderFields = {}): ResponseFields {
   const lines = upstream['cache-control'] ?? 'no-cache'
@@ -23,23 +24,23 @@ export function streamFields(downstream: Downstream, upstream: HeaderFields = {}
   ])
 }
 
-/** What a client is answered in place of a failed stream. */
+/** The answer to a client whose stream has failed before its head was sent. */
 export interface Refusal {
-  /** From 400 to 599. */
+  /** The status code, from 400 to 599. */
   readonly status: number
-  /** Default: none but those of the body. */
+  /** Header fields. Default: no fields besides those of the default body. */
   readonly headers?: Readonly<Record<string, string>> | undefined
-  /** Default: the status as text. */
+  /** The body. Default: the status as plain text. */
   readonly body?: string | Uint8Array | undefined
 }
 
-/** Fields of the upstream's refusal that its client needs to act on it, or to report it. */
+/** Fields of the upstream's refusal that are passed on: a client needs them to retry, to authenticate or to report. */
 const refusalFields = /^(retry-after|retry-after-ms|www-authenticate|x-request-id|x-ratelimit-.+)$/
 
-/** Refusals whose body speaks of the credentials that we have sent, which the client does not know. */
+/** Statuses whose body is not passed on: the body may describe this server's own credentials. */
 const aboutCredentials: readonly number[] = [401, 403, 407]
 
-/** The answer to a client whose stream has failed before its head was out. */
+/** The answer to a client whose stream has failed before its head was sent. */
 export function answerTo(error: Error, refusal: Refusal | undefined): Answer {
   if (refusal) {
     const { status, headers = {}, body } = refusal
@@ -60,7 +61,7 @@ export function answerTo(error: Error, refusal: Refusal | undefined): Answer {
   return { status, fields: fields.set('cache-control', 'no-store'), body }
 }
 
-/** A short text that names the status, with some fields besides. */
+/** An answer whose body is its status as plain text. */
 function textAnswer(status: number, fields: ResponseFields): Answer {
   return {
     status,
@@ -73,7 +74,7 @@ function textAnswer(status: number, fields: ResponseFields): Answer {
   }
 }
 
-/** The upstream's own status, or what a gateway says (RFC 9110, 15.6.3 and 15.6.5). */
+/** The upstream's own status, or that of a gateway: 502 or 504 (RFC 9110, 15.6.3 and 15.6.5), and 503 after an abort. */
 function statusOf(error: Error): number {
   const { code, statusCode = 0 } = failureOf(error)
   if (code === undefined) return 503
@@ -81,14 +82,14 @@ function statusOf(error: Error): number {
   return code === 'ERR_SSE_CONNECT_TIMEOUT' || code === 'ERR_SSE_IDLE_TIMEOUT' ? 504 : 502
 }
 
-/** The failure behind an error that says that retries are exhausted. */
+/** The error itself, or the cause of an `ERR_SSE_RETRIES_EXHAUSTED`; empty for an error other than {@link SseError}. */
 export function failureOf(error: Error): Partial<SseError> {
   if (!(error instanceof SseError)) return {}
   const { code, cause } = error
   return code === 'ERR_SSE_RETRIES_EXHAUSTED' && cause instanceof SseError ? failureOf(cause) : error
 }
 
-/** A lenient parser, or a factory that made it up, may have let in what cannot be written (RFC 9110, 5.5). */
+/** Whether node:http accepts a field value (RFC 9110, 5.5): a lenient parser or a factory may have let in others. */
 function isWritable(value: string | undefined): value is string {
   return value !== undefined && /^[\t\x20-\x7e\x80-\xff]*$/.test(value)
 }

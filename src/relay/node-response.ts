@@ -3,7 +3,7 @@ import { Readable, type Writable } from 'node:stream'
 import { hasDisconnected, onDisconnect } from './client.ts'
 import type { Answer, Downstream, DownstreamListener, ResponseFields } from './downstream.ts'
 
-/** What is used of a response of node:http, node:https or node:http2. */
+/** The members of a node:http, node:https or node:http2 response that are used here. */
 export type DownstreamResponse = Writable & {
   statusCode: number
   readonly headersSent: boolean
@@ -14,12 +14,12 @@ export type DownstreamResponse = Writable & {
 }
 
 /**
- * A response that is full gets this many bytes more before the upstream is stopped: as a rule it is empty again within
- * the same turn, and stopping and starting for each chunk costs more than all else.
+ * Bytes that are still written to a full response before the upstream is paused. The response usually drains within the same
+ * turn of the event loop, and pausing and resuming for each chunk is the largest cost of a relay.
  */
 const mostBehind = 65_536
 
-/** A response of node:http, node:https or node:http2, or a framework's around it. */
+/** A response of node:http, node:https or node:http2, or a framework's wrapper of such a response. */
 export class NodeResponse implements Downstream {
   readonly #req: object
   readonly #res: DownstreamResponse
@@ -50,7 +50,7 @@ export class NodeResponse implements Downstream {
 
   listen(listener: DownstreamListener): void {
     const res = this.#res
-    // What a client does wrong, such as an EPIPE, is followed by a close, and the close is what counts.
+    // Every error of a client, such as EPIPE, is followed by `close`, which is handled below.
     res.on('error', () => {})
     if (this.#req instanceof EventEmitter) this.#req.on('error', () => {})
     res.on('drain', () => {
@@ -98,7 +98,7 @@ export class NodeResponse implements Downstream {
     const res = this.#res
     if (res.write(bytes)) this.#behind = 0
     else this.#behind += bytes.length
-    // What compression middleware adds.
+    // Compression middleware adds `flush`, and holds events back without a call.
     if ('flush' in res && typeof res.flush === 'function') res.flush()
     return this.#behind < mostBehind
   }
@@ -114,8 +114,10 @@ export class NodeResponse implements Downstream {
 }
 
 /**
- * Resolves when it is a response's turn on its connection; undefined where its turn has come. A response behind another
- * one (pipelining) has no socket before (RFC 9112, 9.3.2).
+ * Waits for a response's turn on its connection. A response that waits behind another one (pipelining) has no socket before
+ * its turn (RFC 9112, 9.3.2).
+ *
+ * @returns Undefined when the response's turn has come already.
  */
 export function turnOf(res: Writable): Promise<void> | undefined {
   if (!('socket' in res) || res.socket !== null) return undefined
@@ -126,11 +128,11 @@ export function turnOf(res: Writable): Promise<void> | undefined {
 type Breakable = Writable & Pick<DownstreamResponse, 'getHeader'>
 
 /**
- * Breaks a response off, so that its client can tell. Chunked, the last chunk is missing; over HTTP/2 the stream is reset.
- * A body that ends with its connection (HTTP/1.0) looks complete unless the connection is reset (RFC 9112, 6.3 and 8).
+ * Cuts a response off visibly (RFC 9112, 8): a chunked body lacks its last chunk, an HTTP/2 stream is reset. A body that
+ * ends with its connection (HTTP/1.0) is incomplete only after a TCP reset.
  */
 export function breakOff(res: Breakable, error: Error): void {
-  // A turn later: what was written in this turn waits in the socket, which would discard it.
+  // One turn later: destroying the socket would discard the bytes that were written in this turn.
   setImmediate(() => {
     const socket = 'socket' in res ? res.socket : undefined
     const isDelimitedByClose =
@@ -142,7 +144,7 @@ export function breakOff(res: Breakable, error: Error): void {
   })
 }
 
-/** Only a plain TCP socket can be reset; over TLS the missing close_notify says the same. */
+/** Only a plain TCP socket can be reset; over TLS the missing close_notify shows the cut. */
 function isResettable(socket: unknown): socket is { resetAndDestroy(): void } {
   return (
     typeof socket === 'object' &&

@@ -20,7 +20,7 @@ import type { EventTransform } from './transform.ts'
 
 const { objectMode, tracker, ...sourceOptionsOfRelays } = sourceOptions
 
-/** On the wire it is a whole number (HTML 9.2.6). */
+/** Rounded, because the value of a `retry:` field is a whole number (HTML, 9.2.6). */
 const reconnectionTime: Kind<number> = {
   ...milliseconds(),
   check: (value, name) => Math.round(milliseconds().check(value, name)),
@@ -28,39 +28,51 @@ const reconnectionTime: Kind<number> = {
 
 const ownOptions = {
   /**
-   * When the client gets a status. `'auto'`: a request that reconnects (see `clientReconnects`) is answered when the upstream
-   * is open or has refused for good, and after `headTimeout` with 200 and heartbeats, while the upstream is dialled on; any other
-   * request as with `'lazy'`. `'lazy'`: the upstream's first answer decides, so that a 401, 404 or 429 reaches the client.
-   * `'eager'`: 200 at once. Default `'auto'`.
+   * When the client gets a status. Default `'auto'`.
+   *
+   * - `'auto'`: a client that reconnects (see `clientReconnects`) gets a status when the upstream is open or has refused
+   *   permanently. After `headTimeout` the client gets 200 and heartbeats while attempts continue. Any other client is
+   *   answered as with `'lazy'`.
+   * - `'lazy'`: the upstream's first answer decides, so that a 401, 404 or 429 reaches the client.
+   * - `'eager'`: the client gets 200 at once.
    */
   head: withDefault(choice('auto', 'lazy', 'eager'), 'auto'),
   /**
-   * For a request that reconnects: how long the head waits for the upstream. For any other: a retry that is due later than
-   * this after the start is not waited for, and the failure is the answer; 0 makes the first failure the answer.
-   * Milliseconds. Default 5000.
+   * For a client that reconnects: milliseconds before it gets 200 without an open upstream. For any other client: a failure
+   * is answered with its status when the next retry is due later than this many milliseconds after the start; with 0 the
+   * first failure is. Default 5000.
    */
   headTimeout: withDefault(milliseconds(), 5000),
   /**
-   * Whether the client comes back by itself when its connection ends or breaks, and gives up for ever at a status other
-   * than 200 (HTML, 9.2.3), as an EventSource does. Such a client is never answered a failure that passes: it gets a 200
-   * that says when to come back. Default: whether the request is a GET without a body whose `Accept` names
-   * `text/event-stream`.
+   * Whether the client, like an EventSource, reconnects when its connection ends or breaks, and fails permanently for a
+   * status other than 200 (HTML, 9.2.3). For a transient failure such a client gets a 200 with a `retry:` field instead of
+   * an error status. Default: true for a GET without a body whose `Accept` names `text/event-stream`, otherwise false.
    */
   clientReconnects: optional(flag),
-  /** After this many milliseconds without a byte the client gets a comment; 0 sends none. Default 15000. */
-  heartbeat: withDefault(milliseconds(), 15_000, 'silence after which a client gets a comment; 0: none'),
-  /** The reconnection time that the client is told, in milliseconds. Default: none; the upstream's is never passed on. */
-  retry: optional(reconnectionTime, 'the reconnection time that clients are told'),
-  /** What becomes of the upstream when the client disconnects: it is closed at once, or read to its end. Default `'abort'`. */
+  /** Milliseconds without a byte after which the client gets a comment; 0: no heartbeats. Default 15000. */
+  heartbeat: withDefault(
+    milliseconds(),
+    15_000,
+    'silence after which clients get a comment; 0: no heartbeats',
+  ),
+  /**
+   * The reconnection time that is sent to the client, in milliseconds. Default: no `retry:` is sent. The upstream's own
+   * `retry:` is passed on only where the relay does not reconnect.
+   */
+  retry: optional(reconnectionTime, 'the reconnection time that is sent to clients'),
+  /**
+   * What happens to the upstream when the client disconnects: `'abort'` closes the connection at once, `'drain'` reads the
+   * stream to its end. Default `'abort'`.
+   */
   onClientGone: withDefault(choice('abort', 'drain'), 'abort'),
   /**
-   * The last event for a client whose stream fails after its head is out; the response then ends. Without it, or when
-   * it gives undefined, the connection is broken, so that the client can tell all the same.
+   * Returns the last event for a client whose stream fails after its head was sent; the response then ends. Default, and for
+   * undefined: the connection is broken, so that the client sees the failure.
    */
   errorEvent: optional(callback<(error: Error) => SseEvent | undefined>()),
   /**
-   * The answer to a client whose stream fails before its head is out, in place of the upstream's own; undefined leaves
-   * that. Not called where a client that reconnects gets a 200.
+   * Returns the answer to a client whose stream fails before its head was sent. Default, and for undefined: the upstream's
+   * status, or 502, 503 or 504. Not called when a client that reconnects gets a 200.
    */
   refusal: optional(callback<(error: Error) => Refusal | undefined>()),
   /**
@@ -69,34 +81,34 @@ const ownOptions = {
    */
   statusEvents: withDefault(flag, false, 'send relay-status events to clients'),
   /**
-   * Changes events on their way to the client: a function that gives the event to send, or undefined for none, or an
-   * `async function*` over all events of the stream; its parameter needs a type: `SseEvent`, or `AsyncIterable<SseEvent>`.
-   * Comments of the upstream are not passed on then.
+   * Changes the events that the client gets: a function that returns the event to send, or undefined to drop the event; or an
+   * `async function*` over all events of the stream. TypeScript needs a type for the parameter: `SseEvent` or
+   * `AsyncIterable<SseEvent>`. With a transform the upstream's comments are dropped. Default: events are not changed.
    */
   transform: optional(callback<EventTransform>()),
   /**
-   * Whether clients get the cursor as the event's id, and come back with it: for upstreams whose place to resume from is
-   * not in the id. With the option `cursor`. Default false.
+   * Whether clients get the cursor as the id of each event, and so reconnect with the cursor. For upstreams that do not
+   * resume from the last event ID. Requires the option `cursor`. Default false.
    */
   cursorAsId: withDefault(flag, false),
-  /** Ends the stream, with word to come back, when the server is to stop: see {@link createDrain}. Default: none. */
+  /** Ends the stream before the server stops; see {@link createDrain}. Default: no drain. */
   drain: optional(object<Drain>('a drain made by createDrain', (value) => value instanceof Drain)),
 }
 
 export const relayOptions = { ...sourceOptionsOfRelays, ...ownOptions }
 
-// Pick keeps the documentation of each option also across files.
-/** Options of {@link relaySse} and {@link relayResponse}: those of a source, and what its client gets besides the events. */
+// Pick keeps each option's documentation across files.
+/** Options of {@link relaySse} and {@link relayResponse}: those of a source, and those of the client's response. */
 export interface RelayOptions
   extends Pick<SourceOptions, keyof typeof sourceOptionsOfRelays>,
     OptionsOf<typeof ownOptions> {}
 
-/** What a relay itself goes by; {@link RelayOptions}, checked, with the defaults filled in. */
+/** A relay's own options, checked, with the defaults filled in. */
 export interface CheckedRelayOptions extends ValuesOf<typeof ownOptions> {}
 
 /**
- * @returns The options of the relay itself, and those of its source.
- * @throws `TypeError` or `RangeError` that names the option and what it got.
+ * @returns The relay's own options, and those of its stream.
+ * @throws `TypeError` or `RangeError` that names the option and the value.
  */
 export function checkRelayOptions(options: RelayOptions): {
   readonly relay: CheckedRelayOptions
@@ -111,7 +123,7 @@ export function checkRelayOptions(options: RelayOptions): {
     source: readOptions(sourceOptionsOfRelays, options),
   }
   if (checked.relay.cursorAsId && checked.source.cursor === undefined) {
-    throw new TypeError('cursorAsId needs the option cursor, which says what the cursor is')
+    throw new TypeError('cursorAsId needs the option cursor, which returns the cursor after an event')
   }
   return checked
 }

@@ -5,18 +5,18 @@ import type { Downstream } from './downstream.ts'
 import { streamFields } from './head.ts'
 import type { CheckedRelayOptions } from './options.ts'
 
-/** What is sent to one client within its event stream: blocks, and in between heartbeats, statuses, reconnection times. */
+/** Sends an event stream to one client: blocks, and between them heartbeats, status events and reconnection times. */
 export class Output {
   /** Whether anything was written. */
   hasWritten = false
   readonly #downstream: Downstream
   readonly #options: CheckedRelayOptions
-  /** Whether a line of ours may be sent: never within a block. */
+  /** Whether a line of our own may be sent: within a block, such a line would corrupt the block. */
   readonly #isBetweenBlocks: () => boolean
   #heartbeat: Deadline | undefined
-  /** The client knows that the upstream is away. */
-  #saidReconnecting = false
-  /** Ends the wait for room. */
+  /** Whether the latest status of the connection that was sent is `reconnecting`. */
+  #sentReconnecting = false
+  /** Resolves the promise of `room`. */
   #onRoom: (() => void) | undefined
 
   constructor(downstream: Downstream, options: CheckedRelayOptions, isBetweenBlocks: () => boolean) {
@@ -25,11 +25,15 @@ export class Output {
     this.#isBetweenBlocks = isBetweenBlocks
   }
 
-  /** Sends the head. @param upstream - The upstream's header fields, where they are known by now. */
+  /**
+   * Sends the head.
+   *
+   * @param upstream - The upstream's header fields, if they are known.
+   */
   open(upstream: HeaderFields | undefined): void {
     this.#downstream.open(streamFields(this.#downstream, upstream))
     const { heartbeat, retry } = this.#options
-    this.#heartbeat = new Deadline(heartbeat, () => this.#beat(), false)
+    this.#heartbeat = new Deadline(heartbeat, () => this.#sendHeartbeat(), false)
     if (retry !== undefined) this.retry(retry)
   }
 
@@ -40,20 +44,20 @@ export class Output {
     return this.#downstream.write(bytes)
   }
 
-  /** Resolves when the client has room for more, or gets nothing more. */
+  /** Resolves when the client has room for more bytes, or the output is closed. */
   room(): Promise<void> {
     return new Promise((resolve) => {
       this.#onRoom = resolve
     })
   }
 
-  /** The client has room for more. */
+  /** Called when the client has room for more bytes. */
   onDrain(): void {
     this.#onRoom?.()
     this.#onRoom = undefined
   }
 
-  /** A line without a blank line behind it: clients exist that take every blank line for an event. */
+  /** Sends one line without a blank line: some clients read every blank line as an event. */
   retry(milliseconds: number): void {
     this.write(`retry: ${milliseconds}\n`)
   }
@@ -61,21 +65,21 @@ export class Output {
   status(status: 'reconnecting' | 'live' | 'gap'): void {
     if (status !== 'gap') {
       const isReconnecting = status === 'reconnecting'
-      if (isReconnecting === this.#saidReconnecting) return
-      this.#saidReconnecting = isReconnecting
+      if (isReconnecting === this.#sentReconnecting) return
+      this.#sentReconnecting = isReconnecting
     }
     if (!this.#options.statusEvents) return
     this.write(serializeEvent({ event: 'relay-status', data: JSON.stringify({ status }) }))
   }
 
-  /** Nothing more is sent. */
+  /** Stops heartbeats, and ends the wait for room. */
   close(): void {
     this.#heartbeat?.clear()
     this.onDrain()
   }
 
-  #beat(): void {
-    // A client that does not read is not helped by more to read.
+  #sendHeartbeat(): void {
+    // A client that does not read needs no further bytes.
     if (this.#downstream.isBehind || !this.#isBetweenBlocks()) this.#heartbeat?.refresh()
     else this.write(':\n')
   }

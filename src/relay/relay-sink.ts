@@ -18,30 +18,33 @@ import { type CheckedRelayOptions, checkRelayOptions, type RelayOptions } from '
 import { Output } from './output.ts'
 import { type TransformStage, type TransformTarget, transformInto } from './transform.ts'
 
-/** How a relay came to its end. */
+/** The result of a relay. */
 export interface RelaySummary {
   /**
-   * `'ended'`: the stream came to its end; `'client-gone'`: the client disconnected before; `'refused'`: the client got a
-   * status other than 200; `'failed'`: the stream failed, and the client's response was ended or broken for it;
-   * `'drained'`: the client was told to come back, since the server stops.
+   * - `'ended'`: the stream ended.
+   * - `'client-gone'`: the client disconnected before the end.
+   * - `'refused'`: the client got a status other than 200.
+   * - `'failed'`: the stream failed, and the response was ended or broken.
+   * - `'drained'`: a drain ended the response, and the client reconnects.
    */
   readonly outcome: 'ended' | 'client-gone' | 'refused' | 'failed' | 'drained'
-  /** What the client was refused with, or the stream failed with. */
+  /** The error that the stream failed or was aborted with; undefined otherwise. */
   readonly error: Error | undefined
-  /** The last event ID of what was passed on; `''` when there is none. */
+  /** The last event ID of the events that were passed on; `''` without one. */
   readonly lastEventId: string
   /** Where the stream could be resumed; undefined when unknown. */
   readonly cursor: string | undefined
+  /** The stream's counters. */
   readonly stats: StreamStats
 }
 
-/** The engine onto one response: a sink that writes to a client, and what the client learns in between. */
+/** Writes one stream to one response: the head, events, heartbeats, status events and failures. */
 export class Relay implements Sink, DownstreamListener, Drainable, TransformTarget {
   readonly #options: CheckedRelayOptions
   readonly #request: ClientRequestLike
   readonly #downstream: Downstream
   readonly #stream: ReconnectingStream
-  /** Created with the head: a generator may begin with an event of its own. */
+  /** Created after the head was sent: a generator may send an event of its own at the start. */
   #stage: TransformStage | undefined
   readonly #signal: AbortSignal | undefined
   /** The most that the upstream's Retry-After can ask a client for, in milliseconds. */
@@ -49,8 +52,8 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
   /** Whether the client comes back by itself, and must not get a status for what passes. */
   readonly #reconnects: boolean
   /**
-   * `'head'`: nothing is out; `'open'`: the stream goes to the client; `'reading-on'`: the client disconnected, and the
-   * upstream is read to its end; `'over'`: nothing more is written.
+   * `'head'`: the head was not sent; `'open'`: events are sent to the client; `'reading-on'`: the client disconnected, and the
+   * upstream is read to its end; `'over'`: the response is complete, broken or closed.
    */
   #phase: 'head' | 'open' | 'reading-on' | 'over' = 'head'
   #outcome: RelaySummary['outcome'] = 'client-gone'
@@ -92,7 +95,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     )
   }
 
-  /** Relays until one of both ends is through. */
+  /** Relays until the stream ends or the client disconnects. */
   run(): Promise<RelaySummary> {
     return new Promise((resolve, reject) => {
       this.#resolve = resolve
@@ -177,13 +180,13 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     else this.#finish()
   }
 
-  /** For a transform: see {@link TransformTarget}. */
+  /** Called by a transform; see {@link TransformTarget}. */
   write(event: SseEvent): Promise<void> | undefined {
     if (this.#write(serializeEvent(event)) || this.#phase !== 'open') return undefined
     return this.#output.room()
   }
 
-  /** A transform has come to its end: after the stream, or by itself. */
+  /** Called when a transform has ended: after the stream, or before the end of the stream. */
   onEnd(fault: Error | undefined): void {
     if (this.#phase === 'over') return
     if (fault) this.#stream.fail(fault)
@@ -203,7 +206,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
   }
 
   onFinish(): void {
-    // A response of HTTP/2 says so as well when its client resets the stream.
+    // An HTTP/2 response also emits `finish` when its client resets the stream, so this counts only after our own end.
     if (this.#phase === 'over') this.#settle(this.#outcome)
   }
 
@@ -234,7 +237,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     }
     this.#stream.stop()
     this.#stage?.destroy()
-    this.#askToReturn(retry)
+    this.#sendReconnectionTime(retry)
     this.#endWith('drained')
   }
 
@@ -282,7 +285,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
       const fault = asError(thrown)
       this.#error = fault
       this.#stream.stop(fault)
-      if (this.#phase === 'open') this.#sayFailure(fault, fault)
+      if (this.#phase === 'open') this.#sendFailure(fault, fault)
       else this.#settle('failed', fault)
     }
   }
@@ -302,10 +305,10 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
       this.#settle('refused', fault)
       return
     }
-    // Any status but 200 would end an EventSource for good; a connection that is closed without an answer becomes a 502 in nginx.
+    // An EventSource fails permanently for any status but 200; nginx turns a connection closed without an answer into a 502.
     if (this.#reconnects && isTransient(error)) {
       const { retryAfter = this.#options.retry ?? 1000 } = failureOf(error)
-      this.#askToReturn(Math.ceil(Math.min(retryAfter, this.#maxRetryAfter) * (1 + Math.random())))
+      this.#sendReconnectionTime(Math.ceil(Math.min(retryAfter, this.#maxRetryAfter) * (1 + Math.random())))
       this.#endWith('failed')
       return
     }
@@ -318,8 +321,8 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     }
   }
 
-  /** @param retry - The reconnection time that the client is told, in milliseconds. */
-  #askToReturn(retry: number): void {
+  /** @param retry - The reconnection time for the client, in milliseconds. */
+  #sendReconnectionTime(retry: number): void {
     if (this.#phase === 'head') {
       this.#phase = 'open'
       this.#downstream.open(streamFields(this.#downstream, this.#upstreamFields))
@@ -327,7 +330,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     this.#output.retry(retry)
   }
 
-  /** Nothing more comes from the stream: the response ends as the stream did. */
+  /** Called after the stream's last event: ends or breaks the response. */
   #finish(): void {
     if (this.#phase === 'over') return
     const error = this.#error
@@ -335,11 +338,11 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     if (this.#phase === 'reading-on') {
       this.#phase = 'over'
       this.#settle('client-gone', fault)
-    } else if (error) this.#sayFailure(error, fault)
+    } else if (error) this.#sendFailure(error, fault)
     else this.#endWith('ended')
   }
 
-  #sayFailure(error: Error, fault: Error | undefined): void {
+  #sendFailure(error: Error, fault: Error | undefined): void {
     this.#phase = 'over'
     this.#outcome = 'failed'
     this.#output.close()
@@ -367,7 +370,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     return this.#output.write(bytes)
   }
 
-  /** The event with the cursor as its id. A block with the upstream's id alone says nothing to such a client. */
+  /** The event with the cursor as its id; undefined for a block without data, whose id the client cannot use. */
   #withCursor(event: SseEvent): SseEvent | undefined {
     return event.data === undefined ? undefined : { ...event, id: this.#stream.cursor }
   }
@@ -390,7 +393,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     else this.#finish()
   }
 
-  /** The relay is over. Further calls do nothing: the promise keeps its first value. */
+  /** Ends the relay. Further calls have no effect: the promise keeps its first value. */
   #settle(outcome: RelaySummary['outcome'], fault?: Error): void {
     this.#phase = 'over'
     // Where nothing was started yet, an adopted response is closed.
@@ -405,19 +408,19 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
   }
 }
 
-/** A tracker of a stream that starts at a cursor which is no event's id. */
+/** A tracker for a stream that starts at a cursor instead of a last event ID. */
 function trackerFrom(cursor: string | undefined): EventTracker {
   const tracker = new EventTracker()
   tracker.advance({}, cursor)
   return tracker
 }
 
-/** What a function of the caller's has thrown; neither the upstream's doing nor an abort. */
+/** The error, if a function of the caller has thrown it; undefined for a failure of the upstream and for an abort. */
 function faultOf(error: Error): Error | undefined {
   return error instanceof SseError || error.name === 'AbortError' ? undefined : error
 }
 
-/** Whether the same request may succeed a little later. */
+/** Whether the same request may succeed later. */
 function isTransient(error: Error): boolean {
   if (!(error instanceof SseError)) return true
   return error.code === 'ERR_SSE_RETRIES_EXHAUSTED' || isRetryable(error, { passedOn: false, once: false })

@@ -9,16 +9,17 @@ import { WebResponse } from './web-response.ts'
 /**
  * Answers a request with an event stream that outlives its upstream's connections.
  *
- * It writes the head (`content-type`, `cache-control`, `x-accel-buffering`, besides what was set before), the events,
- * and heartbeats in between; it closes the upstream when the client disconnects, and lets the client see every failure. A
+ * Writes the head (`content-type`, `cache-control` and `x-accel-buffering`; other fields that were set before are kept), the
+ * events, and heartbeats. Closes the upstream when the client disconnects, and makes every failure visible to the client. A
  * HEAD request gets the head, and no upstream is dialled.
  *
- * @param req - A request of node:http, node:https or node:http2, or a framework's around it; its `Last-Event-ID` is
- * where the stream starts, unless `lastEventId` says otherwise.
- * @param res - The response to that request. Nobody else may write to it.
- * @returns How the relay ended; it does not reject for what a client or an upstream did.
- * @throws `TypeError` or `RangeError` that names a wrong option, and what a function of the caller's throws; as long as
- * the head is not out, the response is then left as it was, for the caller's own error handling.
+ * @param req - A request of node:http, node:https or node:http2, or a framework's wrapper of such a request. The stream
+ * starts after the request's `Last-Event-ID`, unless the option `lastEventId` is given.
+ * @param res - The response to that request. No other code may write to the response.
+ * @param factory - Called once for each attempt; returns the upstream's response.
+ * @returns Resolves at the end of the relay. Failures of a client or an upstream resolve too.
+ * @throws `TypeError` or `RangeError` that names a wrong option, and errors thrown by a function of the caller. Before the
+ * head was sent, such an error leaves the response unchanged, for the caller's own error handling.
  */
 export async function relaySse(
   req: ClientRequestLike,
@@ -30,12 +31,13 @@ export async function relaySse(
 }
 
 /**
- * The same for servers that speak the fetch API. When the consumer of the body cancels it, or the request's signal is
- * aborted, the client has disconnected.
+ * Does the same as {@link relaySse} for servers of the fetch API. The client counts as disconnected when the body is canceled
+ * or the request's signal is aborted.
  *
- * @param onEnd - Called once with the summary, or with what a function of the caller's threw.
- * @returns Resolves when the head is known, as {@link relaySse} sends it.
- * @throws `TypeError` or `RangeError` that names a wrong option, and what a function of the caller's throws before the
+ * @param factory - Called once for each attempt; returns the upstream's response.
+ * @param onEnd - Called once at the end of the relay, with the summary, or with an error thrown by a function of the caller.
+ * @returns Resolves when the head is known, at the time at which {@link relaySse} sends the head.
+ * @throws `TypeError` or `RangeError` that names a wrong option, and errors thrown by a function of the caller before the
  * head is known.
  */
 export async function relayResponse(
@@ -48,6 +50,6 @@ export async function relayResponse(
   const summary = new Relay(request, downstream, factory, options).run()
   const report = (error: unknown, summary?: RelaySummary) => callReport(() => onEnd(error, summary))
   summary.then((summary) => report(undefined, summary), report)
-  // A fault in front of the head is all that the relay ends with before there is a response.
+  // Before the head is known, the summary can only reject: then there is no response to wait for.
   return Promise.race([downstream.response, summary.then(() => downstream.response)])
 }

@@ -2,14 +2,14 @@ import { PassThrough } from 'node:stream'
 import { asError } from '../errors.ts'
 import type { SseEvent } from '../wire/event.ts'
 
-/** Changes the events of a stream: one by one, or all of them in an `async function*`. */
+/** Changes the events of a stream, one by one in a function, or all of them in an `async function*`. */
 export type EventTransform =
   | ((event: SseEvent) => SseEvent | undefined)
   | ((events: AsyncIterable<SseEvent>) => AsyncGenerator<SseEvent, void>)
 
-/** What becomes of the events that a transform gives. */
+/** Receives the events that a transform returns. */
 export interface TransformTarget {
-  /** Resolves when there is room for the next one; undefined where there is room already. */
+  /** @returns A promise that resolves when the target has room for the next event; undefined when it already has. */
   write(event: SseEvent): Promise<void> | undefined
   /** The stage's own queue has room for more events of the stream. */
   onQueueDrain(): void
@@ -17,7 +17,7 @@ export interface TransformTarget {
   onEnd(fault: Error | undefined): void
 }
 
-/** Events on their way through a caller's function. */
+/** Passes the events of a stream through a transform. */
 export interface TransformStage {
   /** Whether events wait in a queue of the stage: room for more is then the queue's, and not the client's. */
   readonly isQueue: boolean
@@ -31,7 +31,7 @@ export interface TransformStage {
 
 const AsyncGeneratorFunction: unknown = Object.getPrototypeOf(async function* () {}).constructor
 
-/** How many events wait for an `async function*`. */
+/** The most events that wait for an `async function*`. */
 const mostWaiting = 16
 
 function isGenerator(

@@ -1,11 +1,11 @@
 import type { Answer, Downstream, DownstreamListener, ResponseFields } from './downstream.ts'
 
-/** How many bytes may wait for the body's consumer before the upstream is stopped. */
+/** The most bytes that wait for the body's consumer before the upstream is paused. */
 const room = 65_536
 
-/** A response of the fetch API. It is made when its head is known. */
+/** A response of the fetch API, which is created when its head is known. */
 export class WebResponse implements Downstream {
-  /** Resolves with the response, when its head is known. */
+  /** Resolves when the head is known. */
   readonly response: Promise<Response>
   readonly isHeadOut = false
   isClosed: boolean
@@ -23,7 +23,7 @@ export class WebResponse implements Downstream {
     this.response = new Promise((resolve) => {
       this.#resolve = resolve
     })
-    if (signal.aborted) this.#resolve(nobodysResponse())
+    if (signal.aborted) this.#resolve(abandonedResponse())
   }
 
   get isBehind(): boolean {
@@ -69,7 +69,7 @@ export class WebResponse implements Downstream {
   write(bytes: Uint8Array | string): boolean {
     const controller = this.#controller
     if (this.isClosed || controller === undefined) return true
-    // A copy: the consumer may read it at any time later.
+    // A copy, because the caller reuses the buffer and the consumer may read the chunk later.
     controller.enqueue(typeof bytes === 'string' ? new TextEncoder().encode(bytes) : Uint8Array.from(bytes))
     return (controller.desiredSize ?? 0) > 0
   }
@@ -106,7 +106,7 @@ export class WebResponse implements Downstream {
     if (this.isClosed) return
     this.isClosed = true
     this.#release()
-    this.#resolve(nobodysResponse())
+    this.#resolve(abandonedResponse())
     this.#listener?.onClose()
   }
 
@@ -115,7 +115,7 @@ export class WebResponse implements Downstream {
   }
 }
 
-/** The response to a client that disconnected before a head was known; nobody sees its status. */
-function nobodysResponse(): Response {
+/** The response to a client that disconnected before the head was known. No client sees the status 499. */
+function abandonedResponse(): Response {
   return new Response(null, { status: 499 })
 }

@@ -296,7 +296,7 @@ describe('cursorAsId', () => {
       )
     })
     expect((await answerOf(gateway.url)).text).to.equal(
-      'cursorAsId needs the option cursor, which says what the cursor is',
+      'cursorAsId needs the option cursor, which returns the cursor after an event',
     )
   })
 })
