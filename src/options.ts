@@ -2,20 +2,20 @@ import { constants } from 'node:buffer'
 import { shown } from './errors.ts'
 import { longestTimer } from './http/deadline.ts'
 
-/** How values stand in a flag, a variable or a file of the command. */
+/** How a value is written in a flag or an environment variable of the command. */
 export interface TextForm {
-  /** What `--help` shows in place of the value. */
+  /** The placeholder for the value in `--help`. */
   readonly placeholder: string
-  /** The value that a text stands for. A text without a meaning comes back unchanged, and its check names it. */
+  /** Parses a value. An invalid text is returned unchanged, so that the check names it in its error. */
   parse(text: string): unknown
 }
 
-/** What values an option takes. */
+/** A type of option values, and its check. */
 export interface Kind<Value, Given = Value> {
-  /** Undefined for what cannot be written, such as functions. */
+  /** Undefined for values that have no text form, such as functions. */
   readonly text?: TextForm
   /**
-   * Callers without types may give anything, so a check looks at what it gets and not at its parameter's type.
+   * Checks a value at run time: untyped callers may pass any value.
    *
    * @returns The value to use.
    * @throws `TypeError` for a wrong type and `RangeError` for a wrong number; the message names the option and the value.
@@ -23,15 +23,15 @@ export interface Kind<Value, Given = Value> {
   check(value: Given, name: string): Value
 }
 
-/** An option: an entry of a table, under its name. */
+/** An entry of a table of options; the entry's key is the option's name. */
 export interface Option<Value, Given = Value> {
   readonly text: TextForm | undefined
-  /** Undefined: there is none. */
+  /** Undefined: the option has no default. */
   readonly default: Given | undefined
   readonly required: boolean
   /** The option's line in `--help`. Undefined: the command does not have the option. */
   readonly help: string | undefined
-  /** As {@link Kind.check}, with undefined for an absent option. */
+  /** Checks as {@link Kind.check} does. Undefined for an absent option. */
   read(value: Given | undefined, name: string): Value
 }
 
@@ -40,7 +40,7 @@ export function withDefault<V, G>(kind: Kind<V, G>, byDefault: G, help?: string)
   return { text: kind.text, default: byDefault, required: false, help, read }
 }
 
-/** @param usual - The default in most cases, for documents; what an absent option means depends on more than the option. */
+/** @param usual - The default for documents, where the actual default depends on other options too. */
 export function optional<V, G>(kind: Kind<V, G>, help?: string, usual?: G): Option<V | undefined, G> {
   const read = (value: G | undefined, name: string) =>
     value === undefined ? undefined : kind.check(value, name)
@@ -51,27 +51,27 @@ export function required<V, G>(kind: Kind<V, G>, help?: string): Option<V, G | u
   return { text: kind.text, default: undefined, required: true, help, read: kind.check }
 }
 
-/** Options by name; `Values` are their checked values. */
+/** Options by name; `Values` is the type of their checked values. */
 export type Table<Values> = { readonly [K in keyof Values]: Option<Values[K], unknown> }
 
-/** What a caller may give for a table. An option's documentation is that of its entry. */
+/** The type of the options that a caller passes for a table. Each option has its entry's documentation. */
 export type OptionsOf<Entries> = { readonly [K in keyof Entries]?: GivenOf<Entries[K]> | undefined }
 
 type GivenOf<Entry> = Entry extends Option<unknown, infer Given> ? Given : never
 
-/** The checked values of a table, with defaults. */
+/** The type of a table's checked values, with defaults. */
 export type ValuesOf<Entries> = {
   readonly [K in keyof Entries]: Entries[K] extends Option<infer Value, unknown> ? Value : never
 }
 
-/** Tables of other options, by the place where those belong. */
+/** Other tables of options, by the place where their options belong. */
 export type Elsewhere = Readonly<Record<string, Table<object>>>
 
 /**
- * @param place - What the options' names follow in messages, such as `reconnect`; `''` for nothing.
- * @param elsewhere - Where to look for an option that the table does not have.
- * @throws `TypeError` or `RangeError` that names the option and the value; `TypeError` for an unknown option, even where
- * its value is undefined.
+ * @param place - The prefix of the options' names in messages, such as `reconnect`; `''` for no prefix.
+ * @param elsewhere - Tables to search for an option that this table does not have, to name its place.
+ * @throws `TypeError` or `RangeError` that names the option and the value; `TypeError` for an unknown option, even if its
+ * value is undefined.
  */
 export function checkOptions<V extends object>(
   table: Table<V>,
@@ -83,7 +83,7 @@ export function checkOptions<V extends object>(
   return readOptions(table, options, place)
 }
 
-/** Refuses what is no object, and names that are not in the table. The parameters are those of {@link checkOptions}. */
+/** Throws for a value that is not an object, and for unknown options. The parameters are those of {@link checkOptions}. */
 export function refuseUnknown(
   table: Table<object>,
   options: unknown,
@@ -106,14 +106,14 @@ export function refuseUnknown(
   }
 }
 
-/** The checked values of a table's options, with defaults. Other names are not looked at. */
+/** Checks a table's options and adds defaults. Ignores other names. */
 export function readOptions<V extends object>(table: Table<V>, options: object, place = ''): V {
   const values = read(table, options, place, () => true)
   if (!isComplete(table, values)) throw new Error('an option was not read')
   return values
 }
 
-/** The same without defaults: absent options stay absent. */
+/** Checks a table's options without adding defaults: absent options stay absent. */
 export function readGiven<V extends object>(table: Table<V>, options: object): Partial<V> {
   return read(table, options, '', (value) => value !== undefined)
 }
@@ -149,9 +149,10 @@ function message(name: string, what: string, got: unknown): string {
 }
 
 /**
- * The known name that is most like a wrong one; undefined when it takes changes in more than half of its letters.
+ * The known name with the smallest edit distance to a wrong name; undefined when that distance is more than half of the
+ * known name's length.
  *
- * @param start - What all known names start with, which is no likeness.
+ * @param start - A prefix that all known names share; it does not count towards the length.
  */
 export function nearest(wrong: string, known: readonly string[], start = ''): string | undefined {
   const [best] = known
@@ -162,8 +163,8 @@ export function nearest(wrong: string, known: readonly string[], start = ''): st
 }
 
 /**
- * How many letters must be put in or left out. One that is replaced counts as both: `maxRetry` is then more like
- * `maxRetries` than like `maxDelay`.
+ * The number of inserted and deleted letters between two names. A replaced letter counts twice: otherwise `maxRetry` would
+ * be as near to `maxDelay` as to `maxRetries`.
  */
 function editDistance(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, n) => n)
@@ -178,7 +179,7 @@ function editDistance(from: string, to: string): number {
   return row[to.length] ?? 0
 }
 
-/** A kind whose values can be written as they are. */
+/** A kind whose text form is the value itself. */
 export function written<V, G>(placeholder: string, check: (value: unknown, name: string) => V): Kind<V, G> {
   return { text: { placeholder, parse: (text) => text }, check }
 }
@@ -207,7 +208,7 @@ export function count(least: number, most = Number.MAX_SAFE_INTEGER): Kind<numbe
   return number(least, most, 'N', true)
 }
 
-/** Bytes of text: Node's longest string is the most. */
+/** A number of bytes, at most the length of Node's longest string. */
 export function bytes(least: number): Kind<number> {
   return number(least, constants.MAX_STRING_LENGTH, 'BYTES', true)
 }
@@ -237,7 +238,7 @@ export const text: Kind<string> = written('TEXT', (value, name) => {
   return value
 })
 
-/** A function of the caller's. */
+/** A function of the caller. */
 export function callback<F>(): Kind<F> {
   return {
     check(value, name) {
@@ -247,7 +248,7 @@ export function callback<F>(): Kind<F> {
   }
 }
 
-/** An object, of which `fits` looks at what is used. */
+/** An object; `fits` checks the members that are used. */
 export function object<T>(what: string, fits: (value: T & object) => boolean = () => true): Kind<T> {
   return {
     check(value, name) {

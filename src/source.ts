@@ -15,7 +15,7 @@ import type { Announced, Sink } from './reconnect/sink.ts'
 import type { UpstreamFactory } from './upstream/shapes.ts'
 import type { SseEvent } from './wire/event.ts'
 
-/** The events of a source besides those of every Readable, and the type of its chunks. */
+/** The events of a source, and their arguments. */
 export interface SourceEventMap<Chunk> {
   data: [chunk: Chunk]
   end: []
@@ -24,7 +24,7 @@ export interface SourceEventMap<Chunk> {
   pause: []
   readable: []
   resume: []
-  /** A connection is open. */
+  /** A connection was opened. */
   open: [message: OpenMessage]
   /** A connection was lost. */
   drop: [message: DropMessage]
@@ -34,11 +34,11 @@ export interface SourceEventMap<Chunk> {
   gap: [message: GapMessage]
   /** A repeated event was dropped. */
   duplicate: [message: DuplicateMessage]
-  /** A comment of the upstream. */
+  /** The upstream sent a comment. */
   comment: [text: string]
 }
 
-/** What a source has besides, or more exactly typed than, every Readable. */
+/** The members that a source adds to a Readable, or types more exactly. */
 export interface SourceMembers<Chunk> {
   on<E extends keyof SourceEventMap<Chunk>>(
     event: E,
@@ -54,14 +54,14 @@ export interface SourceMembers<Chunk> {
   ): this
   read(size?: number): Chunk | null
   [Symbol.asyncIterator](): NodeJS.AsyncIterator<Chunk>
-  /** Where it stands. */
+  /** The current state. */
   readonly state: SourceState
   /**
-   * The last event ID of what was passed on, which includes what waits in the stream's buffer; `''` when there is none.
-   * Where a reader keeps its place, it keeps the `lastEventId` of the event that it has dealt with.
+   * The last event ID of the events that were passed on, including those in the stream's buffer; `''` without one. A reader
+   * that stores its position stores the `lastEventId` of the latest event that it has processed instead.
    */
   readonly lastEventId: string
-  /** What it has been through so far: a new object each time. */
+  /** The current counters: a new object for each access. */
   readonly stats: StreamStats
 }
 
@@ -69,13 +69,14 @@ export interface SourceMembers<Chunk> {
 export type ResilientSseSource<Chunk = Buffer | SseEvent> = SourceMembers<Chunk> & Readable
 
 /**
- * Makes a Readable that opens an upstream event stream through `factory`, opens it anew whenever it drops, resumes
- * where it was, and drops what was already passed on. Nothing starts before it is read.
+ * Makes a Readable that opens an upstream event stream through `factory`, reconnects after each drop, resumes from the
+ * cursor, and drops repeated events. The first read starts the first attempt.
  *
- * It yields bytes, or {@link SseEvent}s with `objectMode: true`. It ends after an event that `isTerminal` accepts and
- * when the upstream answers 204; it fails with an {@link SseError} where going on would be wrong, once what was passed
- * on before has been read.
+ * The source yields bytes, or {@link SseEvent}s with `objectMode: true`. It ends after an event that `isTerminal` accepts,
+ * and when the upstream answers 204. It fails with an {@link SseError} when reconnecting would be wrong, after its buffer
+ * was read; an error thrown by a function of the caller fails the source at once.
  *
+ * @param factory - Called once for each attempt; returns the upstream's response.
  * @throws `TypeError` or `RangeError` that names a wrong option.
  * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html#sse-processing-model | HTML, 9.2.3}
  */
@@ -87,12 +88,12 @@ export function createResilientSseSource<Mode extends boolean | undefined = fals
   return new Source<ChunkOf<Mode>>(factory, checkSourceOptions(options))
 }
 
-/** What a source yields, by its option `objectMode`. */
+/** The type of a source's chunks, by its option `objectMode`. */
 export type ChunkOf<Mode extends boolean | undefined> = Mode extends true ? SseEvent : Buffer
 
 class Source<Chunk> extends Readable implements SourceMembers<Chunk>, Sink {
   readonly #stream: ReconnectingStream
-  /** What the source fails with as soon as everything passed on before has been read. */
+  /** The error that destroys the source once its buffer was read. */
   #failure: Error | undefined
 
   constructor(factory: UpstreamFactory, options: CheckedOptions) {
@@ -150,11 +151,11 @@ class Source<Chunk> extends Readable implements SourceMembers<Chunk>, Sink {
     this.#stream.start()
   }
 
-  /** A failure waits until what was passed on before it has been read: otherwise those events would be lost. */
+  /** Destroys a failed source only after its buffer was read: otherwise buffered events would be lost. */
   override read(size?: number): Chunk | null {
-    // Node would still hand out what is buffered.
+    // Node would still return buffered data.
     if (this.destroyed) return null
-    // As at an end: the rest is handed out, where less is left than was asked for.
+    // As at the end of a Readable, the rest is returned when less is buffered than `size`.
     const isRest = this.#failure !== undefined && size !== undefined && size > this.readableLength
     const chunk: Chunk | null = super.read(isRest ? undefined : size)
     if (this.#failure && this.readableLength === 0) process.nextTick(() => this.destroy(this.#failure))
@@ -191,13 +192,13 @@ class Source<Chunk> extends Readable implements SourceMembers<Chunk>, Sink {
   }
 
   fail(error: Error): void {
-    // What a function of the caller's throws ends the source at once; a failure of the upstream comes in its turn.
+    // An error thrown by a function of the caller does not wait for the buffer to be read.
     if (!(error instanceof SseError) || this.readableLength === 0) {
       this.destroy(error)
       return
     }
     this.#failure = error
-    // A reader that waits for more than is left would wait for ever.
+    // A reader that waits for more bytes than are buffered would wait for ever.
     this.emit('readable')
   }
 }

@@ -15,7 +15,7 @@ export class BlockReader {
   /** Created with the first blocks that are read: most streams pass most blocks on unread. */
   #parser: EventSourceParser | undefined
   readonly #callbacks: ReaderCallbacks
-  /** The id of the current block, until the parser has reported the block's data or the next block. */
+  /** The id of the latest finished block, until it is known whether that block has data. */
   #pendingId: string | undefined
   #ended = false
 
