@@ -7,17 +7,16 @@ const defaults = { events: 2000, dropRate: 0.02 }
 
 export const help = `Usage: resilient-sse demo [options]
 
-Reads a stream of numbered events over one connection while the upstream behind the proxy keeps dropping, and
-checks that each event arrives once and in order.
+Reads a stream of numbered events through the proxy over one connection, while the upstream keeps dropping its
+connections. Checks that each event arrives once and in order.
 
-  --events N       how many events, from 1 to ${mostEvents} (default ${defaults.events}; 400 are published a second)
-  --seed N         which drops there are and when, from 0 to ${mostSeeds - 1} (default: random, and printed)
-  --drop-rate R    share of the events after which the upstream drops, from 0 to 1
-                   (default ${defaults.dropRate}: one drop for ${1 / defaults.dropRate} events, give or take a half);
-                   each drop takes about 0.15 s to get over
-  --help, -h       prints this
+  --events N       number of events, from 1 to ${mostEvents} (default ${defaults.events}; 400 are published per second)
+  --seed N         seed of the kinds and times of the drops, from 0 to ${mostSeeds - 1} (default: random, and printed)
+  --drop-rate R    drops per event, from 0 to 1 (default ${defaults.dropRate}: on average one drop for ${1 / defaults.dropRate} events);
+                   the recovery from a drop takes about 0.15 s
+  --help, -h       print this help
 
-Exit code: 0 when every event arrived, 1 when not, 2 for a wrong option, 130 when stopped with Ctrl-C.
+Exit code: 0 when every event arrived, 1 otherwise, 2 for a wrong option, 130 when stopped with Ctrl-C.
 `
 
 export interface DemoOptions {
@@ -26,12 +25,12 @@ export interface DemoOptions {
   readonly dropRate: number
 }
 
-/** What is wrong with the command line. */
+/** An error in the command line. */
 export class UsageError extends Error {}
 
 /**
- * @returns What to run, or undefined when help is asked for.
- * @throws {@link UsageError}
+ * @returns The options of the run, or undefined for `--help`.
+ * @throws {@link UsageError} that names the wrong option.
  */
 export function readArguments(args: readonly string[]): DemoOptions | undefined {
   const { help, events, seed, 'drop-rate': dropRate } = parse(args)
@@ -55,7 +54,7 @@ function parse(args: readonly string[]) {
       },
     }).values
   } catch (error) {
-    // An unknown option, one without its value, an argument too many: parseArgs names it.
+    // The first line of the error of parseArgs names the unknown option, the missing value or the extra argument.
     const [reason] = String(error instanceof Error ? error.message : error).split('\n')
     throw new UsageError(`${reason} (got ${args.join(' ')})`, { cause: error })
   }

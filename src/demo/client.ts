@@ -5,20 +5,20 @@ import type { Arrival } from './ledger.ts'
 
 export interface RequestOptions {
   readonly headers?: OutgoingHttpHeaders
-  /** Where to resume; sent as a browser does, as the bytes of UTF-8, and left out where a header cannot hold it. */
+  /** The last event ID, sent as UTF-8 bytes as a browser does. Not sent when a header field cannot carry the id. */
   readonly lastEventId?: string | undefined
-  /** Breaks the connection when aborted. */
+  /** Aborting this signal breaks the connection. */
   readonly signal?: AbortSignal
-  /** How many milliseconds without a single byte it puts up with. Default: any number. */
+  /** Milliseconds without a byte after which the request fails. Default: no limit. */
   readonly patience?: number
 }
 
 const isSendable = (id: string) => id !== '' && [...id].every((unit) => unit >= ' ' && unit !== '\x7f')
 
 /**
- * Sends a GET over a connection of its own. It knows nothing of what is behind the server that it talks to.
+ * Sends a GET over a connection of its own. The client shares no code with the library that it checks.
  *
- * @throws When there is no answer. What breaks the response later is the response's error.
+ * @returns Rejects without a response. Later failures are emitted as the response's `error`.
  */
 export function request(url: string, options: RequestOptions = {}): Promise<IncomingMessage> {
   const { lastEventId = '', signal, patience } = options
@@ -36,7 +36,7 @@ export function request(url: string, options: RequestOptions = {}): Promise<Inco
     })
     if (patience === undefined) return
     sent.setTimeout(patience, () => {
-      // A response whose request is destroyed knows only that it was cut off.
+      // Destroying the request instead would make the response fail with a generic "aborted".
       const impatience = new Error(`nothing arrived for ${patience / 1000} s`)
       if (response) response.destroy(impatience)
       else sent.destroy(impatience)
@@ -45,10 +45,10 @@ export function request(url: string, options: RequestOptions = {}): Promise<Inco
 }
 
 /**
- * Reads a body of bytes, or a stream of events, until it is over or destroyed; what shares a chunk with the event at which
- * its reader destroys it is not noted any more. An id is noted in front of its event.
+ * Reads a body of bytes, or a stream of events, until the body has ended, failed or was destroyed. After `note` destroys the
+ * body, the rest of the chunk is ignored. An id is noted before its event.
  *
- * @returns What broke the body, or undefined when it ended as if it were whole.
+ * @returns The error that broke the body, or undefined after a clean end.
  */
 export function readEvents(body: Readable, note: (arrival: Arrival) => void): Promise<Error | undefined> {
   const noteWhileOpen = (arrival: Arrival) => {

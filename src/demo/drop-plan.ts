@@ -1,21 +1,21 @@
 import { createRandom, oneOf, type Random, shuffled } from './random.ts'
 
-/** Every way in which the upstream misbehaves. */
+/** All kinds of drops. */
 export const dropKinds = ['end', 'reset', 'silence', 'unavailable', 'refused', 'cut', 'replay'] as const
 
 export type DropKind = (typeof dropKinds)[number]
 
 export interface PlannedDrop {
   readonly kind: DropKind
-  /** From 0 to below 1: decides how exactly it is done. */
+  /** A number from 0 to below 1, which decides the details of the drop. */
   readonly chance: number
 }
 
 /**
- * The drops of a run: when they are due, and how many there have been.
+ * The drops of a run: when they are due, and how many were made.
  *
- * They depend on nothing but the seed and the rate. Each kind has its turn once before any comes again. Between two
- * drops there are `1 / dropRate` events, give or take a half, so the number of drops has a lower bound too.
+ * The drops depend only on the seed and the rate. Each kind comes once before any kind repeats. Between two drops there are
+ * from 0.5 to 1.5 times `1 / dropRate` events, so that a run of a given length has a minimum number of drops.
  */
 export class DropPlan {
   readonly counts: Record<DropKind, number> = {
@@ -39,7 +39,7 @@ export class DropPlan {
     this.#eventsUntilDrop = this.#drawDistance()
   }
 
-  /** Whether it is time for a drop. */
+  /** Whether a drop is due. */
   get isDue(): boolean {
     return this.#eventsUntilDrop === 0
   }
@@ -49,7 +49,7 @@ export class DropPlan {
     if (this.#eventsUntilDrop > 0) this.#eventsUntilDrop--
   }
 
-  /** The drop that is due; the distance to the one after starts here. */
+  /** Returns the drop that is due, and schedules the next drop. */
   next(): PlannedDrop {
     const chance = this.#random()
     const kind = this.#firstKinds.shift() ?? oneOf(dropKinds, this.#random())

@@ -2,30 +2,30 @@ import type { ServerResponse } from 'node:http'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { wholeBetween } from './random.ts'
 
-/** How an answer is over. `part` is what is still sent of an event that is never finished. */
+/** How an answer ends. `part` is the beginning of an event that is sent last and never finished. */
 export interface Ending {
   readonly how:
     | 'end'
-    /** The connection is closed in the middle of the body: no last chunk, or fewer bytes than announced. */
+    /** The connection is closed before the end of the body: without a last chunk, or with fewer bytes than announced. */
     | 'close'
     | 'reset'
-    /** A reset that does not wait for what was written: the latest writes may never arrive. */
+    /** A reset that does not wait for pending writes, which may be lost. */
     | 'reset at once'
-    /** A chunk that is announced as longer than it is; then the connection is closed. */
+    /** The connection is closed within a chunk. */
     | 'truncated chunk'
-    /** Nothing more is sent, and the connection stays open until the other side has had enough of it. */
+    /** No byte is sent, and the connection stays open until the other side closes the connection. */
     | 'silence'
   readonly part?: Buffer
 }
 
-/** An ending within an event: the stream then ends as if it were whole, or the connection is closed. */
+/** An ending within an event: a clean end, or a closed connection. */
 export function cut(event: Buffer, chance: number): Ending {
   const part = event.subarray(0, wholeBetween(1, event.length - 1, chance))
-  // By the position's parity, so that both come about anywhere in an event.
+  // The parity decides, so that both endings are tested at many positions.
   return { how: part.length % 2 === 0 ? 'end' : 'close', part }
 }
 
-/** Ends an answer, which may have no head yet. */
+/** Ends an answer whose head may not have been sent. */
 export async function endWith(response: ServerResponse, { how, part }: Ending): Promise<void> {
   const { socket } = response
   switch (how) {
@@ -52,9 +52,9 @@ export async function endWith(response: ServerResponse, { how, part }: Ending): 
   }
 }
 
-/** Waits until the socket has taken everything, or is gone. */
+/** Waits until all bytes were passed to the operating system, or the response is closed. */
 async function written(response: ServerResponse): Promise<void> {
-  // A write would send a head that was never meant to be sent.
+  // A write would send a head, and this answer must not have one.
   if (!response.headersSent) return
   await new Promise<void>((resolve) => {
     response.once('close', resolve)

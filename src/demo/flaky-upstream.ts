@@ -5,54 +5,55 @@ import { type Ending, endWith } from './ending.ts'
 import { FlickeringServer } from './flickering-server.ts'
 import { wholeBetween } from './random.ts'
 
-/** A request, as the one who decides on its answer sees it. */
-export interface Asked {
-  /** How many requests there were before it. */
+/** A request that the upstream has received. */
+export interface ReceivedRequest {
+  /** The number of earlier requests. */
   readonly n: number
   readonly path: string
   readonly headers: IncomingHttpHeaders
-  /** What `Last-Event-ID` says, read as UTF-8. */
+  /** The value of `Last-Event-ID`, decoded as UTF-8; undefined without one. */
   readonly lastEventId: string | undefined
 }
 
-/** The server is gone for as many milliseconds, and all of its connections are dropped. */
+/** All connections are dropped, and the server refuses new ones for a time. */
 export interface Leave {
   readonly how: 'leave'
+  /** Milliseconds. */
   readonly away: number
 }
 
-/** An event stream step by step: bytes to write, or milliseconds to wait (0: a turn of the event loop); then how it ends. */
+/** The steps of an event stream: bytes to write, or milliseconds to wait (0: one turn of the event loop); returns how to end. */
 export type Steps = Generator<Buffer | number, Ending | Leave, void>
 
 export type Answer =
-  /** No head at all. */
+  /** No head is sent. */
   | { readonly ending: Ending | Leave }
   | {
       readonly status: number
       readonly headers?: OutgoingHttpHeaders
       readonly body?: string
-      /** Whether the body never comes to its end. */
+      /** Whether the body never ends. */
       readonly hangs?: boolean
     }
   /** A 200 with an event stream. */
   | { readonly steps: Steps; readonly headers?: OutgoingHttpHeaders }
 
 /**
- * An upstream on a free port that loses its connections in every way there is.
+ * An upstream on a free port that drops its connections in many ways.
  *
- * What it says and when it fails is decided by a function; how that is done to a socket is in here. The demonstration and
- * every harness of the tests use it, each with a function of its own.
+ * A function decides what each answer says and how it ends; this class does so to the sockets. The demonstration and the
+ * tests use this class, each with a function of its own.
  */
 export class FlakyUpstream {
-  /** How many requests there were. */
+  /** The number of requests. */
   requests = 0
   readonly #server = new FlickeringServer((request, response) => this.#onRequest(request, response))
-  readonly #answerTo: (asked: Asked) => Answer
+  readonly #answerTo: (request: ReceivedRequest) => Answer
   readonly #open = new Map<ServerResponse, Socket>()
-  /** Event streams that go on. */
+  /** Open event streams. */
   readonly #streams = new Set<ServerResponse>()
 
-  constructor(answerTo: (asked: Asked) => Answer) {
+  constructor(answerTo: (request: ReceivedRequest) => Answer) {
     this.#answerTo = answerTo
   }
 
@@ -60,9 +61,9 @@ export class FlakyUpstream {
     return this.#server.url
   }
 
-  /** Answers that are not over, on either side. */
+  /** The number of answers that neither side has ended. */
   get open(): number {
-    // One that waits behind another answer is not told that their connection is closed.
+    // An answer that waits behind another (pipelining) gets no `close` event when their connection closes.
     return [...this.#open.values()].filter(({ destroyed }) => !destroyed).length
   }
 
@@ -76,7 +77,7 @@ export class FlakyUpstream {
     await this.#server.close()
   }
 
-  /** Drops every connection and refuses new ones; see {@link FlickeringServer.leave}. */
+  /** Drops all connections and refuses new ones; see {@link FlickeringServer.leave}. */
   leave(away?: number): void {
     this.#streams.clear()
     this.#server.leave(away)
@@ -86,7 +87,7 @@ export class FlakyUpstream {
     this.#server.comeBack()
   }
 
-  /** Loses every event stream that goes on, in the same way. */
+  /** Ends all open event streams in the same way. */
   loseAll(ending: Ending): void {
     for (const response of this.#streams) void endWith(response, ending)
     this.#streams.clear()
@@ -119,7 +120,7 @@ export class FlakyUpstream {
     }
   }
 
-  /** Takes the steps, unless the client has left or the stream was lost meanwhile. */
+  /** Runs the steps until they end, the client disconnects, or the stream is dropped. */
   async #send(response: ServerResponse, steps: Steps): Promise<void> {
     this.#streams.add(response)
     while (this.#streams.has(response)) {
@@ -140,14 +141,14 @@ export class FlakyUpstream {
   }
 }
 
-/** Writes in two pieces, so that chunks do not end where events end. */
+/** Yields the bytes in two pieces, so that chunks do not end where events end. */
 export function* inTwo(bytes: Buffer, chance: number): Generator<Buffer, void, void> {
   const middle = wholeBetween(1, bytes.length - 1, chance)
   yield bytes.subarray(0, middle)
   yield bytes.subarray(middle)
 }
 
-/** Waits until there is room, or the other side has left. */
+/** Waits until the response has room, or is closed. */
 function drained(response: ServerResponse): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {

@@ -1,10 +1,10 @@
 import http from 'node:http'
 import { close, listen, urlOf } from './listen.ts'
 
-/** Milliseconds between two attempts to get the port back, which another program may have taken meanwhile. */
+/** Milliseconds between two attempts to listen again: another program may have taken the port. */
 const nextAttempt = 50
 
-/** A server on a free port that can be gone for a while. */
+/** A server on a free port that can stop for a time and return on the same port. */
 export class FlickeringServer {
   readonly #server: http.Server
   #port = 0
@@ -24,9 +24,9 @@ export class FlickeringServer {
   }
 
   /**
-   * Drops every connection and refuses new ones, until it is back on the same port.
+   * Drops all connections and refuses new ones.
    *
-   * @param away - After how many milliseconds it comes back by itself. Default: not before {@link comeBack}.
+   * @param away - Milliseconds until the server listens again. Default: until {@link comeBack} is called.
    */
   leave(away?: number): void {
     if (this.#closed) return

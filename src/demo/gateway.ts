@@ -5,17 +5,17 @@ import { close, listen, urlOf } from './listen.ts'
 
 export interface Gateway {
   readonly url: string
-  /** How many connections clients have opened. */
+  /** The number of connections that clients have opened. */
   readonly connections: number
-  /** How often the upstream was opened anew. */
+  /** The number of connections to the upstream after the first. */
   readonly reconnects: number
   readonly state: 'connecting' | 'open' | 'waiting'
-  /** What the latest answer failed with. */
+  /** The error of the latest failed answer. */
   readonly error: Error | undefined
   close(): Promise<void>
 }
 
-/** Starts a reverse proxy in front of the upstream. All of the library's part is in here. */
+/** Starts a reverse proxy for the upstream. Only this file of the demonstration uses the library. */
 export async function startGateway(upstreamUrl: string): Promise<Gateway> {
   let connections = 0
   let opens = 0

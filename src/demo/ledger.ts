@@ -1,6 +1,6 @@
 import { dataOf } from './numbered-event.ts'
 
-/** An event as it arrived; without data it is an id alone. */
+/** A block that has arrived: an event, or an id without data. */
 export interface Arrival {
   readonly id?: string | undefined
   readonly event?: string | undefined
@@ -9,31 +9,31 @@ export interface Arrival {
 
 export interface LedgerOptions {
   /**
-   * Which event of the upstream's an arrival is, from 1; undefined for one that the upstream has not sent, or not so.
-   * Default: events that are numbered without an end.
+   * Returns the number of an arrival among the upstream's events, from 1; undefined when the upstream has not sent this
+   * event, or has sent it with other content. Default: {@link numbered} events without an upper limit.
    */
   readonly positionOf?: (arrival: Arrival) => number | undefined
-  /** Whether an event says nothing by which a repeat is known: it may come twice, and at any place. Default: none does so. */
+  /** Whether repeats of an event cannot be detected: the event may arrive repeatedly, at any place. Default: no event. */
   readonly mayRepeat?: (position: number) => boolean
-  /** Whether the upstream may say again, to a client that reconnects, what it had said before. Default false. */
+  /** Whether the upstream may repeat events to a client that reconnects. Default false. */
   readonly replayed?: boolean
 }
 
-/** Checks what a client got against what the upstream had to say, and nothing else. */
+/** Compares the events that a client has received with the events of the upstream. */
 export class Ledger {
-  /** Arrivals of an event that had arrived before. */
+  /** Repeated arrivals. */
   twice = 0
-  /** Events that arrived for the first time behind a later one. */
+  /** Events that arrived for the first time after a later event. */
   outOfOrder = 0
-  /** Arrivals that are no event of the upstream's, or not as it was. */
+  /** Arrivals that the upstream has not sent, or has sent with other content. */
   damaged = 0
-  /** For a client that reconnects; undefined before the first id. */
+  /** The last event ID that has arrived; undefined before the first id. */
   lastEventId: string | undefined
   readonly #options: Required<LedgerOptions>
   readonly #seen = new Positions()
-  /** What arrived over this connection, or over all of them where nothing may come again. */
+  /** Positions that arrived over this connection; over all connections unless `replayed`. */
   #seenHere = this.#seen
-  /** The highest position that arrived over an earlier connection, where such events may come again in any order. */
+  /** With `replayed`: the highest position that arrived over an earlier connection. Up to here any order is allowed. */
   #before = 0
   #highest = 0
 
@@ -41,7 +41,7 @@ export class Ledger {
     this.#options = { positionOf, mayRepeat, replayed }
   }
 
-  /** Notes that the client opens a connection. */
+  /** Called before the client opens a connection. */
   connect(): void {
     if (!this.#options.replayed) return
     this.#seenHere = new Positions()
@@ -65,7 +65,7 @@ export class Ledger {
     this.#seen.add(position)
   }
 
-  /** Different events that arrived undamaged. */
+  /** The number of different events that arrived undamaged. */
   get delivered(): number {
     return this.#seen.size
   }
@@ -74,18 +74,18 @@ export class Ledger {
     return this.#seen.has(position)
   }
 
-  /** Events that never arrived, of as many as there are. Default: those that were passed over so far. */
+  /** The number of missing events among the first `events`. Default: among those up to the latest that arrived. */
   lost(events = this.#seen.highest): number {
     return events - this.#seen.size
   }
 
-  /** Whether each of as many events arrived once, undamaged and in order. */
+  /** Whether each of the first `events` arrived once, undamaged and in order. */
   isWhole(events: number): boolean {
     return this.lost(events) + this.twice + this.outOfOrder + this.damaged === 0
   }
 }
 
-/** Tells events that are numbered from 1 by their ids, which must belong to their data. */
+/** The position of an event whose id is its number from 1, and whose data is that of {@link dataOf}. */
 export function numbered(last = Number.POSITIVE_INFINITY): (arrival: Arrival) => number | undefined {
   return ({ id = '', data }) => {
     const number = /^[1-9]\d*$/.test(id) ? Number(id) : 0
@@ -93,7 +93,7 @@ export function numbered(last = Number.POSITIVE_INFINITY): (arrival: Arrival) =>
   }
 }
 
-/** A set of positions that costs a few bytes for a stream of any length, as long as few are missing. */
+/** A set of positions that stores only the highest and the missing ones, so that a long stream needs little memory. */
 class Positions {
   highest = 0
   readonly #missing = new Set<number>()

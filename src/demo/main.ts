@@ -5,11 +5,11 @@ import { type Arrival, Ledger, numbered } from './ledger.ts'
 import { type Run, showProgress, tableOf } from './report.ts'
 import { startUnreliableUpstream } from './unreliable-upstream.ts'
 
-/** What the demonstration uses of the process. */
+/** The members of the process that the demonstration uses. */
 export type Terminal = Pick<NodeJS.Process, 'stdout' | 'stderr' | 'once' | 'off'>
 
 /**
- * Shows a client's stream that survives an upstream which keeps dropping.
+ * Shows that a client's stream survives the drops of its upstream.
  *
  * @returns The exit code.
  */
@@ -42,13 +42,13 @@ async function demonstrate(options: DemoOptions, terminal: Terminal): Promise<nu
   }
 }
 
-/** Has the client read everything, and says how it went. */
+/** Reads the whole stream and prints the result. Returns the exit code. */
 async function watch(run: Run, terminal: Terminal): Promise<number> {
   const say = (text: string) => terminal.stdout.write(`${text}\n`)
   const { gateway, ledger, events } = run
   const stop = new AbortController()
   const onSignal = () => stop.abort()
-  // Once: whoever presses Ctrl-C again does not want to wait.
+  // Once, so that a second Ctrl-C ends the process at once.
   terminal.once('SIGINT', onSignal)
   terminal.once('SIGTERM', onSignal)
   const hideProgress = showProgress(run, terminal.stdout)
@@ -75,19 +75,19 @@ async function watch(run: Run, terminal: Terminal): Promise<number> {
   say(
     fine
       ? 'Every event arrived once and in order, over one connection that never broke.'
-      : 'The stream did not stay whole.',
+      : 'Events are missing, repeated, out of order or damaged, or the connection broke.',
   )
   return fine ? 0 : 1
 }
 
-/** Reads the whole stream over one connection; gives, or throws, what broke it. */
+/** Reads the whole stream over one connection. Returns, or throws, the error that broke the stream. */
 async function read(url: string, signal: AbortSignal, note: (arrival: Arrival) => void): Promise<unknown> {
   const response = await request(url, { headers: { accept: 'text/event-stream' }, signal, patience: 30_000 })
   if (response.statusCode !== 200) throw new Error(`the gateway answered ${response.statusCode}`)
   return readEvents(response, note)
 }
 
-/** The gateway's failure is the cause of the client's, where there is one. */
+/** The message of a failure, with the gateway's error as its cause. */
 function reasonOf(failure: unknown, gatewayError: Error | undefined): string {
   const reason = failure instanceof Error ? failure.message : String(failure)
   return gatewayError ? `${reason} (in the gateway: ${gatewayError.message})` : reason

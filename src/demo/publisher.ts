@@ -1,20 +1,20 @@
 export interface PublisherOptions {
   readonly eventsPerSecond: number
-  /** How many events are published from the start. Default 0. */
+  /** The number of events that are published at the start. Default 0. */
   readonly backlog?: number
-  /** The last event that there is. Default: none. */
+  /** The number of the last event. Default: the stream is endless. */
   readonly last?: number
-  /** The time in milliseconds. Default `performance.now()`. */
+  /** Returns the time in milliseconds. Default `performance.now()`. */
   readonly now?: () => number
 }
 
-/** Publishes numbered events at a steady pace: by the clock and not by a timer, which is late on a busy machine. */
+/** Publishes numbered events at a steady rate, by the clock: timers are late on a busy machine. */
 export class Publisher {
   readonly #options: PublisherOptions
   readonly #now: () => number
   readonly #start: number
 
-  /** Publishing starts with it. */
+  /** Starts publishing. */
   constructor(options: PublisherOptions) {
     this.#options = options
     this.#now = options.now ?? (() => performance.now())

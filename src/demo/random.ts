@@ -1,7 +1,7 @@
-/** Numbers from 0 to below 1, always the same ones for the same seed. */
+/** Returns numbers from 0 to below 1, in the same order for the same seed. */
 export type Random = () => number
 
-/** A counter whose value is mixed until neighbours have nothing in common: small, fast, good enough for mischief. */
+/** Makes a generator that hashes a counter. Not for cryptography. */
 export function createRandom(seed: number): Random {
   let counter = seed >>> 0
   return () => {
@@ -12,17 +12,17 @@ export function createRandom(seed: number): Random {
   }
 }
 
-/** A whole number from `least` to `most`, both included, for a number from 0 to below 1. */
+/** Maps a number from 0 to below 1 to a whole number from `least` to `most`, inclusive. */
 export function wholeBetween(least: number, most: number, chance: number): number {
   return least + Math.floor(chance * (most - least + 1))
 }
 
-/** One of several values, for a number from 0 to below 1. */
+/** Maps a number from 0 to below 1 to one of several values. */
 export function oneOf<T>(values: readonly [T, ...T[]], chance: number): T {
   return values[Math.floor(chance * values.length)] ?? values[0]
 }
 
-/** The same values in another order. */
+/** The values in random order. */
 export function shuffled<T>(values: readonly T[], random: Random): T[] {
   return values
     .map((value) => ({ value, rank: random() }))

@@ -13,16 +13,16 @@ const kindLabels: Readonly<Record<DropKind, string>> = {
   replay: 'events replayed',
 }
 
-/** What is watched while it runs, and reported at the end. */
+/** The parts of a run that progress lines and the final table show. */
 export interface Run {
   readonly upstream: UnreliableUpstream
   readonly gateway: Gateway
   readonly ledger: Ledger
-  /** How many events there are to come. */
+  /** The number of events in the whole stream. */
   readonly events: number
 }
 
-/** Shows how far a run is, until the returned function is called: one line on a terminal, elsewhere one a second. */
+/** Shows the progress until the returned function is called: in one line on a terminal, otherwise one line per second. */
 export function showProgress(run: Run, output: NodeJS.WriteStream): () => void {
   const show = () => {
     const line = progressOf(run)
@@ -46,7 +46,7 @@ function progressOf({ upstream, gateway, ledger, events }: Run): string {
 
 type Row = readonly [label: string, value: number | string, unit?: string]
 
-/** The closing table. */
+/** The final table. */
 export function tableOf(
   { upstream, gateway, ledger, events }: Run,
   longestPause: number,

@@ -1,39 +1,46 @@
 import { type DropKind, DropPlan } from './drop-plan.ts'
 import { cut, type Ending } from './ending.ts'
-import { type Answer, type Asked, FlakyUpstream, inTwo, type Leave, type Steps } from './flaky-upstream.ts'
+import {
+  type Answer,
+  FlakyUpstream,
+  inTwo,
+  type Leave,
+  type ReceivedRequest,
+  type Steps,
+} from './flaky-upstream.ts'
 import { wireOf } from './numbered-event.ts'
 import { Publisher } from './publisher.ts'
 import { createRandom, wholeBetween } from './random.ts'
 
 export interface UnreliableUpstreamOptions {
-  /** How many events are published; their ids are 1 to this. */
+  /** The number of events, whose ids count from 1. */
   readonly events: number
-  /** Decides which drops there are, and after which events. */
+  /** Decides the kinds and times of the drops. */
   readonly seed: number
-  /** The share of events after which there is a drop: 0 for none, 0.02 for one in 50. */
+  /** Drops per event: 0 for no drops, 0.02 for one drop in 50 events. */
   readonly dropRate: number
 }
 
 export interface UnreliableUpstream {
   readonly url: string
-  /** How many events were sent at least once, to whomever. */
+  /** The number of events that were sent at least once. */
   readonly sent: number
-  /** How many times an event was sent that had been sent before. */
+  /** The number of repeated sends. */
   readonly sentAgain: number
   readonly drops: Readonly<Record<DropKind, number>>
   close(): Promise<void>
 }
 
 const eventsPerSecond = 400
-/** Milliseconds between two looks at what was published. */
+/** Milliseconds between two checks for newly published events. */
 const interval = 10
 const mostEventsPerWrite = 32
-/** What a 503 says about when to come back, in turn. */
+/** The header fields of consecutive 503s. */
 const retryFields = [{ 'retry-after': '0' }, {}, { 'retry-after-ms': '25' }]
 
 /**
- * Starts an event stream on a free port that publishes steadily and keeps all it has published, but loses its
- * connections in every way there is. It resumes from `Last-Event-ID`; a client that has everything gets a 204.
+ * Starts an event stream on a free port that publishes at a steady rate, stores all events, and drops its connections in
+ * many ways. The upstream resumes from `Last-Event-ID`, and answers 204 when the client has all events.
  */
 export async function startUnreliableUpstream(
   options: UnreliableUpstreamOptions,
@@ -49,13 +56,13 @@ class Upstream implements UnreliableUpstream {
   readonly #events: number
   readonly #plan: DropPlan
   readonly #publisher: Publisher
-  readonly #server = new FlakyUpstream((asked) => this.#answerTo(asked))
-  /** Where writes are split. Not of the plan's numbers: how many writes there are depends on the machine. */
+  readonly #server = new FlakyUpstream((request) => this.#answerTo(request))
+  /** Decides where writes are split. Not the plan's generator, because the number of writes depends on the machine. */
   readonly #random: () => number
-  /** How many of the next requests get a 503. */
+  /** The number of next requests that get a 503. */
   #unavailable = 0
   #answered503 = 0
-  /** How many events too early the next answer starts. */
+  /** The number of events that the next answer repeats. */
   #replay = 0
 
   constructor({ events, seed, dropRate }: UnreliableUpstreamOptions) {
@@ -81,21 +88,21 @@ class Upstream implements UnreliableUpstream {
     return this.#server.close()
   }
 
-  #answerTo({ lastEventId }: Asked): Answer {
+  #answerTo({ lastEventId }: ReceivedRequest): Answer {
     if (this.#unavailable > 0) {
       this.#unavailable--
       const headers = retryFields[this.#answered503++ % retryFields.length] ?? {}
       return { status: 503, headers, body: 'restarting\n' }
     }
-    const asked = Number(lastEventId) || 0
-    const next = Math.max(0, asked - this.#replay) + 1
+    const received = Number(lastEventId) || 0
+    const next = Math.max(0, received - this.#replay) + 1
     if (next > this.#events) return { status: 204 }
-    if (next <= asked) this.#replay = 0
-    return { steps: this.#stepsFrom(next, asked), headers: { 'cache-control': 'no-cache' } }
+    if (next <= received) this.#replay = 0
+    return { steps: this.#stepsFrom(next, received), headers: { 'cache-control': 'no-cache' } }
   }
 
-  /** Sends what was published; when a drop is due, it takes the place of the next event. */
-  *#stepsFrom(start: number, asked: number): Steps {
+  /** Sends published events until a drop is due. `received` is the number of the client's latest event. */
+  *#stepsFrom(start: number, received: number): Steps {
     for (let next = start; next <= this.#events; ) {
       const latest = Math.min(this.#publisher.latest, next + mostEventsPerWrite - 1)
       if (next > latest) {
@@ -108,8 +115,8 @@ class Upstream implements UnreliableUpstream {
         batch.push(wireOf(next))
         if (next > this.sent) this.sent = next
         else this.sentAgain++
-        // Replayed events are no progress: if they counted, a run might never end.
-        if (next > asked) this.#plan.countEvent()
+        // Replayed events do not count: otherwise replays alone could make drops due, and a run might never end.
+        if (next > received) this.#plan.countEvent()
       }
       yield* inTwo(Buffer.concat(batch), this.#random())
     }
@@ -119,7 +126,7 @@ class Upstream implements UnreliableUpstream {
   *#drop(due: Buffer): Steps {
     const { kind, chance } = this.#plan.next()
     if (kind === 'reset' && chance < 0.3) return { how: 'reset at once' }
-    // What is written in one turn leaves at the end of it.
+    // Node sends the writes of one turn at the end of the turn, so the drop waits for the next turn.
     yield 0
     return this.#endingOf(kind, chance, due)
   }

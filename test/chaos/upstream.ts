@@ -1,11 +1,11 @@
 import type { OutgoingHttpHeaders } from 'node:http'
 import {
   type Answer,
-  type Asked,
   type Ending,
   FlakyUpstream,
   type Leave,
   oneOf,
+  type ReceivedRequest,
   type Steps,
   wholeBetween,
 } from '../support/flaky-upstream.ts'
@@ -68,7 +68,7 @@ export class HostileUpstream {
     return this.#server.close()
   }
 
-  #answerTo({ n, headers, lastEventId }: Asked): Answer {
+  #answerTo({ n, headers, lastEventId }: ReceivedRequest): Answer {
     const plan = this.scenario.connection(n)
     const stream = String(headers['x-stream'] ?? '')
     const next = this.#positionAfter(lastEventId)

@@ -1,6 +1,5 @@
 import {
   type Answer,
-  type Asked,
   cut,
   type Ending,
   FlakyUpstream,
@@ -9,6 +8,7 @@ import {
   oneOf,
   Publisher,
   type Random,
+  type ReceivedRequest,
   type Steps,
   wholeBetween,
   wireOf,
@@ -115,7 +115,7 @@ export class DroppingUpstream {
     for (const server of this.#servers) await server.close()
   }
 
-  #answerTo({ path, headers, lastEventId }: Asked): Answer {
+  #answerTo({ path, headers, lastEventId }: ReceivedRequest): Answer {
     const stream = this.#streams[Number(path.slice(1))]
     if (stream === undefined) return { status: 404 }
     if (stream.unavailable > 0 && !this.#clock.isHeld) {

@@ -3,9 +3,9 @@ import { once } from 'node:events'
 import { parseArgs } from 'node:util'
 import {
   type Answer,
-  type Asked,
   FlakyUpstream,
   Publisher,
+  type ReceivedRequest,
   type Steps,
   wireOf,
 } from '../support/flaky-upstream.ts'
@@ -44,7 +44,7 @@ process.send?.({ port: Number(new URL(upstream.url).port) })
 await once(process, 'disconnect')
 await upstream.close()
 
-function answerTo({ path, lastEventId }: Asked): Answer {
+function answerTo({ path, lastEventId }: ReceivedRequest): Answer {
   paths.add(path)
   if (refusing.delete(path)) return { status: 503, headers: { 'retry-after-ms': String(3 * base) } }
   connects.push(performance.now() - lostAt)

@@ -2,10 +2,10 @@
 export { cut, type Ending } from '../../src/demo/ending.ts'
 export {
   type Answer,
-  type Asked,
   FlakyUpstream,
   inTwo,
   type Leave,
+  type ReceivedRequest,
   type Steps,
 } from '../../src/demo/flaky-upstream.ts'
 export { dataOf, wireOf } from '../../src/demo/numbered-event.ts'
