@@ -4,32 +4,32 @@ import { peerNames } from './peers.ts'
 
 export const help = `Usage: npm run chaos [-- options]
 
-Streams a log of events from an upstream that misbehaves in every way to a client that does, over real sockets, and checks
-that each event arrived once and in order. A seed decides on everything.
+Streams a log of events over real sockets, from an upstream that drops connections in many ways to a client that may be
+slow, stall or disconnect. Checks that each event arrives once and in order. A seed decides the whole run.
 
-  --seeds N     how many seeds (default 500)
-  --from N      the first of them (default 1)
-  --seed N      this seed alone; says what happened
-  --way NAMES   through what, separated by commas (default ${ownWays.join()}); peers:
+  --seeds N     number of seeds (default 500)
+  --from N      first seed (default 1)
+  --seed N      run this seed only, and print a trace
+  --way NAMES   ways from the upstream to the client, separated by commas (default ${ownWays.join()}); peers:
                 ${peerNames.join()}
-                (npm run build && npm --prefix benchmarks install), or "peers" for all of these
-  --at-once N   how many runs at once (default 8)
-  --help        prints this
+                (npm run build && npm --prefix benchmarks install), or "peers" for all peers
+  --at-once N   number of simultaneous runs (default 8)
+  --help        print this help
 
-Exit code: 0 when all was whole, 1 when not, 2 for a wrong option.
+Exit code: 0 when every stream was whole, 1 otherwise, 2 for a wrong option.
 `
 
 export interface ChaosOptions {
   readonly seeds: readonly number[]
   readonly ways: readonly WayName[]
   readonly atOnce: number
-  /** Whether to tell what happened in each run. */
+  /** Whether to print the trace of each run. */
   readonly verbose: boolean
 }
 
 /**
- * @returns What to run, or undefined when help is asked for.
- * @throws An error that names what is wrong.
+ * @returns The options of the run, or undefined for `--help`.
+ * @throws `Error` that names the wrong option.
  */
 export function readArguments(args: readonly string[]): ChaosOptions | undefined {
   const { values } = parseArgs({
@@ -62,6 +62,6 @@ function whole(option: string, value: string): number {
 
 function wayOf(name: string): WayName {
   const way = [...ownWays, ...peerNames].find((each) => each === name)
-  if (way === undefined) throw new Error(`--way knows no ${JSON.stringify(name)}`)
+  if (way === undefined) throw new Error(`--way: unknown way ${JSON.stringify(name)}`)
   return way
 }

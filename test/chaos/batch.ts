@@ -12,18 +12,18 @@ export type WayName = (typeof ownWays)[number] | PeerName
 
 export interface BatchOptions {
   readonly ways: readonly WayName[]
-  /** How many runs go on at once. */
+  /** The number of simultaneous runs. */
   readonly atOnce: number
   readonly onResult: (way: WayName, result: Result) => void
 }
 
-/** How many seeds share one proxy process. */
+/** The number of seeds that share one proxy process. */
 const groupSize = 25
 
 /**
- * Runs the scenarios of seeds through each way.
+ * Runs the scenario of each seed through each way.
  *
- * @returns What was wrong with the proxy's processes.
+ * @returns The failures of the proxy's processes.
  */
 export async function runBatch(seeds: readonly number[], options: BatchOptions): Promise<string[]> {
   const faults: string[] = []
@@ -41,7 +41,7 @@ async function runGroup(
   for (const seed of seeds) {
     for (const way of ways) runs.push({ way, upstream: await HostileUpstream.start(scenarioOf(seed)) })
   }
-  // A proxy must know its upstreams when it starts.
+  // The proxy's configuration names its upstreams, so all upstreams start before the proxy.
   const behindProxy = runs.filter(({ way }) => way === 'proxy').map(({ upstream }) => upstream)
   await using proxy = behindProxy.length > 0 ? await startProxy(behindProxy) : undefined
   const start = (way: WayName): StartWay => {

@@ -16,10 +16,10 @@ import { scenarioOf } from './scenario.ts'
 import { HostileUpstream } from './upstream.ts'
 import { reconnect, sourceWay, timeouts } from './ways.ts'
 
-/** A seed whose client is always there, and whose upstream starts too early now and then. */
+/** A seed whose client never disconnects, and whose upstream sometimes repeats events. */
 const seed = 13
 
-/** Runs the seed through a source that is not used as it should, or whose events somebody spoils. */
+/** Runs the seed through a source with wrong options, or with a stage that damages its events. */
 async function runWrongly(
   options: SourceOptions,
   spoil: (source: ResilientSseSource<SseEvent>) => Readable = (source) => source,
@@ -46,7 +46,7 @@ async function runWrongly(
 }
 
 describe('chaos', () => {
-  it('loses, repeats and reorders nothing, and leaves nothing open, with 20 seeds through each way', async function () {
+  it('each way delivers every event once and in order, and closes every connection, with 20 seeds', async function () {
     this.timeout(60_000)
     const seeds = Array.from({ length: 20 }, (_, n) => n + 1)
     const report = new Report()
@@ -63,7 +63,7 @@ describe('chaos', () => {
     expect(report.runs).to.equal(seeds.length * ownWays.length)
   })
 
-  it('is always the same for a seed', () => {
+  it('a seed always gives the same scenario', () => {
     const plan = (n: number) => {
       const { connection, ...scenario } = scenarioOf(n)
       return {
@@ -75,21 +75,21 @@ describe('chaos', () => {
     expect(plan(7)).not.to.deep.equal(plan(8))
   })
 
-  describe('can fail:', () => {
-    it('repeats that are passed on', async () => {
+  describe('the checks', () => {
+    it('detect repeats that are passed on', async () => {
       const result = await runWrongly({ dedupe: false })
       expect(result.twice).to.be.above(0)
       expect(isWhole(result)).to.equal(false)
       expect(failureOf('source', result)).to.match(/twice [1-9][\s\S]*--seed 13 --way source$/)
     })
 
-    it('an event that is left out', async () => {
+    it('detect a missing event', async () => {
       const result = await runWrongly({}, (source) => source.filter(({ id }) => id !== '20'))
       expect(result).to.include({ lost: 1, twice: 0, outOfOrder: 0 })
       expect(isWhole(result)).to.equal(false)
     })
 
-    it('events in another order', async () => {
+    it('detect events in the wrong order', async () => {
       let held: SseEvent | undefined
       const swap = (event: SseEvent) => {
         const earlier = held
@@ -101,18 +101,18 @@ describe('chaos', () => {
       expect(result).to.include({ lost: 0, twice: 0, outOfOrder: 1 })
     })
 
-    it('an event that is not as it was', async () => {
+    it('detect a damaged event', async () => {
       const spoil = (event: SseEvent) => (event.id === '20' ? { ...event, data: `${event.data}!` } : event)
       const result = await runWrongly({}, (source) => source.map(spoil))
       expect(result).to.include({ lost: 1, damaged: 1 })
     })
 
-    it('a stream that ends as if it were whole', async () => {
+    it('detect a stream that ends too early', async () => {
       const result = await runWrongly({ resume: 'before-first-event' })
       expect(result.endedEarly + result.broken).to.be.above(0)
     })
 
-    it('a connection that is left open', async () => {
+    it('detect a connection that is left open', async () => {
       const left = new AbortController()
       const agent = new http.Agent()
       const { connection, ...scenario } = scenarioOf(seed)

@@ -6,29 +6,29 @@ import type { Block } from './log.ts'
 import type { Scenario } from './scenario.ts'
 
 /**
- * Opens a stream of its own for a client, from where that is.
+ * Opens a stream that starts after the client's last event ID.
  *
- * @returns What it reads: bytes or events; nothing where there is no more.
- * @throws When it is refused.
+ * @returns A stream of bytes or events; undefined for a 204.
+ * @throws `Error` when the stream is refused.
  */
 export type Open = (stream: number, lastEventId: string) => Promise<Readable | undefined>
 
-/** How a stream of the client's ended; `'no more'` is a 204. */
-type End = 'end' | 'broken' | 'refused' | 'left' | 'hung' | 'no more'
+/** How a stream of the client ended; `'no content'` is a 204. */
+type End = 'end' | 'broken' | 'refused' | 'left' | 'hung' | 'no content'
 
-/** How many milliseconds without an event a client puts up with. */
+/** Milliseconds without an event after which a client gives up. */
 export const patience = 15_000
 
-/** Reads a stream to its end as the scenario has it, and comes back whenever it has left or was dropped. */
+/** Reads a stream to its end as the scenario's client does, and reconnects after each end, drop or refusal. */
 export class HostileClient {
   readonly ledger: Ledger
-  /** Connections that broke although the client had not left. */
+  /** Connections that broke although the client had not disconnected. */
   broken = 0
-  /** Streams that ended as if they were whole. */
+  /** Streams that ended cleanly before the last event. */
   endedEarly = 0
-  /** Answers that were none. */
+  /** Refused connections. */
   refused = 0
-  /** Whether it gave up waiting. */
+  /** Whether the client gave up waiting for an event. */
   hung = false
   readonly trace: string[]
   readonly #scenario: Scenario
@@ -47,13 +47,13 @@ export class HostileClient {
     })
   }
 
-  /** Resolves when it has seen the end, or nothing more for too long. */
+  /** Resolves when the client has received the end of the stream, or has given up. */
   async read(open: Open): Promise<void> {
     for (let stream = 0; !this.hung; stream++) {
       this.ledger.connect()
       const end = await this.#readStream(open, stream)
       this.trace.push(`client ${stream}: ${end}; has ${this.ledger.delivered}`)
-      if (end === 'no more' || (end === 'end' && this.ledger.has(this.#scenario.log.length))) return
+      if (end === 'no content' || (end === 'end' && this.ledger.has(this.#scenario.log.length))) return
       if (end === 'end') this.endedEarly++
       if (end === 'broken') this.broken++
       if (end === 'refused') this.refused++
@@ -65,7 +65,7 @@ export class HostileClient {
   async #readStream(open: Open, stream: number): Promise<End> {
     try {
       const body = await open(stream, this.ledger.lastEventId ?? '')
-      return body === undefined ? 'no more' : await this.#readBody(body)
+      return body === undefined ? 'no content' : await this.#readBody(body)
     } catch (error) {
       this.trace.push(`client ${stream}: ${error}`)
       return 'refused'
@@ -113,7 +113,7 @@ export class HostileClient {
   }
 }
 
-/** Which block an arrival is: an event without an id has the last event ID, whoever says so. */
+/** Finds the position of an arrival by its data. The id is compared only where the block has an id of its own. */
 function positionsIn(log: readonly Block[]): (arrival: Arrival) => number | undefined {
   const typeOf = (name: string | undefined) => name ?? 'message'
   return ({ id, event, data = '' }) => {

@@ -1,18 +1,18 @@
 import { oneOf, type Random, wholeBetween } from '../support/flaky-upstream.ts'
 
-/** A block as the upstream means it: an event, or an id alone. */
+/** A block of the upstream's log: an event, or an id without data. */
 export interface Block {
-  /** From 1, without holes. */
+  /** The number of the block in the log, from 1. */
   readonly position: number
   readonly id: string | undefined
   readonly type: string | undefined
-  /** Begins with the position; none for a block with an id alone. */
+  /** Starts with the position; undefined for a block without data. */
   readonly data: string | undefined
-  /** Whether the id says which event it is. Others come at least once: nobody can tell a repeat from a new event. */
+  /** Whether the event has an id. Events without an id may arrive repeatedly: a repeat cannot be told from a new event. */
   readonly counts: boolean
 }
 
-/** Everything that ids may be like on the wire. */
+/** The kinds of ids. */
 const idKinds = [
   'numbers',
   'restarted',
@@ -38,20 +38,20 @@ const fillers = [
   '\u2028\ufeff\u0000',
 ] as const
 
-/** All that an upstream has to say. */
+/** The blocks of an upstream, and the properties of their ids. */
 export interface Log {
   readonly log: readonly Block[]
-  /** The position behind which ids count from 1 again. */
+  /** The position after which ids count from 1 again. */
   readonly restart: number | undefined
-  /** Whether each id can be asked for and is that of one event. */
+  /** Whether each event has its own id, and a header field can carry the id. */
   readonly distinct: boolean
 }
 
-/** A log with ids of one kind. */
+/** Makes a log with ids of one kind. */
 export function logOf(random: Random, short: boolean): Log {
   const kind = short ? 'numbers' : oneOf(idKinds, random())
   const length = wholeBetween(60, 250, random())
-  // An id of before the restart must not be one of after it, or nobody could tell which is meant.
+  // The restart comes so late that an id after it is never one of the latest ids before it: such an id would be ambiguous.
   const restart =
     kind === 'restarted' ? wholeBetween(Math.ceil(0.75 * length), length - 5, random()) : undefined
   const log: Block[] = []

@@ -4,7 +4,7 @@ import { runBatch } from './batch.ts'
 import { failureOf, Report } from './report.ts'
 import { isWhole } from './run.ts'
 
-/** How many failures are told in full. */
+/** The most failures that are printed in full. */
 const mostFailures = 5
 
 process.exitCode = await main().catch((error: unknown) => {
@@ -41,8 +41,8 @@ async function main(): Promise<number> {
     () => '',
   ).catch(() => {})
   for (const error of [...uncaught, ...proxyFaults]) console.log(error)
-  console.log(`\n${report.table(options.ways)}\n\nmet: ${report.faults()}`)
-  console.log(`uncaught ${uncaught.length}, handles left ${left()}, Node ${process.version}`)
+  console.log(`\n${report.table(options.ways)}\n\nfaults: ${report.faults()}`)
+  console.log(`uncaught errors ${uncaught.length}, open handles ${left()}, Node ${process.version}`)
   return failures + uncaught.length + proxyFaults.length + left() > 0 ? 1 : 0
 }
 

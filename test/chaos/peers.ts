@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import type { HostileUpstream } from './upstream.ts'
 import { openAt, type Way } from './ways.ts'
 
-/** What others write instead: relays of the benchmarks. */
+/** Relays with other packages, from the benchmarks. */
 export const peerNames = [
   'pipeline',
   'http-proxy',
@@ -18,7 +18,7 @@ export type PeerName = (typeof peerNames)[number]
 
 const benchmarks = new URL('../../benchmarks/', import.meta.url)
 
-/** @throws When the peers' packages are not installed. */
+/** @throws `Error` when the peers' packages are not installed. */
 export async function peerWay(name: PeerName, { url }: HostileUpstream): Promise<Way> {
   if (!existsSync(new URL('node_modules/', benchmarks))) {
     throw new Error('the peers are not installed: npm run build && npm --prefix benchmarks install')
@@ -28,7 +28,7 @@ export async function peerWay(name: PeerName, { url }: HostileUpstream): Promise
   let relay = await start()
   return {
     async open(stream, lastEventId) {
-      // As whatever keeps a server running would.
+      // Restarts a crashed relay, as a process manager would.
       if (relay.child.exitCode !== null) relay = await start()
       return openAt(`http://127.0.0.1:${relay.port}/events`)(stream, lastEventId)
     },
@@ -53,19 +53,19 @@ async function startRelay(name: PeerName, url: string, faults: string[]): Promis
     execArgv: ['--import', 'tsx'],
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   })
-  let said = ''
+  let errors = ''
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    said += text
+    errors += text
   })
   child.on('exit', (code) => {
-    if (code) faults.push(`crashed: ${/^\w*Error.*$/m.exec(said)?.[0] ?? said.slice(0, 300)}`)
+    if (code) faults.push(`crashed: ${/^\w*Error.*$/m.exec(errors)?.[0] ?? errors.slice(0, 300)}`)
   })
   const [message]: { port: number }[] = await Promise.race([
     once(child, 'message'),
     once(child, 'exit').then(() => {
-      throw new Error(`the relay did not start: ${said}`)
+      throw new Error(`the relay did not start: ${errors}`)
     }),
   ])
-  if (!message) throw new Error('the relay said nothing')
+  if (!message) throw new Error('the relay did not report its port')
   return { child, port: message.port }
 }

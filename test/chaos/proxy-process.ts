@@ -6,11 +6,11 @@ import { startNode } from '../support/child.ts'
 import type { HostileUpstream } from './upstream.ts'
 import { openAt, reconnect, type StartWay, timeouts, windowBytes } from './ways.ts'
 
-/** The command in a process of its own, in front of several upstreams. */
+/** The command in a process of its own, as the proxy of several upstreams. */
 export interface ProxyProcess extends AsyncDisposable {
-  /** The way through it to an upstream. */
+  /** The way through the proxy to an upstream. */
   readonly wayTo: StartWay
-  /** Stops it as an operator would, and says what was wrong: an exit code, errors that it logged. */
+  /** Stops the process with SIGTERM, and returns its failures: a wrong exit code, and errors that it logged. */
   stop(): Promise<string[]>
 }
 

@@ -19,7 +19,7 @@ const columns = [
   'crashes, errors',
 ] as const
 
-/** What came of many runs. */
+/** The results of many runs. */
 export class Report {
   readonly #results = new Map<WayName, Result[]>()
 
@@ -42,11 +42,11 @@ export class Report {
     )
   }
 
-  /** How often each fault was met. */
+  /** The number of times that each fault occurred. */
   faults(): string {
     const counts = new Map<Fault, number>()
-    for (const { met } of [...this.#results.values()].flat()) {
-      for (const [fault, count] of met) counts.set(fault, (counts.get(fault) ?? 0) + count)
+    for (const { faultCounts } of [...this.#results.values()].flat()) {
+      for (const [fault, count] of faultCounts) counts.set(fault, (counts.get(fault) ?? 0) + count)
     }
     return [...counts].map(([fault, count]) => `${fault} ${count}`).join(', ')
   }
@@ -73,8 +73,8 @@ function rowOf(way: WayName, results: readonly Result[]): (string | number)[] {
   ]
 }
 
-/** What was wrong with a run, and how to repeat it. */
-export function failureOf(way: WayName, { trace, met, faults, ...counts }: Result): string {
+/** The counts and the trace of a run, and the command that repeats the run. */
+export function failureOf(way: WayName, { trace, faultCounts: _, faults, ...counts }: Result): string {
   const wrong = Object.entries(counts)
     .map(([name, value]) => `${name} ${value}`)
     .join(', ')
@@ -82,6 +82,6 @@ export function failureOf(way: WayName, { trace, met, faults, ...counts }: Resul
     `through ${way}: ${wrong}`,
     ...faults.map((fault) => `  ${fault}`),
     ...trace.slice(-40).map((line) => `  ${line}`),
-    `repeat it: npm run chaos -- --seed ${counts.seed} --way ${way}`,
+    `to repeat the run: npm run chaos -- --seed ${counts.seed} --way ${way}`,
   ].join('\n')
 }

@@ -4,7 +4,7 @@ import type { Fault } from './scenario.ts'
 import type { HostileUpstream } from './upstream.ts'
 import type { StartWay } from './ways.ts'
 
-/** What came of a run. */
+/** The result of a run. */
 export interface Result {
   readonly seed: number
   readonly delivered: number
@@ -12,21 +12,22 @@ export interface Result {
   readonly twice: number
   readonly outOfOrder: number
   readonly damaged: number
-  /** Responses that ended as if they were whole. */
+  /** Responses that ended cleanly before the last event. */
   readonly endedEarly: number
-  /** Responses that broke off. */
+  /** Responses that broke. */
   readonly broken: number
   readonly hung: boolean
-  /** Upstream connections that were left open when the client had its end. */
+  /** Upstream connections that were still open after the client had received the end of the stream. */
   readonly leftOpen: number
   readonly attempts: number
-  readonly met: ReadonlyMap<Fault, number>
-  /** What happened that must not, in words. */
+  /** The number of times that each fault of the upstream occurred. */
+  readonly faultCounts: ReadonlyMap<Fault, number>
+  /** Failures of the way itself, as messages. */
   readonly faults: readonly string[]
   readonly trace: readonly string[]
 }
 
-/** Whether nothing of it must not have happened. */
+/** Whether a run had no failure. */
 export function isWhole(result: Result): boolean {
   const { lost, twice, outOfOrder, damaged, endedEarly, broken, hung, leftOpen, faults } = result
   return lost + twice + outOfOrder + damaged + endedEarly + broken + leftOpen + faults.length === 0 && !hung
@@ -39,7 +40,7 @@ export async function run(upstream: HostileUpstream, startWay: StartWay): Promis
     await using way = await startWay(upstream)
     const client = new HostileClient(scenario, trace)
     await client.read(way.open)
-    // Sockets close in their own time; what is still there after that is a leak.
+    // Sockets close asynchronously; a socket that stays open is a leak.
     await until(
       () => upstream.open === 0,
       () => '',
@@ -57,7 +58,7 @@ export async function run(upstream: HostileUpstream, startWay: StartWay): Promis
       hung,
       leftOpen: upstream.open,
       attempts: upstream.requests,
-      met: upstream.met,
+      faultCounts: upstream.faultCounts,
       faults: way.faults,
       trace,
     }

@@ -1,7 +1,7 @@
 import { createRandom, oneOf, type Random, wholeBetween } from '../support/flaky-upstream.ts'
 import { type Block, logOf } from './log.ts'
 
-/** What an upstream does with the request for a connection, or with the connection once it is open. */
+/** The faults of an upstream: on a request, or on an open connection. */
 const faults = [
   'end',
   'reset',
@@ -21,59 +21,59 @@ const faults = [
 
 export type Fault = (typeof faults)[number]
 
-/** How an upstream hands its bytes over. */
+/** How an upstream splits its bytes into writes. */
 const deliveries = ['whole', 'pieces', 'single bytes', 'paced'] as const
 
 type Delivery = (typeof deliveries)[number]
 
-/** How a connection goes; which one it is decides, and nothing that depends on the machine. */
+/** The course of one connection. It depends only on the seed and the connection's number, not on the machine. */
 export interface ConnectionPlan {
-  /** None for a connection that is sound to the end of the log. */
+  /** Undefined for a connection that delivers the rest of the log. */
   readonly fault: Fault | undefined
-  /** How many new events are sent in front of the fault. */
+  /** The number of new events before the fault. */
   readonly events: number
   readonly delivery: Delivery
-  /** How many events too early it starts. */
+  /** The number of events that the connection repeats. */
   readonly overlap: number
-  /** Where in an event it is cut off, and other choices, from 0 to below 1. */
+  /** A number from 0 to below 1 that decides, for example, where an event is cut. */
   readonly chance: number
-  /** The numbers for everything else on this connection. */
+  /** Decides all other details of this connection. */
   readonly random: Random
 }
 
-/** What a client does that is not simply there until the end. */
+/** The kinds of clients. */
 const clients = ['steady', 'slow', 'stalling', 'returning'] as const
 
 interface ClientPlan {
   readonly kind: (typeof clients)[number]
-  /** After how many events, counted over all connections, it stalls or vanishes. */
+  /** The numbers of events, counted over all connections, after which the client stalls or disconnects. */
   readonly after: readonly number[]
-  /** How long it then stays away, in milliseconds. */
+  /** How long the client then stays away, in milliseconds. */
   readonly pause: number
 }
 
-/** Everything that happens in a run. */
+/** The plan of a run. */
 export interface Scenario {
   readonly seed: number
-  /** What the upstream has to say, whole. */
+  /** All blocks of the upstream. */
   readonly log: readonly Block[]
-  /** Whether the upstream heeds where it is asked to resume, starts too early now and then, or always at its start. */
+  /** Where the upstream resumes: exactly after the last event ID, sometimes earlier, or always at the start of the log. */
   readonly resume: 'exact' | 'overlapping' | 'ignored'
-  /** Whether a client that comes back may be told again what it was told before. */
+  /** Whether a client that reconnects may receive events again. */
   readonly replays: boolean
-  /** The position at which the upstream restarts: the ids behind it count from 1 again. */
+  /** The position at which the upstream restarts: later ids count from 1 again. */
   readonly restart: number | undefined
   readonly client: ClientPlan
-  /** How the client reads in the way without a server: events, or bytes. */
+  /** Whether the way `source` uses object mode. */
   readonly objectMode: boolean
   /** The plan of the n-th connection, from 0. */
   connection(n: number): ConnectionPlan
 }
 
-/** The scenario of a seed: always the same. */
+/** The scenario of a seed. A seed always gives the same scenario. */
 export function scenarioOf(seed: number): Scenario {
   const random = createRandom(seed)
-  // One in eight is cut at each byte of an event in turn, so that none is left to luck.
+  // One scenario in eight cuts an event at each of its bytes in turn, so that no position depends on chance.
   const sweep = random() < 1 / 8
   const { log, restart, distinct } = logOf(random, sweep)
   const kinds = restart === undefined ? clients : (['steady', 'slow', 'stalling'] as const)
@@ -115,7 +115,7 @@ function planOf(seed: number, faulty: number, events: number): (n: number) => Co
   }
 }
 
-/** Each connection brings one event, and one byte more of the next than the connection before. */
+/** Each connection delivers one event, and one more byte of the next event than the previous connection. */
 function sweepOf(seed: number, n: number): ConnectionPlan {
   const random = randomOf(seed, n)
   return {
@@ -123,7 +123,7 @@ function sweepOf(seed: number, n: number): ConnectionPlan {
     events: 1,
     delivery: 'whole',
     overlap: 0,
-    // Asks for an event whose length it does not know: the upstream takes the byte as it stands.
+    // A number from 1 is not a share but the position of the byte: the event's length is not known here.
     chance: n,
     random,
   }

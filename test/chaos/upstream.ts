@@ -27,17 +27,17 @@ const refusals: readonly [Refusal, ...Refusal[]] = [
   [504, {}],
 ]
 
-/** An upstream that keeps all it has said, and misbehaves as the scenario has it. */
+/** An upstream that stores its whole log, and fails as the scenario says. */
 export class HostileUpstream {
-  /** What happened, for whoever has to understand a failure. */
+  /** A log of the run, to understand a failure. */
   readonly trace: string[] = []
-  readonly met = new Map<Fault, number>()
+  readonly faultCounts = new Map<Fault, number>()
   readonly scenario: Scenario
-  readonly #server = new FlakyUpstream((asked) => this.#answerTo(asked))
-  /** The last position that was sent to anybody. */
+  readonly #server = new FlakyUpstream((request) => this.#answerTo(request))
+  /** The highest position that was sent to any client. */
   #frontier = 0
   #restarted = false
-  /** Streams that have got an event for sure: what is wrong with a first answer is for the client to know. */
+  /** Streams that have certainly received an event: before the first event, a wrong content type is not retried. */
   readonly #begun = new Set<string>()
 
   private constructor(scenario: Scenario) {
@@ -54,12 +54,12 @@ export class HostileUpstream {
     return this.#server.url
   }
 
-  /** How many attempts, by whomever, there were. */
+  /** The number of attempts. */
   get requests(): number {
     return this.#server.requests
   }
 
-  /** Answers that are not over, on either side. */
+  /** The number of answers that neither side has ended. */
   get open(): number {
     return this.#server.open
   }
@@ -74,29 +74,29 @@ export class HostileUpstream {
     const next = this.#positionAfter(lastEventId)
     const fault = plan.fault === 'html' && !this.#begun.has(stream) ? 'status' : plan.fault
     this.trace.push(
-      `upstream ${n} for stream ${stream}: asked ${lastEventId?.slice(0, 30)}, so from ${next} of ${this.scenario.log.length}; ` +
-        `${fault ?? 'sound'} after ${plan.events}, ${plan.delivery}, ${plan.overlap} early`,
+      `upstream ${n} for stream ${stream}: Last-Event-ID ${lastEventId?.slice(0, 30)}, resumes at ${next} of ${this.scenario.log.length}; ` +
+        `${fault ?? 'no fault'} after ${plan.events} events, ${plan.delivery}, overlap ${plan.overlap}`,
     )
     if (next > this.scenario.log.length) return { status: 204 }
-    if (fault) this.met.set(fault, (this.met.get(fault) ?? 0) + 1)
+    if (fault) this.faultCounts.set(fault, (this.faultCounts.get(fault) ?? 0) + 1)
     const early = { exact: 0, overlapping: plan.overlap, ignored: next }[this.scenario.resume]
     return (
       refusalOf(fault, plan) ?? this.#stream({ plan, fault, stream, next, from: Math.max(1, next - early) })
     )
   }
 
-  /** The position behind the block with this id; that block again, where others have the same id. */
-  #positionAfter(asked: string | undefined): number {
+  /** The position after the block with this id; the first block with this id, where several blocks share the id. */
+  #positionAfter(lastEventId: string | undefined): number {
     const { log } = this.scenario
-    if (asked === undefined) return 1
+    if (lastEventId === undefined) return 1
     const sent = log.slice(0, this.#frontier)
-    const last = sent.findLastIndex(({ id }) => id === asked)
+    const last = sent.findLastIndex(({ id }) => id === lastEventId)
     if (last === log.length - 1) return log.length + 1
     if (last === -1) return 1
     let first = last
-    while (first > 0 && sent[first - 1]?.id === asked) first--
-    // One that is whole may still be followed by others with its id.
-    const shared = first < last || log[last + 1]?.id === asked
+    while (first > 0 && sent[first - 1]?.id === lastEventId) first--
+    // The next block, which was not sent yet, may share the id too.
+    const shared = first < last || log[last + 1]?.id === lastEventId
     return shared ? first + 1 : last + 2
   }
 
@@ -113,8 +113,8 @@ export class HostileUpstream {
     this.#frontier = Math.max(this.#frontier, from - 1 + blocks.length)
     const onDelivered = (): Ending | Leave => {
       if (crash) return this.#restart(plan)
-      const saysSo = blocks.some(({ data }) => data !== undefined)
-      if (fault && arrives.includes(fault) && saysSo) this.#begun.add(stream)
+      const hasEvent = blocks.some(({ data }) => data !== undefined)
+      if (fault && arrives.includes(fault) && hasEvent) this.#begun.add(stream)
       return { how: endings[fault ?? 'end'] ?? 'end', ...(part && { part }) }
     }
     const headers = { 'content-type': 'text/event-stream; charset=utf-8', ...lengthOf(fault, whole, plan) }
@@ -132,12 +132,12 @@ interface Sending {
   readonly plan: ConnectionPlan
   readonly fault: Fault | undefined
   readonly stream: string
-  /** The first position that is new, and the one at which it starts. */
+  /** The first new position, and the position at which the answer starts. */
   readonly next: number
   readonly from: number
 }
 
-/** The answer of a fault that lets no event through. */
+/** The answer for a fault that sends no event; undefined for other faults. */
 function refusalOf(fault: Fault | undefined, { chance }: ConnectionPlan): Answer | undefined {
   switch (fault) {
     case 'refused':
@@ -148,7 +148,7 @@ function refusalOf(fault: Fault | undefined, { chance }: ConnectionPlan): Answer
       return { ending: { how: 'close' } }
     case 'status': {
       const [status, headers] = oneOf(refusals, chance)
-      // Some never finish saying no.
+      // Some error bodies never end.
       return { status, headers, body: 'not now\n', hangs: chance >= 0.9 }
     }
     case 'html':
@@ -162,10 +162,10 @@ const isCut = (fault: Fault | undefined) =>
   fault !== undefined &&
   ['cut and end', 'cut and reset', 'truncated chunk', 'content-length too short', 'silence'].includes(fault)
 
-/** Faults in front of which everything that was sent arrives. */
+/** Faults that lose no sent byte. */
 const arrives: readonly Fault[] = ['end', 'cut and end', 'silence', 'content-length too long']
 
-/** How the faults that are no clean end are done. */
+/** The endings of the faults; other faults end cleanly. */
 const endings: Partial<Record<Fault, Ending['how']>> = {
   reset: 'reset',
   'cut and reset': 'reset',
@@ -175,10 +175,10 @@ const endings: Partial<Record<Fault, Ending['how']>> = {
   'content-length too long': 'close',
 }
 
-/** A part of an event and no more: from one byte to all but the one that would end it. */
+/** The first bytes of an event: from one byte to all but the byte that would end the event. */
 function cut(writer: Writer, block: Block, { chance }: ConnectionPlan): Buffer {
   const bytes = writer.bytesOf(block)
-  // What ends it is two bytes with LF or CR, and three that suffice of the four with CRLF.
+  // With CRLF the event already ends at the CR of the blank line, the last byte but one.
   const most = bytes.length - (bytes.includes('\r\n\r\n') ? 2 : 1)
   return bytes.subarray(0, chance < 1 ? wholeBetween(1, most, chance) : 1 + ((chance - 1) % most))
 }

@@ -19,7 +19,7 @@ import type { HostileUpstream } from './upstream.ts'
 /** A way from the upstream to the client. */
 export interface Way extends AsyncDisposable {
   readonly open: Open
-  /** What happened that must not. */
+  /** Failures of the way itself, as messages. */
   readonly faults: readonly string[]
 }
 
@@ -34,15 +34,15 @@ export const reconnect = {
   maxRetryAfter: 50,
 } as const
 
-/** So short that a half-open connection costs a run little, so long that a busy machine is no fault. */
+/** Short enough for many half-open connections in a run, long enough for a busy machine. */
 export const timeouts = { connectTimeout: 250, idleTimeout: 250 } as const
 
-/** As much as any log of ours: what comes again may be all of it. */
+/** Larger than any log: the upstream may repeat the whole log. */
 export const windowBytes = 16 * 2 ** 20
 
 const options = { reconnect, ...timeouts, windowBytes } satisfies SourceOptions
 
-/** The source alone, read where it is made. */
+/** A source without a server. */
 export async function sourceWay({ scenario, url }: HostileUpstream): Promise<Way> {
   const agent = new http.Agent({ keepAlive: true })
   return {
@@ -60,7 +60,7 @@ export async function sourceWay({ scenario, url }: HostileUpstream): Promise<Way
   }
 }
 
-/** The same taken apart: events through the dedupe and a stage of the author's, onto a response. */
+/** The parts of a relay, composed by hand: source, dedupe, a stage of the author, serializer, response. */
 export function composedWay(upstream: HostileUpstream): Promise<Way> {
   return serverWay(upstream, (factory, faults) => (req, res) => {
     const lastEventId = lastEventIdFrom(req)
@@ -119,7 +119,7 @@ export function openAt(url: string): Open {
     const headers = { accept: 'text/event-stream', 'x-stream': stream }
     const response = await request(url, { headers, lastEventId, patience })
     if (response.statusCode === 200) return response
-    // Some never finish saying no.
+    // Not read to its end: some error bodies never end.
     response.destroy()
     await new Promise((resolve) => finished(response, resolve))
     if (response.statusCode === 204) return undefined

@@ -4,13 +4,13 @@ import type { Block } from './log.ts'
 const reconnectionTimes = ['0', '3', '99999999999', '9'.repeat(400), '5abc', '-1', '1e3', '', ' 7'] as const
 const noise = [': a comment', ':', ':data: no', 'unknown: field', 'Data: no', 'retry', 'nothing'] as const
 
-/** Writes blocks as an upstream might that knows the standard well and means no good. */
+/** Writes blocks in unusual but valid forms of the standard (HTML, 9.2.5). */
 export class Writer {
   readonly #random: Random
   readonly #lineEnd: string
   #start = true
 
-  /** @param random - Decides on line ends, spaces, comments, and whatever else the standard leaves open. */
+  /** @param random - Decides line ends, spaces, comments, and other details that the standard leaves open. */
   constructor(random: Random) {
     this.#random = random
     this.#lineEnd = oneOf(['\n', '\n', '\r\n', '\r'], random())
@@ -22,7 +22,7 @@ export class Writer {
       ...(type === undefined ? [] : [this.#field('event', type)]),
     ]
     const lines = data?.split('\n').map((line) => this.#field('data', line)) ?? []
-    // The order of data lines is part of the event; the other fields stand anywhere.
+    // Only the order of data lines matters: the other fields go anywhere in the block.
     for (const field of fields) lines.splice(Math.floor(this.#random() * (lines.length + 1)), 0, field)
     const text = [...this.#noise(), ...lines.flatMap((line) => [line, ...this.#noise()]), '']
       .map((line) => line + this.#lineEnd)
