@@ -1,7 +1,7 @@
 const mostBins = 24
 const widest = 50
 
-/** Numbers as lines of text: how many lie in each bin, with a bar. */
+/** A histogram of numbers, one line of text for each bin. */
 export function histogramOf(values: readonly number[]): string[] {
   const least = Math.min(...values)
   const width = widthFor(Math.max(...values) - least)
@@ -18,7 +18,7 @@ export function histogramOf(values: readonly number[]): string[] {
   })
 }
 
-/** A round number, so that there are not too many bins. */
+/** The smallest round width that gives fewer than {@link mostBins} bins. */
 function widthFor(range: number): number {
   for (let power = 1; ; power *= 10) {
     for (const width of [power, 2 * power, 5 * power]) if (range / width < mostBins - 1) return width

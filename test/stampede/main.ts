@@ -23,7 +23,7 @@ async function main(args: readonly string[]): Promise<number> {
   ])
   say(
     flaws.length === 0
-      ? 'verdict: passed, every stream went on with nothing lost or twice'
+      ? 'verdict: passed, every stream resumed without lost or repeated events'
       : `verdict: failed\n  ${flaws.join('\n  ')}`,
   )
   return flaws.length === 0 ? 0 : 1
@@ -37,12 +37,12 @@ function textOf({ name, connects, spreads }: OutageResult): string {
   return [
     '',
     `${name}:`,
-    'delays asked for',
+    'announced delays',
     ...spreads.map(
       ({ kind, count, least, most, outside, tenths }) =>
         `  ${kind}: ${count} from ${least.toFixed(1)} to ${most.toFixed(1)} ms, ${outside} not allowed; tenths of the jitter: ${tenths.join(' ')}`,
     ),
-    'connects that the upstream met, since it had lost everybody',
+    'connects at the upstream, by the time since the outage began',
     ...histogramOf(connects),
     '',
   ].join('\n')

@@ -2,16 +2,16 @@ import { parseArgs } from 'node:util'
 
 export const help = `Usage: npm run stampede -- [options]
 
-Opens many streams from one upstream, which then loses all of them at the same moment, in one way after another, and
-comes back. Shows when it is met by how many connects, and checks that each stream goes on with nothing lost or twice,
-that each delay is one that the design allows, and that the delays are spread evenly over the range of the jitter.
+Opens many streams from one upstream, which then drops all streams at the same moment and returns; several kinds of outages
+follow each other. Shows the connects over time. Checks that each stream resumes without lost or repeated events, that each
+delay is within the documented bounds, and that the delays are spread evenly over the range of the jitter.
 
-  --streams N   how many (default 2000)
+  --streams N   number of streams (default 2000)
   --base MS     reconnect.baseDelay in milliseconds (default 1000); outages last in proportion
-  --jitter J    reconnect.jitter, from 0 to 1 (default 0.1, which is the library's)
-  --help        prints this
+  --jitter J    reconnect.jitter, from 0 to 1 (default 0.1, the library's default)
+  --help        print this help
 
-Exit code: 0 when all of that holds, 1 when not, 2 for a wrong option.
+Exit code: 0 when all checks pass, 1 otherwise, 2 for a wrong option.
 `
 
 export interface StampedeOptions {
@@ -22,8 +22,8 @@ export interface StampedeOptions {
 }
 
 /**
- * @returns What to run, or undefined when help is asked for.
- * @throws `TypeError` or `RangeError` for a wrong option.
+ * @returns The options of the run, or undefined for `--help`.
+ * @throws `TypeError` or `RangeError` that names the wrong option.
  */
 export function readArguments(args: readonly string[]): StampedeOptions | undefined {
   const { values } = parseArgs({

@@ -6,11 +6,19 @@ import { flawsOf, type Spread, spreadsOf } from './delays.ts'
 import type { StampedeOptions } from './options.ts'
 import { CheckedStream } from './streams.ts'
 
-/** The ways in which all streams are lost, and whether their connections are to be older than base by then. */
+/** The kinds of outages. `aged`: the connections are open for longer than the base delay when the outage begins. */
 const outages = [
-  { name: 'the server is killed, and back when each stream was refused once', command: 'kill', aged: true },
+  {
+    name: 'the server is killed, and returns when each stream was refused once',
+    command: 'kill',
+    aged: true,
+  },
   { name: 'all responses end cleanly', command: 'end', aged: true },
-  { name: 'all responses end cleanly, sooner than base after they began', command: 'end', aged: false },
+  {
+    name: 'all responses end cleanly, sooner than the base delay after their start',
+    command: 'end',
+    aged: false,
+  },
   { name: 'all connections are reset, then 503 with Retry-After', command: 'unavailable', aged: true },
 ] as const
 
@@ -18,13 +26,13 @@ type Outage = (typeof outages)[number]
 
 export interface OutageResult {
   readonly name: string
-  /** When the upstream was met by each connect, in milliseconds after it had lost everybody. */
+  /** The time of each connect, in milliseconds after the outage began. */
   readonly connects: readonly number[]
   readonly spreads: readonly Spread[]
   readonly flaws: readonly string[]
 }
 
-/** Goes through all outages, one after another. */
+/** Runs all outages, one after another, and returns their flaws. */
 export async function stampede(
   options: StampedeOptions,
   show: (result: OutageResult) => void,
@@ -72,7 +80,7 @@ async function goThrough(
   await all(streams, ({ isFresh }) => isFresh, 'the next event of each stream', base)
   const delays = streams.flatMap((stream) => stream.delays)
   const spreads = spreadsOf({ baseDelay: base, maxDelay: 30_000, jitter }, delays)
-  // Attempts that only a few streams had to make, late as the machine may be, have no spread to speak of.
+  // On a busy machine a few streams need further attempts, which are too few for a check of their spread.
   const flaws = spreads.filter((spread) => spread.count >= count / 2).flatMap(flawsOf)
   return { name, connects, spreads, flaws: [...flaws, ...lossesOf(streams)] }
 }
@@ -88,7 +96,7 @@ function lossesOf(streams: readonly CheckedStream[]): string[] {
   return flaws
 }
 
-/** Waits until something holds for every stream; fails with the error of one that failed, or when it takes for ever. */
+/** Waits until a condition holds for every stream. Fails when a stream fails, and after a timeout. */
 async function all(
   streams: readonly CheckedStream[],
   holds: (stream: CheckedStream) => boolean,
@@ -106,7 +114,7 @@ async function all(
   }
 }
 
-/** The process that all streams come from. */
+/** The upstream's process. */
 class UpstreamProcess {
   readonly port: Promise<number>
   readonly #child: ChildProcess
@@ -119,14 +127,14 @@ class UpstreamProcess {
     this.port = this.#next('port', (value) => typeof value === 'number')
   }
 
-  /** Resolves when as many streams have come back. */
+  /** Starts an outage. Resolves when `count` streams have reconnected. */
   lose(command: Outage['command'], count: number): Promise<number[]> {
     const connects = this.connects(count)
     this.send(command)
     return connects
   }
 
-  /** Resolves when as many streams have come, with the times of it. Each such message is waited for, the first as well. */
+  /** Resolves when `count` streams have connected, with the times of their connects. */
   connects(count: number): Promise<number[]> {
     const isWhole = (value: unknown): value is number[] =>
       Array.isArray(value) && value.length === count && value.every((each) => typeof each === 'number')
@@ -159,7 +167,7 @@ class UpstreamProcess {
   }
 }
 
-/** @throws `RangeError` when the process may not open as many files as there are connections. */
+/** @throws `RangeError` when the limit of open files is too low for the connections. */
 function checkFileLimit(streams: number): void {
   const limits: unknown = Reflect.get(process.report.getReport(), 'userLimits')
   if (typeof limits !== 'object' || limits === null) return
@@ -167,7 +175,7 @@ function checkFileLimit(streams: number): void {
   const soft: unknown = typeof files === 'object' && files !== null ? Reflect.get(files, 'soft') : undefined
   if (typeof soft === 'number' && soft < streams + 100) {
     throw new RangeError(
-      `${streams} streams need ${streams + 100} open files in each of two processes, and ${soft} are allowed (see ulimit -n)`,
+      `${streams} streams need ${streams + 100} open files in each of two processes, but only ${soft} are allowed (see ulimit -n)`,
     )
   }
 }

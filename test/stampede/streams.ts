@@ -7,18 +7,18 @@ import {
 } from '../../src/index.ts'
 import { readEvents } from '../support/client.ts'
 import { Ledger } from '../support/ledger.ts'
-import type { AskedDelay } from './delays.ts'
+import type { AnnouncedDelay } from './delays.ts'
 
-/** One stream in byte mode, read and checked event by event. */
+/** A stream in byte mode whose events are checked as they arrive. */
 export class CheckedStream {
   readonly ledger = new Ledger()
-  /** The delays that it asked for since {@link forget}. */
-  delays: AskedDelay[] = []
+  /** The delays that the stream announced since {@link forget}. */
+  delays: AnnouncedDelay[] = []
   error: Error | undefined
-  /** An event has come over the connection that is open. */
+  /** Whether the current connection has brought an event. */
   isFresh = false
   readonly #source: ResilientSseSource<Buffer>
-  /** When the upstream answered, which is just before the connection counts as open. */
+  /** When the upstream answered, just before the stream counts the connection as open. */
   #answeredAt = 0
 
   constructor(url: string, agent: http.Agent, reconnect: ReconnectOptions) {
@@ -38,7 +38,7 @@ export class CheckedStream {
     })
   }
 
-  /** How long its connection has been open, in milliseconds. */
+  /** Milliseconds since the connection was opened. */
   get openFor(): number {
     return performance.now() - this.#answeredAt
   }

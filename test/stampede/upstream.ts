@@ -1,4 +1,4 @@
-// The upstream, in a process of its own: each process then has one end of each connection.
+// The upstream runs in a process of its own, so that each process has only one end of each connection and half of the files.
 import { once } from 'node:events'
 import { parseArgs } from 'node:util'
 import {
@@ -16,10 +16,10 @@ const { values } = parseArgs({
 const streams = Number(values.streams)
 const base = Number(values.base)
 
-/** When it lost everybody, and who has come back since then, in milliseconds after it. */
+/** When the outage began, and the times of the connects since then, in milliseconds after its begin. */
 let lostAt = performance.now()
 let connects: number[] = []
-/** The paths that get a 503 before anything else. */
+/** The paths whose next request gets a 503. */
 const refusing = new Set<string>()
 const paths = new Set<string>()
 /** Each stream has the same events. */
