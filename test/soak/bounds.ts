@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import { createResilientSseSource, EventTracker } from '../../src/index.ts'
 import { usedMemory } from '../support/memory.ts'
 
-/** Bytes that were in use at some points of a run, above what was in use before it. */
+/** Bytes in use at some points of a run, minus the bytes in use before the run. */
 export type Retained<Point extends string> = Readonly<Record<Point, number>>
 
-/** What never ends: how it begins, and how it goes on. */
+/** Endless input: its first bytes, and the bytes that repeat after them. */
 export const endless = {
   'an endless line': ['data: ', 'x'.repeat(16_384)],
   'an endless event': ['', 'data: x\n'.repeat(2048)],
@@ -14,13 +14,13 @@ export const endless = {
 } as const
 
 export interface EndlessRun extends Retained<'full' | 'after'> {
-  /** What it failed with. */
+  /** The error that the source failed with. */
   readonly error: unknown
 }
 
 /**
- * Reads what never ends: `full` is shortly before the limit; `after` is when it has failed, with the source gone and its
- * error still there, as in a log that waits to be written.
+ * Reads endless input. `full` is measured shortly before the limit; `after` is measured after the failure, without the source
+ * but with its error, which a program may keep, for example in a log.
  */
 export async function readEndless(kind: keyof typeof endless, maxEventSize: number): Promise<EndlessRun> {
   const before = await usedMemory()
@@ -31,7 +31,7 @@ export async function readEndless(kind: keyof typeof endless, maxEventSize: numb
   return { full, after: (await usedMemory()) - before, error }
 }
 
-/** @param onFull - Called when what is held back is nearly as large as it may be. */
+/** @param onFull - Called when the held bytes have nearly reached the limit. */
 async function failureOf(
   kind: keyof typeof endless,
   maxEventSize: number,
@@ -41,10 +41,10 @@ async function failureOf(
   const source = createResilientSseSource(
     async function* () {
       yield start
-      let told = false
+      let isMeasured = false
       for (let sent = start.length; ; sent += more.length) {
-        if (!told && sent > 0.95 * maxEventSize) await onFull()
-        told ||= sent > 0.95 * maxEventSize
+        if (!isMeasured && sent > 0.95 * maxEventSize) await onFull()
+        isMeasured ||= sent > 0.95 * maxEventSize
         yield more
       }
     },
@@ -56,7 +56,7 @@ async function failureOf(
   return error
 }
 
-/** What there may be many of: the n-th block. */
+/** Input of many blocks: each function returns block n. */
 export const many = {
   'events under one id': (n: number) => `id: one\ndata: ${n}\n\n`,
   'ids of 1 KB': (n: number) => `id: ${String(n).padStart(1024, 'x')}\ndata: x\n\n`,
@@ -68,14 +68,14 @@ export const many = {
 const blocksPerChunk = 100
 
 export interface ManyRun extends Retained<'early' | 'late'> {
-  /** Bytes that were read from the source. */
+  /** The bytes that were read from the source. */
   readonly bytes: number
   readonly opens: number
 }
 
 /**
- * Reads `count` blocks, through a drop and a replay after the first twentieth: `early` is after a tenth, `late` is
- * when all were passed on, with the stream still open.
+ * Reads `count` blocks, with a drop and a replay after the first twentieth. `early` is measured after a tenth of the blocks;
+ * `late` is measured after all blocks, with the stream still open.
  */
 export async function readMany(kind: keyof typeof many, count: number): Promise<ManyRun> {
   const blockOf = many[kind]
@@ -97,7 +97,7 @@ export async function readMany(kind: keyof typeof many, count: number): Promise<
         yield chunk()
       }
       if (isFirst) return
-      // What waits in the stream has to be read first.
+      // The stream's buffer has to be read first.
       await new Promise((resolve) => setImmediate(resolve))
       points.late = (await usedMemory()) - before
       yield 'data: end\n\n'
@@ -112,8 +112,8 @@ export async function readMany(kind: keyof typeof many, count: number): Promise<
 }
 
 /**
- * Fills a tracker's window twice over (`filled`), then reconnects (`reconnected`), fills the window anew (`replaced`),
- * and goes on by one more event (`turnedOver`).
+ * Measures a tracker after twice `windowSize` events (`filled`), after a reconnect (`reconnected`), after `windowSize` more
+ * events (`replaced`), and after one further event (`turnedOver`).
  */
 export async function fillTracker(
   windowSize: number,
@@ -134,25 +134,26 @@ export async function fillTracker(
   const replaced = await used()
   accept(1)
   const turnedOver = await used()
-  // Alive until here, and at work.
-  if (tracker.duplicates > 0) throw new Error('no event came twice')
+  // Keeps the tracker in memory until here.
+  if (tracker.duplicates > 0)
+    throw new Error('the tracker has found duplicates, but every event was different')
   return { filled, reconnected, replaced, turnedOver }
 }
 
 const full = { blocks: 1_000_000, maxEventSize: 16 * 1024 * 1024, windows: [1000, 1_000_000] }
 
-/** All of it in full length; says what it finds. */
-export async function runBounds(say: (text: string) => void): Promise<void> {
+/** Runs all measurements at full size, and prints the results. */
+export async function runBounds(print: (text: string) => void): Promise<void> {
   for (const kind of keysOf(endless)) {
     const { error, ...retained } = await readEndless(kind, full.maxEventSize)
-    say(`${kind}, maxEventSize ${mib(full.maxEventSize)}: ${described(retained)}; ${String(error)}`)
+    print(`${kind}, maxEventSize ${mib(full.maxEventSize)}: ${described(retained)}; ${String(error)}`)
   }
   for (const kind of keysOf(many)) {
     const { bytes, opens, ...retained } = await readMany(kind, full.blocks)
-    say(`${full.blocks} ${kind} (${mib(bytes)} read, ${opens} connections): ${described(retained)}`)
+    print(`${full.blocks} ${kind} (${mib(bytes)} read, ${opens} connections): ${described(retained)}`)
   }
   for (const windowSize of full.windows) {
-    say(`a tracker with windowSize ${windowSize}: ${described(await fillTracker(windowSize))}`)
+    print(`a tracker with windowSize ${windowSize}: ${described(await fillTracker(windowSize))}`)
   }
 }
 

@@ -6,22 +6,22 @@ import { Ledger } from '../support/ledger.ts'
 export interface ClientOptions {
   readonly url: string
   readonly random: Random
-  /** After how many events, on average, it vanishes. */
+  /** The average number of events after which the client disconnects. */
   readonly meanEvents: number
 }
 
-/** Reads a stream to its end. Now and then it vanishes, and comes back with the last event ID that it has. */
+/** Reads a stream to its end. Sometimes disconnects, and reconnects with its last event ID. */
 export class SoakClient {
   readonly ledger = new Ledger()
-  /** How often it vanished. */
+  /** The number of times that the client has disconnected. */
   vanished = 0
-  /** How often it met anything but events and, once, the end: none of it is the client's to see. */
+  /** The number of failures that the client has seen. The relay must hide all failures of the upstream. */
   broken = 0
-  /** The stream was read to its end. */
+  /** Whether the stream was read to its end. */
   done = false
-  /** It stays for now. */
+  /** While true, the client does not disconnect. */
   staying = false
-  /** It stays from now on, and an end is the end. */
+  /** When true, the client no longer disconnects, and a clean end completes the stream. */
   finishing = false
   readonly #options: ClientOptions
   #return: NodeJS.Timeout | undefined
@@ -46,7 +46,7 @@ export class SoakClient {
     clearTimeout(this.#return)
   }
 
-  /** @returns Whether it vanished. */
+  /** @returns Whether the client has disconnected. */
   async #read(response: IncomingMessage): Promise<boolean> {
     let vanished = false
     let events = 0
@@ -65,7 +65,7 @@ export class SoakClient {
     })
     const error = await over
     if (vanished) return true
-    // 204: it has come back for more, and there is no more.
+    // 204: the client has reconnected after the last event.
     const isWhole = !error && (response.statusCode === 200 || response.statusCode === 204)
     if (isWhole && this.finishing) this.done = true
     else this.broken++

@@ -1,6 +1,6 @@
-/** Milliseconds, of a clock that can be held. */
+/** A clock in milliseconds that can be stopped. */
 export class HeldClock {
-  /** How long it was held, without the time since {@link hold}. */
+  /** How long the clock was stopped, without the time since the latest {@link hold}. */
   #held = 0
   #heldAt: number | undefined
 

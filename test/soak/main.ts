@@ -5,7 +5,7 @@ import { dropKinds } from './upstream.ts'
 import { faultsOf, percent } from './verdict.ts'
 
 process.exitCode = await main(process.argv.slice(2))
-// What a run has left open must not keep it from its end; what it has said must be out first.
+// Exits even if the run has left handles open, after the output was written.
 process.stdout.write('', () => process.exit())
 
 async function main(args: readonly string[]): Promise<number> {
@@ -21,19 +21,19 @@ async function main(args: readonly string[]): Promise<number> {
     return 0
   }
   if (options.bounds) {
-    await runBounds(say)
+    await runBounds(print)
     return 0
   }
   const { minutes, relays, rate, seed } = options
-  say(`${relays} relays for ${minutes} min, ${rate} events/s each, seed ${seed}, node ${process.version}`)
-  const outcome = await soak(options, (progress) => say(lineOf(progress)))
-  say(summaryOf(outcome))
+  print(`${relays} relays for ${minutes} min, ${rate} events/s each, seed ${seed}, node ${process.version}`)
+  const outcome = await soak(options, (progress) => print(lineOf(progress)))
+  print(summaryOf(outcome))
   const wrong = faultsOf(outcome, options)
-  say(wrong.length === 0 ? 'verdict: passed' : `verdict: failed\n  ${wrong.join('\n  ')}`)
+  print(wrong.length === 0 ? 'verdict: passed' : `verdict: failed\n  ${wrong.join('\n  ')}`)
   return wrong.length === 0 ? 0 : 1
 }
 
-function say(text: string): void {
+function print(text: string): void {
   process.stdout.write(`${text}\n`)
 }
 
@@ -42,7 +42,7 @@ function lineOf({ seconds, sample, report, relays, handles }: Progress): string 
     `${seconds.toFixed(1).padStart(6)} s`,
     `events ${report?.delivered ?? 0}`,
     `drops ${relays.drops}`,
-    `clients gone ${report?.vanished ?? 0}`,
+    `disconnects ${report?.vanished ?? 0}`,
     memoryOf(sample),
     `sockets ${(handles.get('TCPSocketWrap') ?? 0) + (handles.get('TCPConnectWrap') ?? 0)}`,
     `timers ${handles.get('Timeout') ?? 0}`,
@@ -63,13 +63,13 @@ function summaryOf({ trends, report, relays, leftOpen, after }: Outcome): string
       ({ what, first, last, growth }) => `${what}: ${mib(first)} → ${mib(last)} MiB, ${percent(growth)}`,
     ),
     `events: ${report?.delivered} delivered, ${report?.lost} lost, ${report?.twice} twice, ${report?.outOfOrder} out of order, ${report?.damaged} damaged`,
-    `connections lost to the upstreams: ${relays.drops}`,
-    `  what the upstreams did: ${dropKinds.map((kind) => `${kind} ${report?.[kind]}`).join(', ')}`,
-    `clients that vanished and came back: ${report?.vanished}, met with a failure: ${report?.broken}`,
+    `dropped upstream connections: ${relays.drops}`,
+    `  by kind: ${dropKinds.map((kind) => `${kind} ${report?.[kind]}`).join(', ')}`,
+    `disconnects of clients: ${report?.vanished}, failures that clients have seen: ${report?.broken}`,
     `relays: ${Object.entries(relays.outcomes)
       .map(([outcome, count]) => `${outcome} ${count}`)
       .join(', ')}`,
-    `after it: ${memoryOf(after)}  sources ${relays.sources}  left open: ${left || 'nothing'}`,
+    `after the run: ${memoryOf(after)}  sources ${relays.sources}  open handles: ${left || '0'}`,
   ].join('\n')
 }
 

@@ -1,40 +1,45 @@
 import { randomInt } from 'node:crypto'
 import { parseArgs } from 'node:util'
 
-/** What can be broken on purpose, to see that the verdict says so. */
+/** Faults that can be made on purpose, to check that the verdict detects them. */
 const faults = ['heap', 'timer', 'listener', 'event'] as const
 
 export type Fault = (typeof faults)[number]
 
-/** Of the time, what passes before the heap counts: code is compiled, windows fill. */
+/** The share of the run before the heap is compared: code is compiled and windows fill in this time. */
 export const warmUp = 0.5
-/** How much the heap may grow from the first third of what follows to the last. */
+/** How much the heap may grow from the first third of the remaining time to the last third, as a share. */
 export const tolerance = 0.05
-/** How many sources may still be in memory behind the relays that are open: of some, the collection is on its way. */
+/** The most sources of closed relays that may be in memory: some of them are not collected yet. */
 export const mostClosedSources = (relays: number) => Math.max(5, tolerance * relays)
 
 const most = { minutes: 24 * 60, relays: 20_000, rate: 10_000, life: 3600, seed: 2 ** 32 - 1 }
 
 export const help = `Usage: npm run soak -- [options]
 
-Relays event streams in this process, while upstreams and clients in another one drop, reset, fall silent, refuse,
-vanish and return all the time. Checks that nothing is lost, that memory stays flat and that nothing is left open.
+Relays event streams in this process. In another process upstreams drop, reset, fall silent and refuse, and clients
+disconnect and reconnect. Checks that events are not lost, that memory does not grow, and that no handle stays open.
 
-  --minutes M   how long (default 10); the moments of the samples come on top
-  --relays N    how many streams at a time (default 500)
-  --rate R      events of each stream in a second (default 5)
-  --life S      seconds that a connection to an upstream lives, on average (default 1.5)
-  --seed N      of what goes wrong and when (default: random, and printed; the machine's timing adds its own)
-  --break F     breaks something on purpose, to see the verdict fail: ${faults.join(', ')}; may be repeated
-  --bounds      instead: memory of a million events and of endless ones (see test/soak/bounds.ts)
-  --help        prints this
+  --minutes M   duration, without the time for samples (default 10)
+  --relays N    number of simultaneous streams (default 500)
+  --rate R      events per second in each stream (default 5)
+  --life S      average seconds that an upstream connection is open (default 1.5)
+  --seed N      seed of the faults (default: random, and printed; the machine's timing adds randomness)
+  --break F     make a fault on purpose, to see the verdict fail: ${faults.join(', ')}; may be repeated
+  --bounds      instead measure the memory of a million events and of endless events (see test/soak/bounds.ts)
+  --help        print this help
 
-For each sample everything holds still for a moment, until each relay is there and connected.
+For each sample, drops and disconnects stop until every relay is connected.
 
-The verdict: all events arrive once and in order; the heap after collection is flat (the median of the samples of the last
-third is at most ${tolerance * 100} % above that of the first third, both after a warm-up of ${warmUp * 100} % of the time; the same for the
-heap together with what is outside of it); sources of closed relays leave the memory; at the end sockets, servers and
-timers are those of the start and no source is left; no warning, no uncaught error. Exit code: 0 when it holds, 1 when not, 2 for a wrong option.
+The run passes when all of these hold:
+  - every event arrives once and in order
+  - the heap after collection does not grow: the median of the last third of the samples is at most ${tolerance * 100} % above that of
+    the first third, after a warm-up of ${warmUp * 100} % of the time; the same for the heap and external memory together
+  - sources of closed relays are collected, and no source is left at the end
+  - sockets, servers and timers at the end are those of the start
+  - no warning and no uncaught error was emitted
+
+Exit code: 0 when the run passes, 1 otherwise, 2 for a wrong option.
 `
 
 export interface SoakOptions {
@@ -48,8 +53,8 @@ export interface SoakOptions {
 }
 
 /**
- * @returns What to run, or undefined when help is asked for.
- * @throws `TypeError` or `RangeError` for a wrong option.
+ * @returns The options of the run, or undefined for `--help`.
+ * @throws `TypeError` or `RangeError` that names the wrong option.
  */
 export function readArguments(args: readonly string[]): SoakOptions | undefined {
   const { values } = parseArgs({

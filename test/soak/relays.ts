@@ -4,7 +4,7 @@ import { close, listen } from '../../src/demo/listen.ts'
 import { httpUpstream, relaySse } from '../../src/index.ts'
 import type { Fault } from './options.ts'
 
-/** Short ones, so that much happens. */
+/** Short times, so that a run has many drops. */
 const relayOptions = {
   headTimeout: 600_000,
   heartbeat: 300,
@@ -13,17 +13,17 @@ const relayOptions = {
   reconnect: { baseDelay: 20, minDelay: 10, maxDelay: 300, maxRetries: 1000 },
 }
 
-/** The server under test: `/<port>/<path>` relays that path of the upstream on that port. */
+/** The server under test: a request to `/<port>/<path>` relays `/<path>` of the upstream on that port. */
 export class Relays {
-  /** Relays that are under way. */
+  /** Running relays. */
   open = 0
-  /** Relays that came to their end, by outcome, or by what they threw. */
+  /** Finished relays, by outcome, or by the error that they threw. */
   readonly outcomes: Record<string, number> = {}
-  /** Open connections to upstreams. */
+  /** Open upstream connections. */
   connections = 0
-  /** Lost connections to upstreams. */
+  /** Dropped upstream connections. */
   drops = 0
-  /** Sources whose memory was not collected yet. */
+  /** Sources that were not garbage-collected yet. */
   sources = 0
   readonly #server = http.createServer((request, response) => this.#relay(request, response))
   readonly #agent = new http.Agent({ keepAlive: true })
@@ -38,7 +38,7 @@ export class Relays {
     this.#faults = new Set(faults)
   }
 
-  /** Where it serves, with a slash at the end. */
+  /** Starts the server, and returns its URL with a slash at the end. */
   async start(): Promise<string> {
     diagnosticsChannel.subscribe('resilient-sse:open', this.#onOpen)
     diagnosticsChannel.subscribe('resilient-sse:drop', this.#onDrop)

@@ -12,13 +12,13 @@ const fields = [
   ...dropKinds,
 ] as const
 
-/** What upstreams and clients have counted: sums over all streams. */
+/** The counts of upstreams and clients, summed over all streams. */
 export type WorldReport = Readonly<Record<(typeof fields)[number], number>> & {
-  /** Every stream that could be was read to its end, and no report follows. */
+  /** True for the last report, after the streams were read to their end. */
   readonly final: boolean
 }
 
-/** Whether what came from another process is a report. */
+/** Whether a message of the other process is a report. */
 export function isReport(value: unknown): value is WorldReport {
   if (typeof value !== 'object' || value === null) return false
   return (

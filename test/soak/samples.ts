@@ -1,14 +1,14 @@
 import { tolerance, warmUp } from './options.ts'
 
-/** The memory of a process that is at work, after collection. */
+/** The memory of the running process after a garbage collection. */
 export interface Sample extends NodeJS.MemoryUsage {
-  /** How much of the run was over, from 0 to 1. */
+  /** The finished share of the run, from 0 to 1. */
   readonly at: number
-  /** Sources in memory whose relays are closed. */
+  /** Sources of closed relays that are in memory. */
   readonly closedSources: number
 }
 
-/** How much a figure grew. */
+/** The growth of one figure. */
 export interface Trend {
   readonly what: string
   readonly first: number
@@ -19,8 +19,8 @@ export interface Trend {
 }
 
 /**
- * Compares the median of the first third of the samples after the warm-up with that of the last third. A median does not
- * care how many relays were just starting, or full, at the time of one sample.
+ * Compares the medians of the first and the last third of the samples after the warm-up. A median is not affected by a single
+ * sample at which many relays were starting or full.
  */
 export function trendsOf(samples: readonly Sample[]): Trend[] {
   return [
@@ -29,7 +29,7 @@ export function trendsOf(samples: readonly Sample[]): Trend[] {
   ]
 }
 
-/** The median of the last third. */
+/** The median of the sources of closed relays in the last third of the samples. */
 export function closedSourcesOf(samples: readonly Sample[]): number {
   return median(thirdsOf(samples).last.map(({ closedSources }) => closedSources))
 }

@@ -8,22 +8,22 @@ import { Relays } from './relays.ts'
 import { isReport, type WorldReport } from './report.ts'
 import { closedSourcesOf, type Sample, type Trend, trendsOf } from './samples.ts'
 
-/** What a run has come to. */
+/** The result of a run. */
 export interface Outcome {
   readonly trends: readonly Trend[]
-  /** Sources in memory whose relays are closed, while it went on. */
+  /** Sources of closed relays that were in memory during the run. */
   readonly closedSources: number
   readonly report: WorldReport | undefined
   readonly relays: Relays
-  /** Open things that were not there at the start, by type. */
+  /** Open handles that were not open at the start, by type. */
   readonly leftOpen: ReadonlyMap<string, number>
   /** Warnings and uncaught errors. */
   readonly complaints: readonly string[]
-  /** Memory when everything is closed. */
+  /** The memory after everything was closed. */
   readonly after: NodeJS.MemoryUsage
 }
 
-/** The state of a run that goes on. */
+/** The state during a run. */
 export interface Progress {
   readonly seconds: number
   readonly sample: Sample
@@ -32,7 +32,7 @@ export interface Progress {
   readonly handles: ReadonlyMap<string, number>
 }
 
-/** Runs the whole soak in this process and another one. */
+/** Runs the relays in this process, and upstreams and clients in another process. */
 export async function soak(options: SoakOptions, show: (progress: Progress) => void): Promise<Outcome> {
   const complaints = collectComplaints()
   const atStart = openHandles()
@@ -71,10 +71,10 @@ export async function soak(options: SoakOptions, show: (progress: Progress) => v
   }
 }
 
-/** Lets everything go on for a time; on a busy machine for longer, until a fair part of the drops has come about. */
+/** Waits for a time; on a busy machine longer, until a quarter of the usual number of drops has occurred. */
 async function work(time: number, relays: Relays, options: SoakOptions): Promise<void> {
   const start = performance.now()
-  // A third of a second to get over it is usual.
+  // A stream usually needs about 300 ms to recover from a drop.
   const usual = (options.relays * time) / (1000 * options.life + 300)
   const enough = relays.drops + usual / 4
   await sleep(time)
@@ -82,8 +82,8 @@ async function work(time: number, relays: Relays, options: SoakOptions): Promise
 }
 
 /**
- * The memory at a moment when nothing is dropped and every relay is there and connected: otherwise it would say how many
- * of them are, which on a busy machine is chance. Gives up after a while, for what comes next is to happen all the same.
+ * Measures the memory while drops are stopped and every relay is connected: otherwise the memory would depend on the number
+ * of connected relays, which is random. After a minute without that state it returns undefined, and the run goes on.
  */
 async function sampleWhileHeld(
   world: World,
@@ -102,7 +102,7 @@ async function sampleWhileHeld(
   return held ? sample : undefined
 }
 
-/** The other process: upstreams and clients. */
+/** The process of upstreams and clients. */
 class World {
   report: WorldReport | undefined
   runs = true
@@ -132,7 +132,7 @@ class World {
     })
   }
 
-  /** Has every stream read to its end. */
+  /** Lets the clients read every stream to its end. Resolves with the last report. */
   async finish(): Promise<WorldReport | undefined> {
     this.send('finish')
     await this.#ended
@@ -144,7 +144,7 @@ class World {
   }
 }
 
-/** Whatever keeps this process alive, by type; what a turn of the event loop leaves behind is none of it. */
+/** The numbers of open handles by type, without those that end with the current turn of the event loop. */
 function openHandles(): Map<string, number> {
   const counts = new Map<string, number>()
   for (const type of process.getActiveResourcesInfo()) {

@@ -15,46 +15,47 @@ import {
 } from '../support/flaky-upstream.ts'
 import { HeldClock } from './clock.ts'
 
-/** Every way in which the upstreams lose their connections. */
+/** The kinds of drops. */
 export const dropKinds = ['end', 'reset', 'half', 'unavailable', 'silence', 'replay', 'refused'] as const
 
 export type DropKind = (typeof dropKinds)[number]
 
 export interface UpstreamOptions {
-  /** How many streams there are; each has its numbered events. */
+  /** The number of streams; each stream has its own numbered events. */
   readonly streams: number
-  /** Events that each stream publishes in a second. */
+  /** Events per second in each stream. */
   readonly rate: number
-  /** Seconds that a connection lives, on average. */
+  /** Average seconds that a connection is open. */
   readonly life: number
   readonly random: Random
-  /** Leaves one event out, to see whether anybody notices. */
+  /** Leaves one event out, to check that the verdict detects a lost event. */
   readonly loseOne: boolean
 }
 
 interface Stream {
   readonly number: number
-  /** Who asked last, and from where on it was sent events: it has seen no others, so no others are repeated. */
+  /** The latest reader. */
   reader: string
+  /** The event after which this reader started: only events that it has seen may be replayed. */
   readerStart: number
-  /** How many of the next requests get a 503. */
+  /** The number of next requests that get a 503. */
   unavailable: number
-  /** How many events too early the next answer to the same reader starts. */
+  /** The number of events that the next answer to the same reader repeats. */
   replay: number
 }
 
 const ports = 5
-/** Milliseconds between two looks at what was published. */
+/** Milliseconds between two checks for newly published events. */
 const interval = 20
 const mostEventsPerWrite = 64
-/** Of life, where nothing else is sent. */
-const sign = Buffer.from(':\n\n')
-/** What is published before the first client comes: as much as a relay remembers, so that it does at once. */
+/** Keeps a connection alive while the clock is held and no events are sent. */
+const heartbeat = Buffer.from(':\n\n')
+/** Events published before the first client connects: as many as a relay's window holds, so that the window is full at once. */
 const backlog = 1000
-/** Losing a whole server loses the connections of many streams, so that happens once in a while only. */
+/** The least milliseconds between two restarts of a server, each of which drops the connections of many streams. */
 const betweenLeaves = 3000
 
-/** Event streams on a few ports, which resume from `Last-Event-ID`, keep up with the clock, and drop all the time. */
+/** Event streams on several ports that publish by the clock, resume from `Last-Event-ID`, and drop often. */
 export class DroppingUpstream {
   readonly drops: Record<DropKind, number> = {
     end: 0,
@@ -66,10 +67,13 @@ export class DroppingUpstream {
     refused: 0,
   }
   readonly #options: UpstreamOptions
-  readonly #servers = Array.from({ length: ports }, () => new FlakyUpstream((asked) => this.#answerTo(asked)))
+  readonly #servers = Array.from(
+    { length: ports },
+    () => new FlakyUpstream((request) => this.#answerTo(request)),
+  )
   readonly #streams: Stream[]
   readonly #leftAt = new Array<number>(ports).fill(0)
-  /** While it is held nothing is published and nothing drops. */
+  /** While the clock is held, no event is published and no connection drops. */
   readonly #clock = new HeldClock()
   readonly #publisher: Publisher
   #final: number | undefined
@@ -90,13 +94,13 @@ export class DroppingUpstream {
     for (const server of this.#servers) await server.start()
   }
 
-  /** `<port>/<number>`: where a stream is. */
+  /** The address of a stream: `<port>/<number>`. */
   addressOf(number: number): string {
     const { port } = new URL(this.#servers[number % ports]?.url ?? '')
     return `${port}/${number}`
   }
 
-  /** Time stands still until {@link go}: open connections stay, and there is nothing new. */
+  /** Stops the clock until {@link go}: connections stay open, and no event is published. */
   hold(): void {
     this.#clock.hold()
   }
@@ -105,7 +109,7 @@ export class DroppingUpstream {
     this.#clock.go()
   }
 
-  /** From here on nothing drops; each stream has as many events as are published by now, and then its end. */
+  /** Stops drops and publishing. Each stream ends after the latest published event, whose number is returned. */
   finish(): number {
     this.#final ??= this.#publisher.latest
     return this.#final
@@ -123,29 +127,29 @@ export class DroppingUpstream {
       stream.unavailable--
       return { status: 503, headers: retryFields, body: 'restarting\n' }
     }
-    const asked = Number(lastEventId ?? 0)
-    if (this.#final !== undefined && asked >= this.#final) return { status: 204 }
-    return { steps: this.#stepsFrom(stream, this.#startOf(stream, String(headers['x-reader']), asked)) }
+    const received = Number(lastEventId ?? 0)
+    if (this.#final !== undefined && received >= this.#final) return { status: 204 }
+    return { steps: this.#stepsFrom(stream, this.#startOf(stream, String(headers['x-reader']), received)) }
   }
 
-  #startOf(stream: Stream, reader: string, asked: number): number {
+  #startOf(stream: Stream, reader: string, received: number): number {
     if (reader !== stream.reader) {
       stream.reader = reader
-      stream.readerStart = asked
+      stream.readerStart = received
       stream.replay = 0
     }
-    const replay = Math.min(stream.replay, asked - stream.readerStart)
+    const replay = Math.min(stream.replay, received - stream.readerStart)
     stream.replay = 0
-    return asked - replay + 1
+    return received - replay + 1
   }
 
   *#stepsFrom(stream: Stream, start: number): Steps {
     const { random, life } = this.#options
     const dropAt = this.#clock.now() + random() * 2000 * life
     for (let next = start; ; ) {
-      // Not in the turn of the request: a drop would come before anything that was sent.
+      // Not in the turn of the request: a drop would come before the first bytes were sent.
       yield interval
-      if (this.#clock.isHeld) yield sign
+      if (this.#clock.isHeld) yield heartbeat
       const count = Math.min(mostEventsPerWrite, (this.#final ?? this.#publisher.latest) - next + 1)
       if (count > 0) {
         yield* inTwo(this.#wireOf(stream, next, count), random())

@@ -1,4 +1,4 @@
-// Everything around the relaying process, so that its memory is its own: the upstreams behind it, and its clients.
+// The upstreams and the clients, in a process of their own, so that the relaying process has only the memory of relays.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { createRandom } from '../support/flaky-upstream.ts'
@@ -32,7 +32,7 @@ const clients = Array.from(
 )
 for (const client of clients) void client.connect()
 const reporting = setInterval(() => process.send?.(report(false)), 500)
-// The relaying process says when nothing may happen for a moment, and when it is enough, or it is no more.
+// The relaying process sends 'hold' and 'go' around each sample, and 'finish' at the end. It may also have crashed.
 await new Promise<void>((resolve) => {
   process.once('disconnect', resolve)
   process.on('message', (command) => {
@@ -47,7 +47,7 @@ const last = upstream.finish()
 for (const client of clients) client.finishing = true
 const unfinished = () => clients.filter(({ done }) => !done).length
 const deadline = performance.now() + 120_000
-// By a timer, and not by turning round: the relaying process needs the time.
+// Sleeps instead of polling in every turn: the relaying process needs the CPU.
 while (unfinished() > 0 && process.connected && performance.now() < deadline) await sleep(50)
 process.send?.(report(true))
 for (const client of clients) client.close()
