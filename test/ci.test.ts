@@ -93,7 +93,7 @@ describe('the closing lines of a test run', () => {
 
   it('show the error of a run that ended before its tests', async () => {
     const { code, output } = await closingLines("throw new Error('at the start')")
-    expect(output).to.match(/^FAILED: run 0 \(exit status 1, mocha did not come to its end\)\n/)
+    expect(output).to.match(/^FAILED: run 0 \(exit status 1, mocha did not finish\)\n/)
     expect(output).to.include('Error: at the start')
     expect(output).to.match(/\n0 passed, 0 failed\n$/)
     expect(code).to.equal(1)

@@ -1,4 +1,4 @@
-/** A certificate for localhost that nobody trusts, and its key: for tests of TLS on the loopback interface. */
+/** A self-signed certificate for localhost and its key, for tests of TLS on the loopback interface. */
 export const certificate = {
   cert: `-----BEGIN CERTIFICATE-----
 MIIBmjCCAUGgAwIBAgIUE6AO2A+v2cCLa+qSDwtjfzKVeHEwCgYIKoZIzj0EAwIw

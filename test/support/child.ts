@@ -2,29 +2,29 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 
-/** How a program ended, and what it wrote. */
+/** The exit code and the output of a program. */
 export interface Ended {
   readonly code: number | null
   readonly out: string
   readonly err: string
 }
 
-/** A Node program in a process of its own, in the project's folder; killed when disposed of. */
+/** A Node program in a process of its own, started in the project's folder. Disposing kills the process. */
 export interface Program extends AsyncDisposable {
   readonly child: ChildProcess
-  /** What it has written to its standard output so far. */
+  /** The standard output so far. */
   readonly out: string
   readonly ended: Promise<Ended>
 }
 
-/** The specifier by which a program that is given as text imports the library. */
+/** The specifier with which a program that is passed as text imports the library. */
 export const library = new URL('../../src/index.ts', import.meta.url).href
 
-/** Starts Node with TypeScript, for a file (and its arguments) or a module's text. */
+/** Starts Node with TypeScript. `args` are Node's arguments: a file and its arguments, or options that run a text. */
 export function startNode(args: readonly string[], env: NodeJS.ProcessEnv = {}): Program {
   const child = spawn(process.execPath, ['--import', 'tsx', ...args], {
     cwd: fileURLToPath(new URL('../..', import.meta.url)),
-    // Reports of several processes on one file do not merge well: coverage is that of the tests' own process.
+    // Coverage is measured only in the tests' own process: reports of several processes on one file do not merge well.
     env: { ...process.env, NODE_V8_COVERAGE: '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

@@ -3,28 +3,29 @@ import zlib from 'node:zlib'
 import { request } from '../../src/demo/client.ts'
 import { until } from './until.ts'
 
-// What sends a request and reads a stream is in the demonstration, which is shipped and cannot import from the tests.
+// The code is in the demonstration, which is published and cannot import from the tests.
 export { readEvents, request } from '../../src/demo/client.ts'
 
-/** How an answer is over: `'broken'` is one that was cut off, or never came. */
+/** How an answer ended. `'broken'`: the body was cut off, or no head arrived. */
 type Over = 'end' | 'broken'
 
-/** What a client of its own connection has got so far. */
+/** A client with a connection of its own, and the answer that it has received so far. */
 export interface Client extends Disposable {
   readonly status: number | undefined
   readonly headers: IncomingHttpHeaders
-  /** The body, decoded where it is gzip. */
+  /** The body so far; a gzip body is decoded. */
   readonly text: string
+  /** Undefined until the answer has ended. */
   readonly over: Over | undefined
-  /** Resolves when it is over. */
+  /** Resolves when the answer has ended. */
   readonly ended: Promise<Over>
-  /** Whether it reads; it does at first. */
+  /** Resumes or pauses reading. The client reads at first. */
   reads(whether: boolean): void
-  /** Breaks its connection, as disposing of it does. */
+  /** Breaks the connection, as disposing does. */
   leave(): void
 }
 
-/** Asks, and keeps what comes as text. */
+/** Sends a GET, and collects the body as text. */
 export function ask(url: string, headers: OutgoingHttpHeaders = {}): Client {
   const leaving = new AbortController()
   let response: IncomingMessage | undefined
@@ -72,7 +73,7 @@ export function ask(url: string, headers: OutgoingHttpHeaders = {}): Client {
   }
 }
 
-/** A client that has got the head of its answer. */
+/** Sends a GET, and waits for the head of the answer. */
 export async function get(url: string, headers?: OutgoingHttpHeaders): Promise<Client> {
   const client = ask(url, headers)
   await until(
@@ -83,7 +84,7 @@ export async function get(url: string, headers?: OutgoingHttpHeaders): Promise<C
   return client
 }
 
-/** A client's answer to its end, however that came. */
+/** Sends a GET, and waits for the end of the answer, clean or broken. */
 export async function answerOf(url: string, headers?: OutgoingHttpHeaders): Promise<Client> {
   using client = ask(url, headers)
   await until(
@@ -93,6 +94,7 @@ export async function answerOf(url: string, headers?: OutgoingHttpHeaders): Prom
   return client
 }
 
+/** Waits until the body contains a text. */
 export const has = (client: Client, part: string) =>
   until(
     () => client.text.includes(part),

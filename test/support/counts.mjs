@@ -3,16 +3,15 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** What the closing lines show of each command, so that they fit on one screen. */
+/** The most that is printed of each failed command, so that the summary fits on one screen. */
 const shown = { tests: 8, linesOfError: 4, linesOfOutput: 20 }
 
 /**
- * Runs commands side by side, in each of which mocha's reporter leaves its counts. Prints which of them failed and with
- * what, then the sum of the counts as the closing line. The output of the first command is printed as it comes, the output
- * of the others after all have ended.
+ * Runs several mocha commands side by side. Prints the failed commands with their failures, and the sum of mocha's counts as
+ * the last line. The output of the first command is printed as it arrives, the output of the others after all have ended.
  *
- * @param commands - For each its name, and the program with its arguments.
- * @returns Whether everything passed. A run without counts, or without a test, did not.
+ * @param commands - The name of each command, and its program with arguments.
+ * @returns Whether every command passed. A command without counts or without a test has not passed.
  */
 export async function runWithCounts(...commands) {
   const results = await Promise.all(commands.map((command, n) => runOne(command, n === 0)))
@@ -54,7 +53,7 @@ async function runOne({ name, run: [program, ...args] }, isFirst) {
   return { name, status, counts, errors, output, passed }
 }
 
-/** @returns Undefined when mocha did not come to its end, and so has written nothing. */
+/** @returns Undefined when mocha did not finish, and so did not write its counts. */
 function readCounts(file) {
   try {
     return JSON.parse(readFileSync(file, 'utf8'))
@@ -63,7 +62,7 @@ function readCounts(file) {
   }
 }
 
-/** The failed tests; where no test failed, the end of what was written to standard error: a crash, or the coverage. */
+/** The failed tests; without a failed test, the end of the standard error, such as a crash or missing coverage. */
 function failureOf({ name, status, counts, errors }) {
   const failed = counts?.failed ?? []
   const tests = failed.slice(0, shown.tests).map(({ title, error }, n) => {
@@ -71,7 +70,7 @@ function failureOf({ name, status, counts, errors }) {
     return `  ${n + 1}) ${title}\n${lines.map((line) => `     ${line.trim()}\n`).join('')}`
   })
   if (failed.length > shown.tests) tests.push(`  and ${failed.length - shown.tests} more, see above\n`)
-  const why = counts === undefined ? ', mocha did not come to its end' : ''
+  const why = counts === undefined ? ', mocha did not finish' : ''
   const rest =
     failed.length > 0 ? '' : `${errors.trimEnd().split('\n').slice(-shown.linesOfOutput).join('\n')}\n`
   return `\nFAILED: ${name} (exit status ${status}${why})\n${tests.join('')}${rest}`.trimEnd()

@@ -7,7 +7,7 @@ import { type Call, dialHttp } from '../../src/http/dialer.ts'
 import { certificate } from './certificate.ts'
 import { until } from './until.ts'
 
-/** A keep-alive agent that counts its connections, in a private field as an agent of the caller's may have. */
+/** A keep-alive agent that counts its connections. A private field, because an agent of the caller may have one. */
 export class CountingAgent extends http.Agent {
   #connections = 0
 
@@ -35,7 +35,7 @@ export function dial(url: string, options: Partial<Call> = {}): Promise<Incoming
   return dialHttp({ ...urlToHttpOptions(new URL(url)), headers: {}, signal, ...options })
 }
 
-/** What a request fails with. */
+/** The error of a request that must fail. */
 export async function failureOf(dialled: Promise<IncomingMessage>): Promise<unknown> {
   return dialled.then(
     ({ statusCode }) => {
@@ -51,7 +51,7 @@ export async function read(dialled: Promise<IncomingMessage>): Promise<string> {
   return text
 }
 
-/** How many connections of an agent are in use, idle, or waited for. */
+/** The numbers of an agent's used connections, idle connections and waiting requests. */
 export function countsOf(agent: http.Agent): number[] {
   return [agent.sockets, agent.freeSockets, agent.requests].map((lists) => Object.values(lists).flat().length)
 }
@@ -65,7 +65,7 @@ export async function fillPool(url: string, agent: http.Agent, connections = 1):
   )
 }
 
-/** A server that answers each connection's first bytes with bytes, or does with it what it likes. */
+/** A TCP server. `onData` is the answer to the first bytes of each connection, or a function that is called with the socket. */
 export async function serveRaw(onData: string | ((socket: net.Socket) => void)) {
   const sockets = new Set<net.Socket>()
   const server = net.createServer((socket) => {
@@ -110,7 +110,7 @@ export async function serveTls(handler: http.RequestListener) {
   }
 }
 
-/** Answers with the method and the body. */
+/** A handler that answers with the request's method and body. */
 export const echo: http.RequestListener = async (req, res) => {
   let body = ''
   for await (const chunk of req) body += chunk

@@ -2,7 +2,7 @@ import { SseError } from '../../src/errors.ts'
 import { BlockScanner } from '../../src/wire/blocks.ts'
 import { BlockReader, type ReaderCallbacks } from '../../src/wire/reader.ts'
 
-/** Scanner and reader together, as the engine uses them where every event is read. */
+/** Scanner and reader combined as in a stream that parses every event. */
 export class EventReader {
   readonly #scanner: BlockScanner
   readonly #reader: BlockReader

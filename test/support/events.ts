@@ -1,12 +1,12 @@
 import type { ResilientSseSource, SourceEventMap, SseEvent } from '../../src/index.ts'
 
-/** Everything that a source yields, and what it fails with. */
+/** All chunks of a source, and its error. */
 export interface Outcome<Chunk> {
   readonly chunks: Chunk[]
   readonly error: unknown
 }
 
-/** Reads a source to its end, or its failure. */
+/** Reads a source until it ends or fails. */
 export async function drain<Chunk>(source: ResilientSseSource<Chunk>): Promise<Outcome<Chunk>> {
   const chunks: Chunk[] = []
   try {
@@ -38,10 +38,10 @@ export const lastIs = (last: string) => (event: SseEvent) => event.data === last
 export const wire = (id: number | string, data: string | number = `event ${id}`) =>
   `id: ${id}\ndata: ${data}\n\n`
 
-/** Reconnects at once, or nearly so, and spreads nothing. */
+/** Reconnects after 1 to 20 ms, without jitter. */
 export const fast = { baseDelay: 1, minDelay: 1, maxDelay: 20, jitter: 0 } as const
 
-/** The next message of a kind that a source emits. */
+/** Resolves with the argument of the next emission of an event. */
 export function next<Chunk, E extends 'open' | 'drop' | 'retry' | 'gap' | 'duplicate' | 'comment'>(
   source: ResilientSseSource<Chunk>,
   event: E,

@@ -1,4 +1,4 @@
-// The flaky upstream is in the demonstration, which is shipped and cannot import from the tests.
+// The code is in the demonstration, which is published and cannot import from the tests.
 export { cut, type Ending } from '../../src/demo/ending.ts'
 export {
   type Answer,

@@ -12,17 +12,17 @@ import { fast } from './events.ts'
 import { serve, type TestServer } from './server.ts'
 import { until } from './until.ts'
 
-/** A server in front of an upstream, and what became of its streams. */
+/** A server that relays an upstream, and the results of its relays. */
 export interface Gateway extends AsyncDisposable {
   readonly server: TestServer
   readonly url: string
-  /** How relays ended. */
+  /** The summaries of finished relays. */
   readonly summaries: RelaySummary[]
-  /** What relays rejected with, or a proxy reported. */
+  /** The errors that relays rejected with, or that a proxy reported. */
   readonly faults: unknown[]
 }
 
-/** A raw http server that relays, from a URL or a factory, and answers 500 to a fault in front of the head. */
+/** A node:http server that relays a URL or a factory, and answers 500 when a relay rejects before its head was sent. */
 export async function relayTo(
   upstream: string | UpstreamFactory,
   options: RelayOptions = {},
@@ -42,7 +42,7 @@ export async function relayTo(
   return { server, url: server.url, summaries, faults, [Symbol.asyncDispose]: server.close }
 }
 
-/** Waits until a relay has come to its end. */
+/** Waits until a relay has ended. */
 export function settled({ summaries, faults }: Gateway): Promise<void> {
   return until(
     () => summaries.length + faults.length > 0,
@@ -50,7 +50,7 @@ export function settled({ summaries, faults }: Gateway): Promise<void> {
   )
 }
 
-/** The proxy in front of an upstream on a port. */
+/** A proxy for the upstream on a port. */
 export async function proxyTo(port: number, options: Partial<ProxyOptions> = {}): Promise<Gateway> {
   const faults: unknown[] = []
   const agent = new http.Agent({ keepAlive: true })

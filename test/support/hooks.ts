@@ -10,10 +10,10 @@ function handles(): Map<string, number> {
   return counts
 }
 
-/** Each test ends with no socket, server, timer or decoder that it opened. */
+/** Fails a test that leaves a socket, server, timer or decoder open. */
 export const mochaHooks = {
   async beforeEach() {
-    // From here on mocha's own timer for a hook runs, as it does in afterEach.
+    // After this turn mocha's own timer for the hook runs, as in afterEach, so both counts include that timer.
     await nextTurn()
     before = handles()
   },
@@ -23,7 +23,7 @@ export const mochaHooks = {
       const now = handles()
       return ours.filter((type) => (now.get(type) ?? 0) > (before.get(type) ?? 0))
     }
-    // Sockets close in their own time; what is still there after that is a leak.
+    // Sockets close asynchronously; a socket that stays open is a leak.
     await until(
       () => left().length === 0,
       () => `handles left open: ${left().join(', ')}`,

@@ -8,15 +8,15 @@ function ledgerOf(numbers: readonly number[], ledger = new Ledger()): Ledger {
 }
 
 describe('the ledger', () => {
-  it('finds a whole stream whole', () => {
+  it('accepts a whole stream', () => {
     const ledger = ledgerOf([1, 2, 3])
     expect(ledger).to.include({ delivered: 3, twice: 0, outOfOrder: 0, damaged: 0, lastEventId: '3' })
     expect(ledger.lost(3)).to.equal(0)
     expect(ledger.isWhole(3)).to.equal(true)
   })
 
-  it('tells lost, repeated and disordered events apart', () => {
-    // 3 and 4 come late, 5 and 1 come again, 6 and 8 never.
+  it('counts lost, repeated and disordered events', () => {
+    // 3 and 4 arrive late, 5 and 1 repeat, 6 and 8 are missing.
     const ledger = ledgerOf([1, 2, 5, 5, 3, 4, 1, 7])
     expect(ledger).to.include({ delivered: 6, twice: 2, outOfOrder: 2, damaged: 0, lastEventId: '7' })
     expect(ledger.lost()).to.equal(1)
@@ -29,12 +29,12 @@ describe('the ledger', () => {
     ['twice', [1, 2, 2, 3]],
     ['out of order', [1, 3, 2]],
   ] as const) {
-    it(`takes a stream with one event ${flaw} for broken`, () => {
+    it(`rejects a stream with one event ${flaw}`, () => {
       expect(ledgerOf(numbers).isWhole(3)).to.equal(false)
     })
   }
 
-  it('does not believe an id whose data is that of another event, or of none', () => {
+  it('counts an event whose data does not belong to its id as damaged', () => {
     const ledger = new Ledger({ positionOf: numbered(2) })
     ledger.note({ id: '1', data: dataOf(2) })
     ledger.note({ id: '2', data: dataOf(2).slice(0, -1) })
@@ -45,13 +45,13 @@ describe('the ledger', () => {
     expect(ledger.isWhole(2)).to.equal(false)
   })
 
-  it('knows an id without data as a place to resume from, and as no event', () => {
+  it('takes an id without data for the last event ID, and not for an event', () => {
     const ledger = ledgerOf([1])
     ledger.note({ id: 'alone' })
     expect(ledger).to.include({ delivered: 1, damaged: 0, lastEventId: 'alone' })
   })
 
-  it('lets everything come again over a new connection where the upstream replays, and nothing within one', () => {
+  it('allows repeats over a new connection where the upstream replays, and never within a connection', () => {
     const ledger = ledgerOf([1, 2, 4], new Ledger({ replayed: true }))
     ledger.connect()
     ledgerOf([2, 1, 3, 3, 6, 5], ledger)
@@ -61,7 +61,7 @@ describe('the ledger', () => {
     expect(ledgerOf([1], strict)).to.include({ twice: 1 })
   })
 
-  it('does not count repeats of an event that nobody could know again', () => {
+  it('does not count repeats of an event whose repeats cannot be detected', () => {
     const ledger = ledgerOf([1, 2, 2, 3, 1], new Ledger({ mayRepeat: (position) => position === 2 }))
     expect(ledger).to.include({ delivered: 3, twice: 1, outOfOrder: 0 })
   })

@@ -9,23 +9,23 @@ import {
 import { drain, fast } from './events.ts'
 import { chunksOf, type Item, itemsOf, plain } from './model.ts'
 
-/** What a stream says: blocks with data or an id, comments, and the last event ID that it leaves behind. */
+/** The content of a stream: its blocks with data or an id, its comments, and the last event ID at its end. */
 export interface Meaning {
   readonly blocks: readonly SseEvent[]
   readonly comments?: readonly string[]
   readonly lastEventId?: string
 }
 
-/** A stream of these chunks, and on the next attempt the word that there is no more; notes what attempts are told. */
-function onceThenNoMore(chunks: readonly Buffer[], told: UpstreamContext[]): UpstreamFactory {
+/** A factory that returns a stream of these chunks, and then a 204. Collects the contexts of its calls. */
+function onceThenNoContent(chunks: readonly Buffer[], contexts: UpstreamContext[]): UpstreamFactory {
   return async (context) => {
-    told.push(context)
-    if (told.length > 1) return { statusCode: 204, headers: {}, body: Readable.from([]) }
+    contexts.push(context)
+    if (contexts.length > 1) return { statusCode: 204, headers: {}, body: Readable.from([]) }
     return Readable.from(chunks)
   }
 }
 
-/** Reads bytes as object mode and as byte mode do, whole and byte by byte. */
+/** Checks the content of a stream in object mode and in byte mode, in one chunk and byte by byte. */
 async function expectMeaning(stream: string | Uint8Array, meaning: Meaning): Promise<void> {
   const bytes = Buffer.from(stream)
   const { blocks, comments = [], lastEventId = '' } = meaning
@@ -33,20 +33,20 @@ async function expectMeaning(stream: string | Uint8Array, meaning: Meaning): Pro
     ['whole', [bytes]],
     ['byte by byte', chunksOf(bytes, 'everywhere')],
   ] as const) {
-    const told: UpstreamContext[] = []
-    const heard: string[] = []
-    const source = createResilientSseSource(onceThenNoMore(chunks, told), {
+    const contexts: UpstreamContext[] = []
+    const emitted: string[] = []
+    const source = createResilientSseSource(onceThenNoContent(chunks, contexts), {
       objectMode: true,
       reconnect: fast,
-    }).on('comment', (text) => heard.push(text))
+    }).on('comment', (text) => emitted.push(text))
     const events = await drain(source)
     expect(events.error).to.equal(undefined)
     expect(events.chunks.map(plain), `events, ${chunking}`).to.deep.equal(blocks)
-    expect(heard, `comments, ${chunking}`).to.deep.equal(comments)
+    expect(emitted, `comments, ${chunking}`).to.deep.equal(comments)
     expect(source.lastEventId, `lastEventId, ${chunking}`).to.equal(lastEventId)
-    expect(told[1]?.lastEventId, `lastEventId of the next attempt, ${chunking}`).to.equal(lastEventId)
+    expect(contexts[1]?.lastEventId, `lastEventId of the next attempt, ${chunking}`).to.equal(lastEventId)
 
-    const factory = onceThenNoMore(chunks, [])
+    const factory = onceThenNoContent(chunks, [])
     const out = await drain(createResilientSseSource(factory, { reconnect: fast }))
     expect(out.error).to.equal(undefined)
     expect(meaningOf(Buffer.concat(out.chunks)), `bytes, ${chunking}`).to.deep.equal({ blocks, comments })

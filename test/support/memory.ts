@@ -4,7 +4,7 @@ import { runInNewContext } from 'node:vm'
 
 let collect: (() => unknown) | undefined
 
-/** A full garbage collection, whether Node was started with --expose-gc or not. */
+/** Runs a full garbage collection, with or without Node's --expose-gc. */
 function collectNow(): void {
   if (collect === undefined) {
     setFlagsFromString('--expose-gc')
@@ -16,8 +16,8 @@ function collectNow(): void {
 }
 
 /**
- * What is in use after all that could be collected is gone: of several rounds the least, since what other code frees is
- * freed in several turns, and it allocates too.
+ * The memory in use after garbage collection. Takes the least of several rounds, because some objects become free only after
+ * further turns of the event loop, and the measurement itself allocates.
  */
 export async function memoryAfterCollection(rounds = 5): Promise<NodeJS.MemoryUsage> {
   let least: NodeJS.MemoryUsage | undefined
@@ -30,7 +30,7 @@ export async function memoryAfterCollection(rounds = 5): Promise<NodeJS.MemoryUs
   return least ?? process.memoryUsage()
 }
 
-/** Bytes in use, on the heap and outside of it, after all that could be collected is gone. */
+/** Bytes in use on the heap and in external memory, after garbage collection. */
 export async function usedMemory(): Promise<number> {
   return total(await memoryAfterCollection())
 }

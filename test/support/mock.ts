@@ -1,6 +1,6 @@
 import nock from 'nock'
 
-// Importing it already patches node:http and fetch; real servers are to be met unpatched.
+// Importing nock patches node:http and fetch, which tests with real servers must use unpatched.
 nock.restore()
 
 /** A mocked upstream, for headers and statuses only: it has no network and no backpressure. */

@@ -2,28 +2,28 @@ import fc from 'fast-check'
 import type { SseEvent } from '../../src/wire/event.ts'
 import type { ReaderCallbacks } from '../../src/wire/reader.ts'
 
-/** Something that an event stream says, as it is read or as the model has it. */
+/** One item of an event stream's content. */
 export type Item =
   | { readonly block: SseEvent }
   | { readonly comment: string }
   | { readonly reconnectionTime: number }
 
 /**
- * What a whole event stream says, step for step as the standard has it, in the order of the wire.
+ * The items of a whole event stream, in the order of the wire, found by the steps of the standard.
  *
- * What the standard leaves out: blocks with an id and no data, and comments, count as well; what the end of the
- * stream leaves of a block is discarded, its comments with it, but the reconnection time was set by then.
+ * Unlike the standard, this function also returns comments, and blocks with an id and without data. An unfinished block at the
+ * end of the stream is discarded with its comments, but its reconnection time takes effect.
  *
  * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation | HTML, 9.2.6}
  */
 export function itemsOf(bytes: Uint8Array): Item[] {
-  // UTF-8 decode: strips one byte order mark, puts U+FFFD for what is broken.
+  // UTF-8 decode: strips one byte order mark, and replaces invalid bytes with U+FFFD.
   const text = new TextDecoder('utf-8', { ignoreBOM: false }).decode(bytes)
   // The last piece is a line that never ended.
   const lines = text.split(/\r\n|\r|\n/).slice(0, -1)
   const items: Item[] = []
   let fields = noFields()
-  /** Where the items of the block start that is being read; undefined in front of its first field. */
+  /** Where the current block's items start; undefined before its first field. */
   let start: number | undefined
   for (const line of lines) {
     if (line === '') {
@@ -69,7 +69,7 @@ function withoutSpace(value: string): string {
   return value.startsWith(' ') ? value.slice(1) : value
 }
 
-/** Callbacks that note everything in `items`, in the shape in which the model has it. */
+/** Callbacks that collect the model's items in `items`. */
 export function noting(items: Item[]): ReaderCallbacks {
   return {
     onEvent: (event) => items.push({ block: plain(event) }),
@@ -78,7 +78,7 @@ export function noting(items: Item[]): ReaderCallbacks {
   }
 }
 
-/** An event without the fields that are absent or the default. */
+/** An event without absent and default fields. */
 export function plain({ id, event, data }: SseEvent): SseEvent {
   return {
     ...(id !== undefined && { id }),
@@ -87,20 +87,20 @@ export function plain({ id, event, data }: SseEvent): SseEvent {
   }
 }
 
-/** A place in a stream's bytes, behind its byte order mark, where everything in front of it is whole. */
+/** The end of a block, or of a comment before a block. Positions count from the end of the byte order mark. */
 export interface Boundary {
   readonly at: number
-  /** How many bytes the block, or the comment in front of one, has that ends here. */
+  /** The number of bytes of the block or comment. */
   readonly size: number
 }
 
 /**
- * Where blocks, and comments in front of them, end. A CRLF makes two: the block is whole at its CR, and the LF that
- * follows belongs to no block.
+ * The ends of all blocks, and of comments before blocks. A CRLF gives two boundaries: the block ends at the CR, and the LF
+ * belongs to no block.
  */
 export function boundariesOf(bytes: Uint8Array): Boundary[] {
   const all = Buffer.from(withoutMark(bytes)).toString('latin1')
-  // Without the line that never ended: the expression would look for its end from each of its characters on.
+  // Without the unfinished line: the expression would search for its end from each of its characters.
   const text = all.slice(0, Math.max(all.lastIndexOf('\n'), all.lastIndexOf('\r')) + 1)
   const boundaries: Boundary[] = []
   let start = 0
@@ -117,22 +117,19 @@ export function boundariesOf(bytes: Uint8Array): Boundary[] {
   return boundaries
 }
 
-/**
- * What a stream says to a reader that takes no block of more than `limit` bytes: everything in front of the first one
- * that is over it, and whether there is one.
- */
+/** The items before the first block of more than `limit` bytes, and whether there is such a block. */
 export function itemsWithin(bytes: Uint8Array, limit: number): { items: Item[]; tooLarge: boolean } {
   const markSize = bytes.length - withoutMark(bytes).length
   const boundaries = boundariesOf(bytes)
   const failing = boundaries.findIndex(({ size }) => size > limit)
   const whole = boundaries.slice(0, failing === -1 ? undefined : failing).at(-1)?.at ?? 0
-  // What may still become a byte order mark belongs to no block.
+  // The beginning of a byte order mark belongs to no block.
   const isMark = bytes.length < mark.length && bytes.every((byte, n) => byte === mark[n])
   const tooLarge = failing !== -1 || (!isMark && bytes.length - markSize - whole > limit)
   return { items: itemsOf(tooLarge ? bytes.subarray(0, markSize + whole) : bytes), tooLarge }
 }
 
-/** The bytes without the byte order mark that they may begin with. */
+/** The bytes without a byte order mark at their start. */
 export function withoutMark(bytes: Uint8Array): Uint8Array {
   return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes
 }
@@ -175,7 +172,7 @@ const valueBytes = fc
 
 const colon = fc.constantFrom(':', ': ', ':  ', '')
 
-/** A line without its end: a field, a comment, a blank line, or anything else that may stand on the wire. */
+/** A line without its line end: a field, a comment, a blank line, or any other bytes. */
 const lineBytes = fc.oneof(
   {
     arbitrary: fc
@@ -194,7 +191,7 @@ const lineBytes = fc.oneof(
   { arbitrary: fc.constant(Buffer.alloc(0)), weight: 4 },
 )
 
-/** The bytes of an event stream, sound or not, with any line ends and byte order marks, whole or cut off. */
+/** The bytes of an event stream, valid or invalid, with any line ends and byte order marks, whole or cut off. */
 export const streamBytes: fc.Arbitrary<Buffer> = fc
   .record({
     start: fc.constantFrom([], [], mark, [...mark, ...mark], [0xef], [0xef, 0xbb], [0xef, 0xbb, 0x0a]),
@@ -207,13 +204,13 @@ export const streamBytes: fc.Arbitrary<Buffer> = fc
     return Buffer.concat([Buffer.from(start), ...whole, cutOff])
   })
 
-/** Where bytes are cut into chunks: everywhere, or at places that {@link chunksOf} makes fit. */
+/** Where bytes are cut into chunks: everywhere, or at places that {@link chunksOf} takes modulo the length. */
 export const cuts: fc.Arbitrary<'everywhere' | readonly number[]> = fc.oneof(
   fc.constant('everywhere' as const),
   fc.array(fc.nat(1000), { maxLength: 12 }),
 )
 
-/** The chunks that bytes come in, each in memory of its own; some may be empty. */
+/** Cuts bytes into chunks, each a copy; some may be empty. */
 export function chunksOf(bytes: Uint8Array, at: 'everywhere' | readonly number[]): Buffer[] {
   const places =
     at === 'everywhere'

@@ -14,7 +14,7 @@ export interface Proxy extends AsyncDisposable {
 
 export type Options = Omit<ProxyOptions, 'upstream'> & { readonly path?: string }
 
-/** A proxy in front of the upstream on a port. */
+/** A proxy for the upstream on a port. */
 export async function proxyTo(
   { port }: { port: number },
   { path = '', relay, ...options }: Options = {},
@@ -50,7 +50,7 @@ export interface Client {
   readonly over: Promise<string>
 }
 
-/** A client that keeps what it gets. */
+/** Sends a request, and collects the body as text. Resolves when the head has arrived. */
 export async function ask(url: string, options: http.RequestOptions = {}, body?: string): Promise<Client> {
   const request = http.request(url, { agent: false, ...options })
   const response = answerTo(request)
@@ -81,7 +81,7 @@ export async function answerTo(request: http.ClientRequest): Promise<Client> {
   }
 }
 
-/** What comes back for bytes that no client would send, until the connection closes. */
+/** Sends raw bytes, and returns everything that arrives until the connection closes. */
 export async function raw(port: number, bytes: string): Promise<string> {
   const socket = net.connect(port, '127.0.0.1').on('error', () => {})
   let text = ''
@@ -89,7 +89,7 @@ export async function raw(port: number, bytes: string): Promise<string> {
     text += chunk
   })
   socket.write(bytes, 'latin1')
-  // Not `once` of events: it would reject for a reset, after which there may be an answer all the same.
+  // Not `once` of node:events, which would reject for a reset: an answer may have arrived before the reset.
   if (!socket.closed) await new Promise((resolve) => socket.once('close', resolve))
   return text
 }
@@ -98,13 +98,13 @@ export const statusOf = (text: string) => Number(text.slice(9, 12))
 export const rawGet = (target: string, ...fields: string[]) =>
   `${[`GET ${target} HTTP/1.1`, 'host: us', 'connection: close', ...fields].join('\r\n')}\r\n\r\n`
 
-/** Answers with the request's body, as it comes. */
+/** A handler that answers with the request's body as it arrives. */
 export const echo: RequestListener = (req, res) => {
   res.flushHeaders()
   pipeline(req, res, () => {})
 }
 
-/** The lines of a field, in order. */
+/** The values of all lines of a header field, in order. */
 export const lines = ({ rawHeaders }: IncomingMessage, name: string) =>
   rawHeaders.filter((_, n) => n % 2 === 1 && rawHeaders[n - 1]?.toLowerCase() === name)
 

@@ -4,14 +4,14 @@ import net, { type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { until } from './until.ts'
 
-/** A real server on a free port of the loopback interface; disposing of it closes every connection. */
+/** A server on a free port of the loopback interface. Disposing closes every connection. */
 export interface TestServer extends AsyncDisposable {
   readonly url: string
   readonly port: number
   readonly server: http.Server
   /** Every request so far. */
   readonly requests: IncomingMessage[]
-  /** Sockets that are open now. */
+  /** The open sockets. */
   readonly sockets: ReadonlySet<Socket>
   close(): Promise<void>
 }
@@ -50,7 +50,7 @@ export async function serve(handler: RequestListener, port = 0): Promise<TestSer
   }
 }
 
-/** Serves the n-th request with the n-th script, and further ones with the last. */
+/** Serves request n with script n, and further requests with the last script. */
 export function serveInTurn(...scripts: [RequestListener, ...RequestListener[]]): Promise<TestServer> {
   let n = 0
   return serve((request, response) => (scripts[n++] ?? scripts.at(-1))?.(request, response))
@@ -71,7 +71,7 @@ export function ends(...chunks: (string | Uint8Array)[]): RequestListener {
   }
 }
 
-/** A script: writes the chunks, and when they are on their way resets the connection. */
+/** A script: writes the chunks, and resets the connection after they were sent. */
 export function resets(...chunks: (string | Uint8Array)[]): RequestListener {
   return (request, response) => {
     const reset = () => setImmediate(() => request.socket.resetAndDestroy())
@@ -86,7 +86,7 @@ export function stays(...chunks: (string | Uint8Array)[]): RequestListener {
   }
 }
 
-/** Starts an event stream and writes to it for as long as somebody takes it. */
+/** Starts an event stream and writes events until the response is closed, with backpressure. */
 export function flood(response: ServerResponse): void {
   stream(response)
   const write = () => {
@@ -96,18 +96,18 @@ export function flood(response: ServerResponse): void {
   write()
 }
 
-/** The bytes that a socket has sent, once they have stopped growing. */
+/** The number of bytes that a socket has sent, once that number no longer grows. */
 export async function settledBytes(socket: Socket | undefined): Promise<number> {
   let written = -1
   while (socket && socket.bytesWritten !== written) {
     written = socket.bytesWritten
-    // There is no event for "nothing more happens".
+    // No event says that a socket is idle.
     await sleep(50)
   }
   return written
 }
 
-/** A script: answers with a status, and a body that does not end by itself when `endless`. */
+/** A script: answers with a status and a body; 204 and 304 have no body. */
 export function answers(
   status: number,
   headers: http.OutgoingHttpHeaders = {},
@@ -118,7 +118,7 @@ export function answers(
   }
 }
 
-/** Waits until nobody is connected to it. */
+/** Waits until all connections of a server that are in use are closed. */
 export const isLeft = ({
   sockets,
   server,
@@ -132,7 +132,7 @@ export const isLeft = ({
     () => `${sockets.size} sockets close`,
   )
 
-/** An upstream of bytes that no http server would send. */
+/** An upstream that sends raw bytes, also those that no HTTP server would send. */
 export interface RawUpstream extends AsyncDisposable {
   readonly port: number
   readonly url: string
@@ -141,7 +141,7 @@ export interface RawUpstream extends AsyncDisposable {
   readonly requests: string[]
 }
 
-/** @param answer - Called for what looks like a request: with the socket, and the number of the request, from 0. */
+/** @param answer - Called for each chunk, which is taken for a request: with the socket, and the request's number from 0. */
 export async function serveRaw(answer: (socket: Socket, n: number) => void): Promise<RawUpstream> {
   const sockets = new Set<Socket>()
   const requests: string[] = []
@@ -168,7 +168,7 @@ export async function serveRaw(answer: (socket: Socket, n: number) => void): Pro
   }
 }
 
-/** A port on which nobody listens. */
+/** A port on which no server listens. */
 export async function freePort(): Promise<number> {
   const server = http.createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')

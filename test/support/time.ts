@@ -1,13 +1,13 @@
 import { mock } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-/** Time that stands still until a test lets it pass. */
+/** A mocked clock that a test advances. */
 export interface HeldTime extends Disposable {
-  /** Lets milliseconds pass, fires the timers that are due, and waits until what these have caused was done. */
+  /** Advances the clock, runs the timers that are due, and waits for the callbacks that follow them. */
   pass(milliseconds: number): Promise<void>
 }
 
-/** Holds `setTimeout` and `performance.now()`; sockets go on. */
+/** Mocks `setTimeout` and `performance.now()`; sockets work as usual. */
 export function holdTime(): HeldTime {
   mock.timers.enable({ apis: ['setTimeout'] })
   const start = performance.now()
@@ -17,10 +17,10 @@ export function holdTime(): HeldTime {
     async pass(milliseconds) {
       passed += milliseconds
       mock.timers.tick(milliseconds)
-      // A deadline looks at the clock in the turn after its timer.
+      // A Deadline checks the clock one turn after its timer.
       await nextTurn()
       await nextTurn()
-      // In front of an attempt exponential-backoff sets a timer of its own, for nothing.
+      // The package exponential-backoff sets a timer of 0 ms before each attempt.
       mock.timers.tick(1)
       await nextTurn()
       await nextTurn()
