@@ -3,15 +3,15 @@ import { ReadableStream } from 'node:stream/web'
 import fc from 'fast-check'
 import type { ByteStream, Upstream } from '../../src/index.ts'
 
-// Bodies without a network: a case takes less than a millisecond, and each chunk arrives as it was cut.
+// Bodies without a network: a case takes less than a millisecond, and a network does not merge or split chunks.
 
-/** In what kind of stream an upstream's bytes come. */
+/** The kind of stream that carries an upstream's bytes. */
 export type BodyKind = 'generator' | 'readable' | 'web'
 
-/** How a body goes on behind its last chunk. */
+/** What a body does after its last chunk. */
 export type BodyEnd = 'end' | 'reset' | 'stay'
 
-/** A bare stream, and whether it was let go of: read to its end, failed, or closed. */
+/** A bare stream, and whether it was released: read to its end, failed, or closed. */
 export interface Body {
   readonly stream: ByteStream
   readonly released: () => boolean
@@ -19,15 +19,15 @@ export interface Body {
 
 export const bodyKinds: fc.Arbitrary<BodyKind> = fc.constantFrom('generator', 'readable', 'web')
 
-/** An upstream that says there is no more. */
-export const noMore = (): Upstream => ({ statusCode: 204, headers: {}, body: Readable.from([]) })
+/** An upstream that answers 204. */
+export const noContent = (): Upstream => ({ statusCode: 204, headers: {}, body: Readable.from([]) })
 
 /**
- * A body that yields just these chunks before it ends, however that comes about: each of them is asked for alone, and
- * taken before the next step, so that a reset does not take back what was sent.
+ * Makes a body that yields these chunks and then ends. Each chunk is read before the next step, so that a reset does not
+ * discard earlier chunks.
  */
 export function bodyOf(chunks: readonly unknown[], kind: BodyKind, end: BodyEnd): Body {
-  // A generator that waits for ever cannot be closed, and a web stream takes back what nobody has read.
+  // A generator that waits for ever cannot be closed, and a web stream that fails discards its unread chunks.
   if (end === 'stay' || (end === 'reset' && kind === 'web')) return readableBody(chunks, end)
   if (kind === 'web') return webBody(chunks)
   return kind === 'generator' ? generatorBody(chunks, end) : readableBody(chunks, end)
@@ -59,7 +59,7 @@ function generatorBody(chunks: readonly unknown[], end: BodyEnd): Body {
       over = true
     }
   }
-  // What is no chunk of bytes is what some of these tests are about.
+  // Object mode, because some tests pass chunks that are not bytes.
   const body = Readable.from(generate(), { objectMode: true, highWaterMark: 1 })
   return { stream: body, released: () => over || (!started && body.destroyed) }
 }
@@ -86,14 +86,14 @@ function webBody(chunks: readonly unknown[]): Body {
   return { stream: body, released: () => over }
 }
 
-/** The same bytes as a chunk of another type; text only where they are whole characters. */
+/** The same bytes as a chunk of another type; as a string only if the bytes are whole characters. */
 export function chunkAs(
   type: 'buffer' | 'uint8array' | 'string',
   bytes: Buffer,
 ): Buffer | Uint8Array | string {
   if (type === 'buffer') return bytes
   if (type === 'string' && Buffer.from(bytes.toString()).equals(bytes)) return bytes.toString()
-  // A view into something larger, at an odd place.
+  // A view at an odd offset of a larger buffer.
   const memory = new Uint8Array(bytes.length + 8).fill(0x21)
   memory.set(bytes, 3)
   return memory.subarray(3, 3 + bytes.length)

@@ -12,18 +12,18 @@ import {
 } from '../../src/index.ts'
 import { drain } from '../support/events.ts'
 import { chunksOf, cuts, type Item, itemsOf, plain } from '../support/model.ts'
-import { type BodyEnd, type BodyKind, bodyKinds, bodyOf, noMore } from './bodies.ts'
+import { type BodyEnd, type BodyKind, bodyKinds, bodyOf, noContent } from './bodies.ts'
 import { NaiveTracker } from './naive-tracker.ts'
 import { expectItems } from './wire.ts'
 
 type Failure = 'throws' | 'rejects' | 503 | 429
 
-/** One connection of the upstream, and what goes wrong before it opens. */
+/** One connection of the upstream, and the failed attempts before it. */
 interface ConnectionPlan {
   readonly failures: readonly Failure[]
-  /** How many events it repeats from in front of the place where it was asked to resume. */
+  /** The number of events that the connection repeats before the last event ID. */
   readonly overlap: number
-  /** How many of its bytes arrive; undefined: all. */
+  /** The number of bytes that arrive; undefined: all. */
   readonly size: number | undefined
   readonly chunks: 'everywhere' | readonly number[]
   readonly kind: BodyKind
@@ -38,20 +38,20 @@ interface Plan {
   readonly log: readonly SseEvent[]
   readonly connections: readonly ConnectionPlan[]
   readonly windowSize: number
-  /** Whether the place to resume from is taken from the data. */
+  /** Whether the cursor is taken from the data. */
   readonly withCursor: boolean
-  /** How much longer the data of each event is: a log may be larger than what anybody keeps of it. */
+  /** Bytes added to the data of each event, so that the log may be larger than the bytes that are kept of it. */
   readonly padding: number
 }
 
-/** What happens, as a client with nothing but a list of all events has it. */
+/** The expected course of a run, computed with a list of all events. */
 interface Course {
-  /** What each call of the factory is told, and what it answers. */
+  /** The arguments and the answer of each call of the factory. */
   readonly calls: {
     readonly lastEventId: string
     readonly cursor: string | undefined
     readonly answer: () => Upstream
-    /** Whether the stream has set a reconnection time by the end of it. */
+    /** Whether the upstream has set a reconnection time by the end of this call's connection. */
     readonly timeSet: boolean
   }[]
   readonly items: Item[]
@@ -67,7 +67,7 @@ const ids = fc.oneof(
   fc.constantFrom('', '1', '7', 'a b', 'é日😀', 'a\x01b'),
 )
 
-/** A log whose events all differ, though their ids may not. */
+/** A log whose events all differ, but whose ids may repeat. */
 const log: fc.Arbitrary<SseEvent[]> = fc
   .array(
     fc.record({
@@ -117,7 +117,7 @@ const plan: fc.Arbitrary<Plan> = fc.record({
   ),
 })
 
-/** The last connection brings what is left, so that nothing is lost for want of time. */
+/** The last connection delivers the rest of the log. */
 const last: ConnectionPlan = {
   failures: [],
   overlap: 0,
@@ -133,7 +133,7 @@ const last: ConnectionPlan = {
 
 const cursorOf = ({ data }: SseEvent) => (data?.endsWith(': é') ? `after ${data}` : undefined)
 
-/** What an upstream sends that was asked to resume behind this id: its first event with it may be one of several. */
+/** The bytes that an upstream sends after this last event ID. Where several events have the id, the first one counts. */
 function bytesOf(log: readonly SseEvent[], lastEventId: string, plan: ConnectionPlan): Buffer {
   const place = lastEventId === '' ? 0 : log.findIndex(({ id }) => id === lastEventId) + 1
   const start = Math.max(0, place - plan.overlap)
@@ -146,7 +146,7 @@ function bytesOf(log: readonly SseEvent[], lastEventId: string, plan: Connection
   return bytes.subarray(0, plan.size)
 }
 
-/** Not everywhere in what is large: that would take for ever. */
+/** Cuts large bytes at fewer places, because cutting them everywhere takes too long. */
 function placesFor(bytes: Buffer, at: ConnectionPlan['chunks']): ConnectionPlan['chunks'] {
   if (at !== 'everywhere' || bytes.length < 2000) return at
   return Array.from({ length: Math.ceil(bytes.length / 1021) }, (_, n) => n * 1021)
@@ -189,20 +189,20 @@ function courseOf({ log, connections, windowSize, withCursor }: Plan): Course {
       course.events.push({ ...item.block, lastEventId })
     }
   }
-  call(noMore)
+  call(noContent)
   return course
 }
 
-/** Runs a source over the course's connections, and gives what it yields. */
+/** Runs a source over the connections of the course, checks the calls and the stats, and returns the source's chunks. */
 async function run<Chunk>(
   { windowSize, withCursor }: Plan,
   course: Course,
   make: (factory: (context: UpstreamContext) => Upstream, options: object) => ResilientSseSource<Chunk>,
 ): Promise<Chunk[]> {
-  const told: UpstreamContext[] = []
+  const contexts: UpstreamContext[] = []
   const factory = (context: UpstreamContext): Upstream => {
-    told.push(context)
-    return (course.calls[told.length - 1]?.answer ?? noMore)()
+    contexts.push(context)
+    return (course.calls[contexts.length - 1]?.answer ?? noContent)()
   }
   const source = make(factory, {
     tracker: new EventTracker({ windowSize }),
@@ -210,13 +210,13 @@ async function run<Chunk>(
     reconnect: { baseDelay: 1, minDelay: 1, maxDelay: 1, jitter: 0, maxRetries: Number.POSITIVE_INFINITY },
   })
   source.on('retry', ({ source: setBy }) => {
-    const { timeSet } = course.calls[told.length - 1] ?? {}
+    const { timeSet } = course.calls[contexts.length - 1] ?? {}
     if (setBy === 'retry') expect(timeSet).to.equal(true)
     if (setBy === 'backoff') expect(timeSet).to.equal(false)
   })
   const { chunks, error } = await drain(source)
   expect(error).to.equal(undefined)
-  const seen = told.map(({ lastEventId, cursor, headers }) => ({
+  const seen = contexts.map(({ lastEventId, cursor, headers }) => ({
     lastEventId,
     cursor,
     header: headers['last-event-id'],
@@ -241,9 +241,9 @@ function padded(event: SseEvent, padding: number): SseEvent {
   return event.data === undefined ? event : { ...event, data: 'x'.repeat(padding) + event.data }
 }
 
-/** Each event with an id once, in the order of the log: what it is all for. */
+/** Expects each event with an id once, in the order of the log. */
 function expectOnceInOrder({ log, windowSize }: Plan, events: readonly SseEvent[]): void {
-  // A window that is smaller than a replay finds only the end of it.
+  // With a window that is smaller than a replay, only the end of the replay is detected.
   if (windowSize < 1000) return
   const withIds = (all: readonly SseEvent[]) =>
     all.filter(({ id, data }) => id && data !== undefined).map(({ id, data }) => `${id}\n${data}`)

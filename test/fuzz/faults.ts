@@ -4,9 +4,9 @@ import fc from 'fast-check'
 import { createResilientSseSource, SseError, type Upstream, type UpstreamContext } from '../../src/index.ts'
 import { chunksOf, cuts, streamBytes } from '../support/model.ts'
 import { until } from '../support/until.ts'
-import { type Body, bodyKinds, bodyOf, chunkAs, chunkTypes, noMore } from './bodies.ts'
+import { type Body, bodyKinds, bodyOf, chunkAs, chunkTypes, noContent } from './bodies.ts'
 
-/** What an attempt meets. */
+/** The outcome of an attempt. */
 type Answer =
   | { readonly body: Parameters<typeof bodyOf> }
   | { readonly status: number; readonly contentType: string }
@@ -16,11 +16,11 @@ type Answer =
   | 'never'
 
 interface Stop {
-  /** At which chunk, open, drop or retry. */
+  /** The event at whose `count`-th emission the source is stopped. */
   readonly at: 'data' | 'open' | 'drop' | 'retry' | 'comment'
   readonly count: number
   readonly by: 'destroy' | 'destroy with an error' | 'abort'
-  /** Not within the listener, but a turn later. */
+  /** Whether to stop one turn after the listener's call. */
   readonly later: boolean
 }
 
@@ -79,14 +79,14 @@ const faults: fc.Arbitrary<Faults> = fc.record({
   ),
 })
 
-/** What nobody caught while `action` ran. */
+/** The errors that stayed uncaught while `action` ran. */
 async function uncaughtIn(action: () => Promise<void>): Promise<unknown[]> {
   const uncaught: unknown[] = []
   const note = (error: unknown) => uncaught.push(error)
   process.on('unhandledRejection', note).on('uncaughtException', note)
   try {
     await action()
-    // Rejections that nobody handles are told at the end of a turn.
+    // Node reports unhandled rejections at the end of a turn.
     await nextTurn()
     await nextTurn()
   } finally {
@@ -97,7 +97,7 @@ async function uncaughtIn(action: () => Promise<void>): Promise<unknown[]> {
 
 const destroyedWith = new Error('destroyed')
 
-async function meet({ answers, objectMode, highWaterMark, stop }: Faults): Promise<void> {
+async function runFaults({ answers, objectMode, highWaterMark, stop }: Faults): Promise<void> {
   const bodies: Body[] = []
   const pending: AbortSignal[] = []
   const controller = new AbortController()
@@ -137,7 +137,7 @@ async function meet({ answers, objectMode, highWaterMark, stop }: Faults): Promi
   })
   await until(
     () => source.closed,
-    () => `it closes; it is ${source.state}`,
+    () => `the source closes; its state is ${source.state}`,
   )
   if (stop?.later) await nextTurn()
   expect(late).to.deep.equal([])
@@ -155,14 +155,14 @@ function answerWith(
   bodies: Body[],
   pending: AbortSignal[],
 ): Upstream | Promise<Upstream> {
-  if (answer === undefined) return noMore()
+  if (answer === undefined) return noContent()
   if (answer === 'never') {
     pending.push(signal)
     return new Promise(() => {})
   }
   if ('thrown' in answer) throw answer.thrown
   if ('rejected' in answer) return Promise.reject(answer.rejected)
-  // What a caller without types may return.
+  // An untyped factory may return any value.
   if ('junk' in answer) return Object.getOwnPropertyDescriptor(answer, 'junk')?.value
   const body = 'body' in answer ? bodyOf(...answer.body) : bodyOf([': x\n\n'], 'readable', 'stay')
   bodies.push(body)
@@ -171,7 +171,7 @@ function answerWith(
   return { statusCode: answer.status, headers, body: body.stream }
 }
 
-/** A failure is what the reader asked for, ours, or the fault of a caller who gave what is no upstream or no bytes. */
+/** Expects the reader's own error, an `SseError`, or a `TypeError` for an invalid upstream or chunk. */
 function expectKnown(failure: Error | undefined, stopped: boolean, answers: readonly Answer[]): void {
   if (failure === undefined || failure instanceof SseError) return
   if (stopped && (failure === destroyedWith || failure.name === 'AbortError')) return
@@ -186,5 +186,5 @@ function expectKnown(failure: Error | undefined, stopped: boolean, answers: read
 const isBytes = (chunk: unknown) => typeof chunk === 'string' || chunk instanceof Uint8Array
 
 export const anyFaults = fc.asyncProperty(faults, async (faults) => {
-  expect(await uncaughtIn(() => meet(faults))).to.deep.equal([])
+  expect(await uncaughtIn(() => runFaults(faults))).to.deep.equal([])
 })

@@ -30,7 +30,7 @@ const path = fc.oneof(
     .map(([name, value]) => `/events?${name}=${value}`),
 )
 
-/** An id as it can have come from an event stream: UTF-8 has no halves of surrogate pairs. */
+/** An id as an event stream can carry it: UTF-8 has no lone surrogates. */
 const idOf = (text: string) =>
   Buffer.from(text)
     .toString()
@@ -41,7 +41,7 @@ export const lastEventIds = fc.property(anyValue, path, anyText, (value, url, te
   if (found !== undefined) expect(found).to.match(/^[^\r\n\0]+$/)
   const id = idOf(text)
   const sent = encodeLastEventId(id)
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: it is those that no header may hold
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: a header field must not hold these characters
   expect(sent === undefined).to.equal(id === '' || /[\x01-\x08\x0b-\x1f\x7f]|^[ \t]|[ \t]$/.test(id))
   if (sent !== undefined) expect(lastEventIdFrom({ headers: { 'last-event-id': sent }, url })).to.equal(id)
   const query = `/?${new URLSearchParams({ lastEventId: id })}`
@@ -63,14 +63,14 @@ const time = fc.oneof(
     .map(([day, date, month]) => `${day}, ${date} ${month} 1994 08:49:37 GMT`),
 )
 const delay = fc.oneof(fc.integer({ min: 1, max: longestTimer }), fc.integer({ min: 1, max: 1000 }))
-const rules = fc.record({
+const delayOptions = fc.record({
   baseDelay: delay,
   maxDelay: delay,
   minDelay: delay,
   jitter: fc.double({ min: 0, max: 1, noNaN: true }),
   maxRetryAfter: fc.integer({ min: 0, max: longestTimer }),
 })
-const occasion = fc.record({
+const delayInputs = fc.record({
   retry: fc.oneof(fc.nat(2000), fc.constant(Number.MAX_SAFE_INTEGER)),
   reconnectionTime: fc.constantFrom(undefined, 0, 5, 1e9, Number.POSITIVE_INFINITY),
   sinceOpen: fc.constantFrom(undefined, 0, 0.5, 1e12),
@@ -82,18 +82,18 @@ export const retryAfters = fc.property(
     'retry-after-ms': fc.option(time, { nil: undefined }),
   }),
   fc.oneof(fc.constant(Date.parse('1994-11-06T08:49:00Z')), fc.nat()),
-  rules,
-  occasion,
+  delayOptions,
+  delayInputs,
   fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
-  (headers, now, rules, occasion, random) => {
+  (headers, now, options, input, random) => {
     const retryAfter = retryAfterOf(headers, now)
     if (retryAfter !== undefined) expect(retryAfter).to.be.at.least(0)
-    const { delay } = delayOf(rules, { ...occasion, retryAfter }, () => random)
-    const { maxDelay, jitter } = rules
-    const longestAsked = Math.max(rules.minDelay, rules.maxRetryAfter)
+    const { delay } = delayOf(options, { ...input, retryAfter }, () => random)
+    const { maxDelay, jitter } = options
+    const longestFloor = Math.max(options.minDelay, options.maxRetryAfter)
     expect(delay).to.be.within(
       0,
-      Math.min(longestTimer, Math.max(maxDelay, longestAsked + jitter * maxDelay)),
+      Math.min(longestTimer, Math.max(maxDelay, longestFloor + jitter * maxDelay)),
     )
   },
 )
@@ -201,15 +201,15 @@ const file = fc.oneof(
 
 const usable = ['--upstream', 'http://upstream.test/']
 
-/** The first line of an argument up to its value: what parseArgs says of it, as far as a message shows it. */
+/** The first line of an argument, up to its value: the part that an error message of parseArgs shows. */
 const startOf = (argument: string) => argument.split(/[=\n]/, 1)[0] ?? ''
 
-/** That a message starts with a flag, a variable or the file, or says which argument it cannot read. */
+/** Expects that a message starts with a flag, a variable or the file, or names the argument that cannot be read. */
 function expectNamed(message: string, args: readonly string[], env: object, path: string): void {
   const [, unexpected, unread = unexpected] =
     /^(?:(-.*) is not an option|(?:Unexpected argument|Option) '(?:-h, )?(.*))/s.exec(message) ?? []
   if (unread !== undefined) {
-    // Letters behind one dash are options of their own.
+    // Each letter after a single dash is an option of its own.
     const isFrom = (argument: string) => unread.startsWith(startOf(argument)) || /^-[^-]/.test(argument)
     expect(args.some(isFrom), message).to.equal(true)
     return
@@ -243,7 +243,7 @@ export const configurations = fc.property(
       }
       if (typeof config === 'string') return
       expect(config.routes).not.to.have.lengthOf(0)
-      // What is taken here, the library takes as well.
+      // The library must accept every configuration that the command accepts.
       for (const { upstream, relay, connectTimeout } of config.routes) {
         createSseProxy({ upstream, relay, connectTimeout })
       }

@@ -5,25 +5,25 @@ import { properties, shareOf } from './properties.ts'
 
 const usage = `Usage: npm run fuzz [-- --cases 100000 --seed N --only name --path P]
 
-Runs the properties of test/fuzz with many cases; prints one line for each, and a command that repeats a failure.
+Runs the properties of test/fuzz with many cases. Prints one line for each property, and a command that repeats a failure.
 Names: ${properties.map(({ name }) => name).join(', ')}
 `
 
-/** Says every few seconds how far a property is. */
+/** Prints the progress of a property every three seconds. */
 class Progress<T> implements IRawProperty<T> {
   readonly #property: IRawProperty<T>
-  readonly #say: (done: number) => void
+  readonly #print: (done: number) => void
   #done = 0
-  #saidAt = performance.now()
+  #printedAt = performance.now()
   readonly isAsync: IRawProperty<T>['isAsync']
   readonly generate: IRawProperty<T>['generate']
   readonly shrink: IRawProperty<T>['shrink']
   readonly runBeforeEach: IRawProperty<T>['runBeforeEach']
   readonly runAfterEach: IRawProperty<T>['runAfterEach']
 
-  constructor(property: IRawProperty<T>, say: (done: number) => void) {
+  constructor(property: IRawProperty<T>, print: (done: number) => void) {
     this.#property = property
-    this.#say = say
+    this.#print = print
     this.isAsync = property.isAsync.bind(property)
     this.generate = property.generate.bind(property)
     this.shrink = property.shrink.bind(property)
@@ -34,9 +34,9 @@ class Progress<T> implements IRawProperty<T> {
   run(value: T) {
     this.#done++
     const now = performance.now()
-    if (now - this.#saidAt > 3000) {
-      this.#saidAt = now
-      this.#say(this.#done)
+    if (now - this.#printedAt > 3000) {
+      this.#printedAt = now
+      this.#print(this.#done)
     }
     return this.#property.run(value)
   }
@@ -54,7 +54,7 @@ function readOptions() {
     options: { cases: text, seed: text, only: text, path: text, help: { type: 'boolean' } },
   })
   const chosen = properties.filter(({ name }) => values.only === undefined || name === values.only)
-  if (chosen.length === 0) throw new TypeError(`--only must be a property, got ${values.only}\n\n${usage}`)
+  if (chosen.length === 0) throw new TypeError(`--only must name a property, got ${values.only}\n\n${usage}`)
   return {
     help: values.help === true,
     cases: wholeNumber(values.cases, 'cases') ?? 100_000,
@@ -70,7 +70,7 @@ function report(name: string, details: RunDetails<unknown>): void {
   console.error(`\n${name} does not hold.\n${fc.defaultReportMessage(details)}`)
   console.error(errorInstance)
   console.error(
-    `\nTo repeat it:\n  npm run fuzz -- --only ${name} --seed ${seed} --path ${counterexamplePath}\n`,
+    `\nTo repeat the failure:\n  npm run fuzz -- --only ${name} --seed ${seed} --path ${counterexamplePath}\n`,
   )
 }
 

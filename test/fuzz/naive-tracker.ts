@@ -1,11 +1,11 @@
 import type { EventIdentity, SseEvent } from '../../src/index.ts'
 
-/** What an EventTracker says, from a plain list of all that was ever passed on. */
+/** A model of EventTracker, with a plain list of all events. */
 export class NaiveTracker {
   readonly #windowSize: number
   readonly #identity: EventIdentity
   readonly #passedOn: string[] = []
-  /** Where the window starts; on a connection it stays there until it has turned over. */
+  /** Where the window starts. After `opened` the start stays fixed until `windowSize` events were looked up. */
   #from = 0
   /** How many more events are looked up; Infinity before the first connection. */
   #left = Number.POSITIVE_INFINITY

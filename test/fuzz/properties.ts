@@ -8,11 +8,11 @@ import { anyBytesAtAll, parseOfSerialize, refusedBySerialize, serializeThroughSo
 interface Named {
   readonly name: string
   readonly property: IRawProperty<unknown>
-  /** How many of a hundred cases are its own. */
+  /** The property's share of the cases, in percent. */
   readonly runs: number
 }
 
-/** Everything that must hold for any input; the oracle is the model of the standard in `support/model.ts`. */
+/** The properties that must hold for any input. The expected results come from the model in `support/model.ts`. */
 export const properties: readonly Named[] = [
   { name: 'parse-of-serialize-is-the-identity', property: parseOfSerialize, runs: 18 },
   { name: 'serialize-refuses-just-what-no-wire-can-hold', property: refusedBySerialize, runs: 6 },
@@ -28,5 +28,5 @@ export const properties: readonly Named[] = [
   { name: 'tracker-agrees-with-a-list', property: trackers, runs: 5 },
 ]
 
-/** How many of `cases` in all are this property's. */
+/** The property's share of `cases`, rounded up. */
 export const shareOf = ({ runs }: Named, cases: number): number => Math.ceil((cases * runs) / 100)

@@ -7,7 +7,7 @@ import { drain } from '../support/events.ts'
 import { chunksOf, cuts, type Item, itemsOf, itemsWithin, plain, streamBytes } from '../support/model.ts'
 import { type BodyKind, bodyKinds, bodyOf, chunkAs, chunkTypes } from './bodies.ts'
 
-/** Text with all that may bite on the wire, halves of surrogate pairs included. */
+/** Text with characters that have a meaning on the wire, and with lone surrogates. */
 const text = fc.string({
   maxLength: 12,
   unit: fc.oneof(
@@ -33,7 +33,7 @@ const text = fc.string({
 const idText = text.map((id) => id.replace(/[\r\n\0]/g, ''))
 const typeText = text.map((type) => type.replace(/[\r\n]/g, ''))
 
-/** Every event that can be on the wire. */
+/** Every event that can be serialized. */
 const wireEvent: fc.Arbitrary<SseEvent> = fc.oneof(
   {
     arbitrary: fc.record({ data: text, id: idText, event: typeText }, { requiredKeys: ['data'] }),
@@ -42,7 +42,7 @@ const wireEvent: fc.Arbitrary<SseEvent> = fc.oneof(
   { arbitrary: fc.record({ id: idText, event: typeText }, { requiredKeys: ['id'] }), weight: 1 },
 )
 
-/** What arrives of an event: UTF-8 has no halves of surrogate pairs, and all line ends become LF. */
+/** An event as the receiver reads it: UTF-8 has no lone surrogates, and every line end becomes LF. */
 function asArrived({ id, event, data }: SseEvent): SseEvent {
   const utf8 = (value: string) => Buffer.from(value).toString()
   return plain({
@@ -70,7 +70,7 @@ export const refusedBySerialize = fc.property(
   },
 )
 
-/** How bytes reach a source. */
+/** How bytes are passed to a source. */
 interface Delivery {
   readonly at: 'everywhere' | readonly number[]
   readonly types: readonly ('buffer' | 'uint8array' | 'string')[]
@@ -95,7 +95,7 @@ interface Settings {
   readonly highWaterMark: number | undefined
   readonly comments: boolean
   readonly dedupe: boolean
-  /** Whether somebody listens for comments. */
+  /** Whether the source has a `comment` listener. */
   readonly listens: boolean
 }
 
@@ -115,18 +115,18 @@ const generous: Settings = {
   listens: false,
 }
 
-/** Reads a stream of one connection, as events or as bytes, to the one failure in which it must end. */
+/** Reads the bytes over one connection, as events or as bytes, until the source fails. */
 async function readOnce(bytes: Uint8Array, how: Delivery, settings: Settings, objectMode: boolean) {
   const { listens, ...options } = settings
-  const heard: string[] = []
+  const comments: string[] = []
   const source = createResilientSseSource(() => bodyWith(bytes, how), {
     ...options,
     objectMode,
     reconnect: { maxRetries: 0 },
   })
-  if (listens) source.on('comment', (comment) => heard.push(comment))
+  if (listens) source.on('comment', (comment) => comments.push(comment))
   const { chunks, error } = await drain(source)
-  return { chunks, error, heard, lastEventId: source.lastEventId }
+  return { chunks, error, comments, lastEventId: source.lastEventId }
 }
 
 function expectEnd(error: unknown, tooLarge: boolean): void {
@@ -134,7 +134,7 @@ function expectEnd(error: unknown, tooLarge: boolean): void {
   else expect(error).to.include({ name: 'SseError', code: 'ERR_SSE_RETRIES_EXHAUSTED' })
 }
 
-/** That bytes mean this to a client, and that whatever follows them on the wire is read as itself. */
+/** Expects that a client reads these items from the bytes, and that the bytes do not affect the next event. */
 export function expectItems(out: Buffer, items: readonly Item[]): void {
   const next = Buffer.from('data: next\n\n')
   expect(itemsOf(Buffer.concat([out, next]))).to.deep.equal([...items, { block: { data: 'next' } }])
@@ -142,24 +142,24 @@ export function expectItems(out: Buffer, items: readonly Item[]): void {
 
 async function expectAsModel(bytes: Uint8Array, how: Delivery, settings: Settings): Promise<void> {
   const { items, tooLarge } = itemsWithin(bytes, settings.maxEventSize)
-  const said = items.filter((item) => !('reconnectionTime' in item))
-  const comments = said.flatMap((item) => ('comment' in item ? [item.comment] : []))
-  const blocks = said.flatMap((item) => ('block' in item ? [item.block] : []))
+  const passedOn = items.filter((item) => !('reconnectionTime' in item))
+  const comments = passedOn.flatMap((item) => ('comment' in item ? [item.comment] : []))
+  const blocks = passedOn.flatMap((item) => ('block' in item ? [item.block] : []))
   const lastEventId = blocks.findLast(({ id }) => id !== undefined)?.id ?? ''
 
   const events = await readOnce(bytes, how, settings, true)
   expectEnd(events.error, tooLarge)
   expect(events.chunks.map((chunk) => (Buffer.isBuffer(chunk) ? chunk : plain(chunk)))).to.deep.equal(blocks)
-  expect(events.heard).to.deep.equal(settings.listens ? comments : [])
+  expect(events.comments).to.deep.equal(settings.listens ? comments : [])
   expect(events.lastEventId).to.equal(lastEventId)
 
   const out = await readOnce(bytes, how, settings, false)
   expectEnd(out.error, tooLarge)
   expectItems(
     Buffer.concat(out.chunks.filter((chunk) => Buffer.isBuffer(chunk))),
-    settings.comments ? said : said.filter((item) => 'block' in item),
+    settings.comments ? passedOn : passedOn.filter((item) => 'block' in item),
   )
-  expect(out.heard).to.deep.equal(settings.listens ? comments : [])
+  expect(out.comments).to.deep.equal(settings.listens ? comments : [])
   expect(out.lastEventId).to.equal(lastEventId)
 }
 
