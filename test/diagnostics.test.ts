@@ -96,7 +96,7 @@ describe('announce', () => {
   }
 
   describe('to a logger', () => {
-    it('says a first open at debug, a further one at info', () => {
+    it('logs the first open at debug, and further opens at info', () => {
       expect(logged('open', { ...messages.open, opens: 0 })[0]).to.equal('debug')
       expect(logged('open', { ...messages.open, opens: 1 })[0]).to.equal('info')
     })
@@ -110,13 +110,13 @@ describe('announce', () => {
       expect(logged('duplicate', messages.duplicate)[0]).to.equal('debug')
     })
 
-    it('says the end of a failed stream at error, any other at debug', () => {
+    it('logs the end of a failed stream at error, and any other end at debug', () => {
       expect(logged('end', messages.end)[0]).to.equal('error')
       expect(logged('end', { ...messages.end, outcome: 'ended', error: undefined })[0]).to.equal('debug')
       expect(logged('end', { ...messages.end, outcome: 'aborted', error: aborted })[0]).to.equal('debug')
     })
 
-    it('has the number of the stream, its name and upstream, and the error as err; not the stream itself', () => {
+    it("logs the stream's number, name and upstream, and the error as err, but not the stream itself", () => {
       const stream = { streamId: 3, name: 'feed', upstream: 'http://host/a' }
       expect(logged('drop', messages.drop).slice(1)).to.deep.equal([
         { ...stream, reason: 'reset', duration: 5, progress: true, err: error },
@@ -141,18 +141,18 @@ describe('announce', () => {
       })
     })
 
-    it('leaves out what is not there', () => {
+    it('omits absent fields', () => {
       const absent = { name: undefined, upstream: undefined, error: undefined, after: undefined }
       const [, fields] = logged('end', { ...messages.end, ...absent, outcome: 'ended' })
       expect(fields).to.deep.equal({ streamId: 3, outcome: 'ended', duration: 5, failed: false })
     })
 
-    it('gives the id of a duplicate, and none of its data', () => {
+    it('logs the id of a duplicate, but not its data', () => {
       const [, fields] = logged('duplicate', messages.duplicate)
       expect(fields).to.deep.equal({ streamId: 3, name: 'feed', upstream: 'http://host/a', id: '7' })
     })
 
-    it('gives each its own text', () => {
+    it('logs a different text for each kind of message', () => {
       const texts = [
         logged('start', messages.start),
         logged('open', messages.open),
@@ -178,7 +178,7 @@ describe('announce', () => {
       debug.log = log
     })
 
-    it('writes under the namespaces that are switched on, and no event data', () => {
+    it('writes to the enabled namespaces, without event data', () => {
       announce('drop', messages.drop)
       announce('retry', messages.retry)
       announce('duplicate', messages.duplicate)
@@ -189,7 +189,7 @@ describe('announce', () => {
     })
   })
 
-  it('looks at nothing in a message that nobody is there for', () => {
+  it('does not read a message without a subscriber or a logger', () => {
     let looks = 0
     const seen = <T>(value: T): T => {
       looks++

@@ -9,7 +9,7 @@ describe('SseError', () => {
     expect(String(error)).to.equal('SseError: gone')
   })
 
-  it('has no frames in its stack, and leaves those of others', () => {
+  it('has no frames in its stack, and does not affect the stacks of other errors', () => {
     const { stackTraceLimit } = Error
     expect(new SseError('ERR_SSE_DROPPED', 'gone').stack).to.equal('SseError: gone')
     expect(Error.stackTraceLimit).to.equal(stackTraceLimit)
@@ -21,19 +21,19 @@ describe('SseError', () => {
     expect(Error.stackTraceLimit).to.equal(stackTraceLimit)
   })
 
-  it('has what its code tells besides', () => {
+  it('has the details that belong to its code', () => {
     const headers = { 'retry-after': '1' }
     const error = new SseError('ERR_SSE_STATUS', 'no', { statusCode: 503, retryAfter: 0, headers })
     expect(error).to.include({ statusCode: 503, retryAfter: 0, headers })
   })
 
-  it('says whether the request was sent, also when it was not', () => {
+  it('has sent, true or false', () => {
     for (const sent of [true, false]) {
       expect(new SseError('ERR_SSE_CONNECT', 'no', { sent })).to.include({ sent })
     }
   })
 
-  it('has no property for what it was not told', () => {
+  it('has no property for an absent detail', () => {
     for (const error of [
       new SseError('ERR_SSE_CONNECT', 'no'),
       new SseError('ERR_SSE_CONNECT', 'no', {}),
@@ -46,7 +46,7 @@ describe('SseError', () => {
     expect('cause' in new SseError('ERR_SSE_CONNECT', 'no', { statusCode: 500 })).to.equal(false)
   })
 
-  it('keeps its cause, whatever that is', () => {
+  it('keeps any value as its cause', () => {
     const cause = new Error('why')
     expect(new SseError('ERR_SSE_CONNECT', 'no', { cause }).cause).to.equal(cause)
     const thrown = new SseError('ERR_SSE_CONNECT', 'no', { cause: undefined })
@@ -54,7 +54,7 @@ describe('SseError', () => {
     expect(thrown.cause).to.equal(undefined)
   })
 
-  it('does not list its cause among its fields', () => {
+  it('does not have its cause among its enumerable properties', () => {
     expect(Object.keys(new SseError('ERR_SSE_CONNECT', 'no', { cause: 1 }))).not.to.include('cause')
   })
 })
@@ -78,7 +78,7 @@ describe('reasonOf', () => {
     ['nothing', undefined, 'undefined'],
     ['what cannot be made a string', Object.create(null), '[object Object]'],
   ] as const) {
-    it(`tells ${what}`, () => {
+    it(`returns a reason for ${what}`, () => {
       expect(reasonOf(thrown)).to.equal(reason)
     })
   }

@@ -47,7 +47,7 @@ const kinds: Readonly<Record<string, readonly [Kind<unknown, unknown>, unknown[]
 
 describe('the kind', () => {
   for (const [name, [kind, right, wrongType, wrongNumber]] of Object.entries(kinds)) {
-    it(`${name} takes what is right, and names what is not`, () => {
+    it(`${name} accepts valid values, and names an invalid value`, () => {
       for (const value of right) expect(kind.check(value, 'it')).to.equal(value)
       for (const value of wrongType)
         expect(() => kind.check(value, 'it')).to.throw(TypeError, /^it must be .*, got /)
@@ -56,7 +56,7 @@ describe('the kind', () => {
     })
   }
 
-  it('says what the text of a flag stands for, and leaves text without a meaning', () => {
+  it('parses the text of a flag, and returns invalid text unchanged', () => {
     const parse = (kind: Kind<unknown, unknown>, written: string) => kind.text?.parse(written)
     for (const [written, meant] of [
       ['5', 5],
@@ -89,7 +89,7 @@ describe('checkOptions', () => {
     ),
   }
 
-  it('gives the checked values, with defaults for what is absent or undefined', () => {
+  it('returns the checked values, with defaults for absent and undefined options', () => {
     const defaults = { size: 7, title: undefined, inner: { depth: 1 } }
     expect(checkOptions(table, {})).to.deep.equal(defaults)
     expect(checkOptions(table, { size: undefined, title: undefined, inner: undefined })).to.deep.equal(
@@ -103,7 +103,7 @@ describe('checkOptions', () => {
     expect(checkOptions(table, Object.create({ size: 3 })).size).to.equal(3)
   })
 
-  it('refuses what is no object, and null for an option', () => {
+  it('rejects a value that is not an object, and null for an option', () => {
     for (const options of [null, undefined, 5, 'x', () => {}])
       expect(() => checkOptions(table, options)).to.throw(TypeError, /^options must be an object, got /)
     expect(() => checkOptions(table, { inner: null })).to.throw(
@@ -121,13 +121,13 @@ describe('checkOptions', () => {
     expect(() => checkOptions(table, { size: -1 }, 'outer')).to.throw(RangeError, /^outer\.size must be /)
   })
 
-  it('asks for what is required', () => {
+  it('rejects an absent required option', () => {
     const table = { title: required(text) }
     expect(() => checkOptions(table, {})).to.throw(TypeError, 'title must be a string, got undefined')
     expect(checkOptions(table, { title: '' }).title).to.equal('')
   })
 
-  it('refuses unknown names, also with undefined, and names that every object has', () => {
+  it('rejects unknown names, even with undefined, and names of Object.prototype', () => {
     const isUnknown = 'is not an option here'
     expect(() => checkOptions(table, { other: undefined })).to.throw(TypeError, `other ${isUnknown}`)
     expect(() => checkOptions(table, { constructor: 1 })).to.throw(TypeError, `constructor ${isUnknown}`)
@@ -135,7 +135,7 @@ describe('checkOptions', () => {
     expect(() => checkOptions(table, ['x'])).to.throw(TypeError, `0 ${isUnknown}`)
   })
 
-  it('says where an option belongs, which known one is like it, or what is known', () => {
+  it('names the place of an option, the nearest known option, or all known options', () => {
     const elsewhere = { 'the inner one': inner }
     const messages = {
       depth: 'depth is not an option here: it belongs to the inner one',
@@ -169,7 +169,7 @@ describe('nearest', () => {
     })
   }
 
-  it('finds no likeness in what all names start with', () => {
+  it('ignores the prefix that all names share', () => {
     expect(nearest('PREFIX_X', ['PREFIX_BIND', 'PREFIX_DRAIN'], 'PREFIX_')).to.equal(undefined)
     expect(nearest('PREFIX_BIN', ['PREFIX_DRAIN', 'PREFIX_BIND'], 'PREFIX_')).to.equal('PREFIX_BIND')
   })
@@ -197,7 +197,7 @@ describe('an unknown option', () => {
     )
   })
 
-  it('of relaySse rejects, and leaves the response as it was', async () => {
+  it('of relaySse rejects, and leaves the response unchanged', async () => {
     const req = new http.IncomingMessage(new Socket())
     const res = new http.ServerResponse(req)
     const rejections = await Promise.allSettled([

@@ -30,25 +30,25 @@ describe('bytes out', () => {
     expect(await through(text)).to.equal('id: 7\nevent: tick\ndata: a\ndata:  b\n\ndata: end\n\n')
   })
 
-  it('passes on events with an id and no data, so that the client moves on too', async () => {
+  it("passes on blocks with an id and without data, so that the client's last event ID follows", async () => {
     expect(await through('id: 5\n\nevent: x\n\nid\n\ndata: end\n\n')).to.equal(
       'id: 5\n\nid: \n\ndata: end\n\n',
     )
   })
 
-  it('passes comments on, unless told not to', async () => {
+  it('passes comments on, unless comments is false', async () => {
     const text = ': one\n:two\n\ndata: x\n: within\ndata: y\n\ndata: end\n\n'
     expect(await through(text)).to.equal(': one\n: two\n: within\ndata: x\ndata: y\n\ndata: end\n\n')
     expect(await through(text, { comments: false })).to.equal('data: x\ndata: y\n\ndata: end\n\n')
   })
 
-  it("keeps the upstream's retry: to itself", async () => {
+  it("does not pass on the upstream's retry: field", async () => {
     expect(await through('retry: 10\ndata: x\n\nretry: 20\n\ndata: end\n\n')).to.equal(
       'data: x\n\ndata: end\n\n',
     )
   })
 
-  it('passes a comment without a blank line on at once', async () => {
+  it('passes on a comment without a blank line at once', async () => {
     await using server = await serve(stays(': alive\n'))
     const source = createResilientSseSource(httpUpstream(server.url))
     const [chunk] = await once(source, 'data')
@@ -56,7 +56,7 @@ describe('bytes out', () => {
     source.destroy()
   })
 
-  it('makes one chunk of the events of one upstream chunk', async () => {
+  it('yields the events of one upstream chunk as one chunk', async () => {
     const source = createResilientSseSource(
       async function* () {
         yield wire(1) + wire(2) + wire(3)
@@ -70,7 +70,7 @@ describe('bytes out', () => {
     expect(chunks.map(String)).to.deep.equal([wire(1) + wire(2) + wire(3), wire(4) + wire(5, 'end')])
   })
 
-  it('never merges an event of one connection with the rest of one before', async () => {
+  it('never merges an event with the unfinished event of an earlier connection', async () => {
     await using server = await serveInTurn(
       resets(wire(1), 'id: 2\ndata: ha'),
       ends('data: lf\n\n', wire(2, 'end')),
@@ -84,7 +84,7 @@ describe('bytes out', () => {
 })
 
 describe('object mode', () => {
-  it('yields events with the last event ID as of each', async () => {
+  it('yields each event with the last event ID after that event', async () => {
     const source = createResilientSseSource(
       async function* () {
         yield 'id: 1\nevent: tick\ndata: a\n\ndata: b\n\nid: 2\n\nid\ndata: end\n\n'
@@ -100,7 +100,7 @@ describe('object mode', () => {
     ])
   })
 
-  it('hands the last event ID on to events of later connections', async () => {
+  it('passes the last event ID on to events of later connections', async () => {
     await using server = await serveInTurn(resets(wire(1), 'data: x\n\n'), stays('data: end\n\n'))
     const source = createResilientSseSource(httpUpstream(server.url), {
       ...objects,
@@ -110,7 +110,7 @@ describe('object mode', () => {
     expect(chunks.map(({ lastEventId }) => lastEventId)).to.deep.equal(['1', '1', '1'])
   })
 
-  it('emits comments, and yields none', async () => {
+  it('emits comments, and does not yield them', async () => {
     const source = createResilientSseSource(
       async function* () {
         yield ': hello\n\ndata: end\n\n'
@@ -122,7 +122,7 @@ describe('object mode', () => {
     expect(await comment).to.equal('hello')
   })
 
-  it('goes through a dedupe, an interceptor and the serializer, over a drop with a full replay', async () => {
+  it('passes events through a dedupe, an interceptor and the serializer, over a drop with a full replay', async () => {
     await using server = await serveInTurn(
       resets(wire(1) + wire(2)),
       ends(wire(1) + wire(2) + wire(3, 'end')),
@@ -151,7 +151,7 @@ describe('object mode', () => {
     expect(tracker.lastEventId).to.equal('3')
   })
 
-  it('drops repeats also where the dedupe has seen nothing yet when the source reconnects', async () => {
+  it('drops repeats even when the source reconnects before the dedupe has received an event', async () => {
     await using server = await serveInTurn(
       resets(wire(1) + wire(2)),
       stays(wire(1) + wire(2) + wire(3, 'end')),
@@ -183,7 +183,7 @@ describe('object mode', () => {
     expect(seen).to.deep.equal(['event 1', 'event 2', 'end'])
   })
 
-  it("without dedupe passes repeats on; the cursor does not go back for those that the tracker's dedupe drops", async () => {
+  it('passes repeats on without dedupe; the cursor does not go back for repeats that a dedupe with the same tracker drops', async () => {
     await using server = await serveInTurn(
       resets(wire(1) + wire(2) + wire(3)),
       resets(wire(1)),
@@ -208,7 +208,7 @@ describe('object mode', () => {
     ])
   })
 
-  it('reads as a web stream', async () => {
+  it('can be read as a web stream', async () => {
     const { Readable } = await import('node:stream')
     await using server = await serveInTurn(resets(wire(1)), ends(wire(2, 'end')))
     const source = createResilientSseSource(httpUpstream(server.url), {

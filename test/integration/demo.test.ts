@@ -10,7 +10,7 @@ function figuresOf(output: string): Map<string, number> {
 }
 
 describe('the demonstration', () => {
-  it('delivers every event once and in order while its upstream drops in every way', async () => {
+  it('delivers every event once and in order while its upstream makes every kind of drop', async () => {
     const { code, out } = await demo('--events', '300', '--seed', '7', '--drop-rate', '0.05')
     expect(code, out).to.equal(0)
     const figures = figuresOf(out)
@@ -38,7 +38,7 @@ describe('the demonstration', () => {
     expect(figures.get('reconnects')).to.be.at.least(7)
   })
 
-  it('says with --help what it takes', async () => {
+  it('prints its options with --help', async () => {
     const { code, out } = await demo('--help')
     expect(code).to.equal(0)
     for (const option of ['--events', '--seed', '--drop-rate', '--help']) expect(out).to.include(option)
@@ -56,7 +56,7 @@ describe('the demonstration', () => {
     })
   }
 
-  it('names an option that it does not know', async () => {
+  it('names an unknown option', async () => {
     const { code, err } = await demo('--rate', '1')
     expect(code).to.equal(2)
     expect(err).to.include('--rate')

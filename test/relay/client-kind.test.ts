@@ -49,7 +49,7 @@ describe('the kind of a client', () => {
     expect(clientKind(new Request('http://us/', { method: 'POST', body: '{}', headers }))).to.equal('other')
   })
 
-  it('is read off a request of node:http', async () => {
+  it('is found for a request of node:http', async () => {
     const seen: string[] = []
     await using server = await serve((req, res) => {
       seen.push(clientKind(req))
@@ -65,7 +65,7 @@ describe('the kind of a client', () => {
     expect(seen).to.deep.equal(['reconnects', 'program', 'other', 'other'])
   })
 
-  it('knows the body of a request of node:http2 that announces no length', async () => {
+  it("is 'other' for a request of node:http2 with a body of unknown length", async () => {
     const seen: [string, boolean][] = []
     const server = http2.createServer((req, res) => {
       seen.push([clientKind(req), hasBody(req)])

@@ -60,7 +60,7 @@ describe('relaySse', () => {
       )
     })
 
-    it('while it does not read, it is written 64 KiB more than it has room for, and the chunk with which that is reached', async () => {
+    it('while it does not read, the relay writes 64 KiB and one chunk more than the response has room for', async () => {
       await using upstream = await serve((_, response) => flood(response))
       let downstream: ServerResponse | undefined
       await using server = await serve((req, res) => {
@@ -83,7 +83,7 @@ describe('relaySse', () => {
       )
     })
 
-    it('is not needed for the others: a client that does not read leaves them unaffected', async () => {
+    it('while it does not read, other clients are unaffected', async () => {
       await using upstream = await serve((_, response) => flood(response))
       await using relay = await relayTo(upstream.url)
       const stalled = (await request(relay.server.url)).on('error', () => {})
@@ -96,7 +96,7 @@ describe('relaySse', () => {
       stalled.destroy()
     })
 
-    it('before it was relayed, the factory is not called', async () => {
+    it('before the relay starts, the factory is not called', async () => {
       let calls = 0
       let summary: RelaySummary | undefined
       await using server = await serve(async (req, res) => {
@@ -121,7 +121,7 @@ describe('relaySse', () => {
     })
 
     for (const onClientGone of ['abort', 'drain'] as const) {
-      it(`with onClientGone: '${onClientGone}' a client that left before the relay began is no fault`, async () => {
+      it(`with onClientGone: '${onClientGone}' and before the relay starts, the relay does not reject`, async () => {
         const ended: Promise<unknown>[] = []
         await using server = await serve((req, res) => {
           req.socket.once('close', () => {

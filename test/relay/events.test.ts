@@ -26,7 +26,7 @@ describe('transform', () => {
     },
   }
   for (const [name, transform] of Object.entries(transforms)) {
-    it(`changes and leaves out events, over a drop, and keeps head and heartbeats: ${name}`, async () => {
+    it(`changes and drops events over a drop, and keeps head and heartbeats: ${name}`, async () => {
       await using upstream = await serveInTurn(
         resets(wire(1), wire(2)),
         answers(503),
@@ -50,7 +50,7 @@ describe('transform', () => {
       expect((await answerOf(relay.url)).status).to.equal(404)
     })
 
-    it(`lets the client see a failure, behind the events before it: ${name}`, async () => {
+    it(`makes a failure visible to the client, after the earlier events: ${name}`, async () => {
       await using upstream = await serveInTurn(resets(wire(1)), answers(404))
       await using relay = await relayTo(upstream.url, { transform })
       expect(await answerOf(relay.url)).to.include({ text: wire(1, 'EVENT 1'), over: 'broken' })
@@ -265,7 +265,7 @@ describe('cursorAsId', () => {
     reconnect: fast,
   }
 
-  it('gives clients the cursor as id, and resumes where one comes back with it', async () => {
+  it('sends the cursor as id, and resumes from it when a client reconnects', async () => {
     await using upstream = await serveInTurn(
       resets(event(1), event(2)),
       stays(`id: other\n${event(3)}${event(4)}`),
@@ -289,7 +289,7 @@ describe('cursorAsId', () => {
     expect(relay.summaries.map(({ cursor }) => cursor)).to.deep.equal(['4', '4'])
   })
 
-  it('needs a cursor', async () => {
+  it('requires the option cursor', async () => {
     await using gateway = await serve((req, res) => {
       relaySse(req, res, httpUpstream('http://127.0.0.1:9/'), { cursorAsId: true }).catch((error: Error) =>
         res.end(error.message),
@@ -304,7 +304,7 @@ describe('cursorAsId', () => {
 describe('a request that is sent once', () => {
   const post = (url: string) => httpUpstream(url, { method: 'POST', body: '{}' })
 
-  it('gives its client everything as it came: reconnection times, comments, the tail, and no heartbeat within a block', async () => {
+  it('passes everything on unchanged: reconnection times, comments and the tail, without a heartbeat within a block', async () => {
     const body = 'retry: 5\n\n: c\ndata:a\n\n{"bare":'
     let finish = () => {}
     await using upstream = await serve((_, response) => {

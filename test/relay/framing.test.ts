@@ -28,7 +28,7 @@ async function raw(port: number, ...requests: readonly string[]): Promise<{ text
 const failing = () => serveInTurn(resets(wire(1)), answers(401))
 
 describe('a stream that fails behind its head', () => {
-  it('is reset for a client of HTTP/1.0, whose body only the close delimits', async () => {
+  it('is reset for a client of HTTP/1.0, whose body ends with the connection', async () => {
     await using upstream = await failing()
     await using relay = await relayTo(upstream.url)
     const { text, end } = await raw(relay.server.port, 'GET / HTTP/1.0\r\n\r\n')
@@ -38,7 +38,7 @@ describe('a stream that fails behind its head', () => {
     expect(end).to.equal('ECONNRESET')
   })
 
-  it('is reset where a handler has turned chunking off', async () => {
+  it('is reset when a handler has turned chunking off', async () => {
     await using upstream = await failing()
     await using gateway = await serve((req, res) => {
       res.useChunkedEncodingByDefault = false
@@ -75,7 +75,7 @@ describe('a stream that fails behind its head', () => {
     await once(server, 'close')
   })
 
-  it('ends with a last chunk, or a FIN, where the stream is complete', async () => {
+  it('ends with a last chunk, or a FIN, when the stream is complete', async () => {
     await using upstream = await serve(stays(wire(1, 'end')))
     await using relay = await relayTo(upstream.url, { isTerminal: () => true })
     const close = 'GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n'
@@ -85,7 +85,7 @@ describe('a stream that fails behind its head', () => {
 })
 
 describe('a HEAD request', () => {
-  it('gets the head, and no upstream is dialled; the connection serves the next request', async () => {
+  it('gets the head without an upstream connection, and the connection serves the next request', async () => {
     await using upstream = await serve(stays(wire(1)))
     await using relay = await relayTo(upstream.url)
     const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
@@ -107,7 +107,7 @@ describe('a HEAD request', () => {
 })
 
 describe('pipelined requests', () => {
-  it('open one upstream connection at a time, each when it is its turn', async () => {
+  it('open one upstream connection at a time, in their order', async () => {
     let open = 0
     let most = 0
     await using upstream = await serve((_, response) => {
@@ -247,7 +247,7 @@ describe('a client with an unread request body', () => {
     ['streaming', stays(wire(1)), 'lazy'],
     ['waiting', answers(503), 'eager'],
   ] as const) {
-    it(`is seen to disconnect while ${state}`, async () => {
+    it(`is detected as disconnected while ${state}`, async () => {
       await using upstream = await serve(script)
       await using relay = await relayTo(upstream.url, { head, reconnect: { baseDelay: 60_000 } })
       const socket = net.connect(relay.server.port, '127.0.0.1')

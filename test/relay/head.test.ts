@@ -17,7 +17,7 @@ describe('the head of relaySse', () => {
       [429, { 'retry-after': '60' }],
       [503, { 'retry-after': '30', 'x-internal': 'secret' }],
     ] as const) {
-      it(`gives a first ${status} to the client, with what it needs to act on it`, async () => {
+      it(`passes a first ${status} on, with the fields that the client needs`, async () => {
         const type = { 'content-type': 'application/json' }
         await using upstream = await serve(answers(status, { ...type, ...headers }, '{"error":"why"}'))
         await using relay = await relayTo(upstream.url)
@@ -37,7 +37,7 @@ describe('the head of relaySse', () => {
       })
     }
 
-    it('answers 502 when nobody listens, once the next attempt would come too late', async () => {
+    it('answers 502 when no server listens and the next attempt would be too late', async () => {
       const delays: unknown[] = []
       const onRetry = (message: unknown) => delays.push(Object(message).delay)
       subscribe('resilient-sse:retry', onRetry)
@@ -62,7 +62,7 @@ describe('the head of relaySse', () => {
       expect(relay.summaries[0]?.stats.attempts).to.equal(2)
     })
 
-    it('answers 504 when the upstream gives no answer', async () => {
+    it('answers 504 when the upstream does not answer', async () => {
       await using upstream = await serve(() => {})
       await using relay = await relayTo(upstream.url, { connectTimeout: 200, headTimeout: 0 })
       const client = await get(relay.server.url)
@@ -70,7 +70,7 @@ describe('the head of relaySse', () => {
       expect(upstream.requests).to.have.length(1)
     })
 
-    it('answers 502 to a page that is no event stream', async () => {
+    it('answers 502 when the upstream sends another content type', async () => {
       await using upstream = await serve(answers(200, { 'content-type': 'text/html' }))
       await using relay = await relayTo(upstream.url)
       expect((await get(relay.server.url)).status).to.equal(502)
@@ -85,7 +85,7 @@ describe('the head of relaySse', () => {
       expect(client.headers).to.not.have.property('content-type')
     })
 
-    it('retries what can be retried within headTimeout', async () => {
+    it('retries retryable failures within headTimeout', async () => {
       await using upstream = await serveInTurn(answers(503), answers(502), stays(wire(1, 'end')))
       await using relay = await relayTo(upstream.url, { isTerminal: lastIs('end') })
       const client = await get(relay.server.url)
@@ -94,7 +94,7 @@ describe('the head of relaySse', () => {
       expect(client.text).to.equal(wire(1, 'end'))
     })
 
-    it('waits with the head until the upstream has answered', async () => {
+    it('sends no head before the upstream has answered', async () => {
       let answer = () => {}
       await using upstream = await serve((_, response) => {
         answer = () => stream(response, wire(1, 'end'))
@@ -119,7 +119,7 @@ describe('the head of relaySse', () => {
   })
 
   describe("head: 'eager'", () => {
-    it('answers at once, and sends heartbeats while it dials', async () => {
+    it('answers at once, and sends heartbeats while it dials the upstream', async () => {
       await using upstream = await serve(() => {})
       await using relay = await relayTo(upstream.url, { head: 'eager', heartbeat: 5 })
       const client = await get(relay.server.url)
@@ -136,7 +136,7 @@ describe('the head of relaySse', () => {
       )
     })
 
-    it('lets the client see a refusal by destroying its connection', async () => {
+    it('breaks the connection when the upstream refuses', async () => {
       await using upstream = await serve(answers(404))
       await using relay = await relayTo(upstream.url, { head: 'eager' })
       const client = await get(relay.server.url)

@@ -12,7 +12,7 @@ const eventSource = { accept: 'text/event-stream', 'cache-control': 'no-cache' }
 const comeBack = /^retry: \d+\n$/
 
 describe('a client that reconnects', () => {
-  it('waits for an upstream that comes up within headTimeout', async () => {
+  it('waits for an upstream that starts within headTimeout', async () => {
     await using upstream = await serveInTurn(answers(503), answers(502), stays(wire(1, 'end')))
     await using relay = await relayTo(upstream.url, { isTerminal: lastIs('end') })
     const client = await answerOf(relay.url, eventSource)
@@ -20,7 +20,7 @@ describe('a client that reconnects', () => {
     expect(client.text).to.equal(wire(1, 'end'))
   })
 
-  it('gets 200 and heartbeats after headTimeout, while the upstream is dialled on', async () => {
+  it('gets 200 and heartbeats after headTimeout, while attempts continue', async () => {
     const port = await freePort()
     await using relay = await relayTo(`http://127.0.0.1:${port}/events`, {
       headTimeout: 30,
@@ -45,7 +45,7 @@ describe('a client that reconnects', () => {
     'a stream that drops before its first event': resets(': hello\n'),
   }
   for (const [name, script] of Object.entries(transient)) {
-    it(`is told to come back when ${name} outlasts the retries`, async () => {
+    it(`gets a retry: when ${name} outlasts the retries`, async () => {
       await using upstream = await serve(script)
       const options = {
         connectTimeout: 20,
@@ -63,7 +63,7 @@ describe('a client that reconnects', () => {
     })
   }
 
-  it('is not told to come back earlier than the upstream has asked for', async () => {
+  it("gets a retry: that is not shorter than the upstream's Retry-After", async () => {
     await using upstream = await serve(answers(503, { 'retry-after': '7' }))
     await using relay = await relayTo(upstream.url, { reconnect: { maxRetries: 0 } })
     const client = await answerOf(relay.url, eventSource)
@@ -80,7 +80,7 @@ describe('a client that reconnects', () => {
   })
 
   for (const status of [301, 400, 401, 403, 404, 410]) {
-    it(`is answered a ${status}, which another attempt would not change`, async () => {
+    it(`gets a ${status}, which another attempt would not change`, async () => {
       await using upstream = await serve(answers(status))
       await using relay = await relayTo(upstream.url)
       expect((await answerOf(relay.url, eventSource)).status).to.equal(status === 301 ? 502 : status)
@@ -88,13 +88,13 @@ describe('a client that reconnects', () => {
     })
   }
 
-  it('is answered 204 when there is nothing more, at which an EventSource stops', async () => {
+  it('gets a 204, which stops an EventSource, when the upstream answers 204', async () => {
     await using upstream = await serve(answers(204))
     await using relay = await relayTo(upstream.url)
     expect((await answerOf(relay.url, eventSource)).status).to.equal(204)
   })
 
-  it('has its connection broken when the stream fails behind the head', async () => {
+  it('sees a broken connection when the stream fails after the head', async () => {
     await using upstream = await serveInTurn(resets(wire(1)), answers(503))
     await using relay = await relayTo(upstream.url, {
       reconnect: { baseDelay: 1, minDelay: 1, maxRetries: 1 },
@@ -103,7 +103,7 @@ describe('a client that reconnects', () => {
     expect(client).to.include({ status: 200, over: 'broken', text: wire(1) })
   })
 
-  it('is what clientReconnects says', async () => {
+  it('is decided by clientReconnects', async () => {
     await using upstream = await serve(answers(503))
     const reconnect = { maxRetries: 0 }
     await using patient = await relayTo(upstream.url, { clientReconnects: true, reconnect })
@@ -113,14 +113,14 @@ describe('a client that reconnects', () => {
   })
 
   for (const accept of ['application/json', '*/*', undefined]) {
-    it(`is not one that accepts ${accept}: a status is its answer`, async () => {
+    it(`is not a client that accepts ${accept}: such a client gets a status`, async () => {
       await using upstream = await serve(answers(503))
       await using relay = await relayTo(upstream.url, { reconnect: { maxRetries: 0 } })
       expect((await answerOf(relay.url, accept === undefined ? {} : { accept })).status).to.equal(503)
     })
   }
 
-  it('is answered at once where headTimeout is 0', async () => {
+  it('gets an answer at once when headTimeout is 0', async () => {
     await using upstream = await serve(() => {})
     await using relay = await relayTo(upstream.url, { headTimeout: 0 })
     using time = holdTime()
@@ -146,7 +146,7 @@ describe('a drain', () => {
   }
 
   for (const headers of [eventSource, {}]) {
-    it(`tells clients to come back and ends their streams, spread over time: ${JSON.stringify(headers)}`, async () => {
+    it(`sends clients a spread retry: and ends their streams: ${JSON.stringify(headers)}`, async () => {
       await using gateway = await opened({}, headers)
       const { drain, client, relay, upstream } = gateway
       expect(drain.size).to.equal(1)
@@ -168,7 +168,7 @@ describe('a drain', () => {
     ['a stream that cannot be resumed', { resume: 'before-first-event' }, eventSource],
     ['a program, which would take the end for the end of the stream', {}, { accept: 'application/json' }],
   ] as const) {
-    it(`leaves ${name} alone`, async () => {
+    it(`does not end ${name}`, async () => {
       await using gateway = await opened(options, headers)
       const over = gateway.drain.start()
       expect(gateway.drain.isStarted).to.equal(true)
@@ -210,7 +210,7 @@ describe('a drain', () => {
     expect(client.text).to.match(comeBack)
   })
 
-  it('sends a client away that waits for its head', async () => {
+  it('ends the response of a client that waits for its head', async () => {
     const drain = createDrain()
     await using upstream = await serve(() => {})
     await using relay = await relayTo(upstream.url, { drain })
@@ -223,7 +223,7 @@ describe('a drain', () => {
     expect((await answer).text).to.match(comeBack)
   })
 
-  it('refuses unknown options and wrong values', () => {
+  it('rejects unknown options and wrong values', () => {
     // @ts-expect-error an unknown option
     expect(() => createDrain().start({ over: 5 })).to.throw(TypeError, 'over')
     expect(() => createDrain().start({ spread: -1 })).to.throw(RangeError, 'spread')

@@ -44,7 +44,7 @@ describe('relaySse', () => {
     expect(relay.summaries[0]?.stats).to.include({ events: 2 })
   })
 
-  it("keeps the client's connection over drops, without gap or repeat", async () => {
+  it("keeps the client's connection over drops, without lost or repeated events", async () => {
     await using upstream = await serveInTurn(
       resets(wire(1), wire(2), 'id: 3\nda'),
       answers(503),
@@ -79,7 +79,7 @@ describe('relaySse', () => {
       client.leave()
     })
 
-    it('sends none with heartbeat 0', async () => {
+    it('sends no heartbeats with heartbeat 0', async () => {
       let write = (_: string) => {}
       await using upstream = await serve((_, response) => {
         stream(response, wire(1))
@@ -103,7 +103,7 @@ describe('relaySse', () => {
       client.leave()
     })
 
-    it("tells the client's reconnection time, and keeps the upstream's", async () => {
+    it("sends its own reconnection time, and not the upstream's", async () => {
       await using upstream = await serve(stays('retry: 5\n\n', wire(1, 'end')))
       await using relay = await relayTo(upstream.url, { retry: 2500, isTerminal: lastIs('end') })
       const client = await get(relay.server.url)
@@ -111,7 +111,7 @@ describe('relaySse', () => {
       expect(client.text).to.equal(`retry: 2500\n${wire(1, 'end')}`)
     })
 
-    it('tells the status when asked to, in events without ids', async () => {
+    it('sends its status in events without ids with statusEvents', async () => {
       await using upstream = await serveInTurn(resets('data: a\n\n'), answers(503), stays('data: end\n\n'))
       await using relay = await relayTo(upstream.url, { statusEvents: true, isTerminal: lastIs('end') })
       const client = await get(relay.server.url)
@@ -159,7 +159,7 @@ describe('relaySse', () => {
         expect(relay.summaries[0]?.error).to.include({ code })
       })
 
-      it(`shows ${name} as an event, where errorEvent gives one`, async () => {
+      it(`shows ${name} as an event, when errorEvent returns one`, async () => {
         await using upstream = await serveInTurn(...scripts)
         const errorEvent = (error: Error) => ({
           event: 'error',
@@ -181,7 +181,7 @@ describe('relaySse', () => {
       throw own
     }
 
-    it('reject, and leave the response to the caller as long as the head is not out', async () => {
+    it('reject, and leave the response unchanged before the head was sent', async () => {
       // @ts-expect-error what a factory without types may give
       await using relay = await relayTo(() => ({}))
       const client = await get(relay.server.url)
@@ -191,7 +191,7 @@ describe('relaySse', () => {
     })
 
     for (const options of [{ isTerminal: fault }, { cursor: fault }]) {
-      it(`reject, and break the connection, once it is out: ${Object.keys(options)[0]}`, async () => {
+      it(`reject, and break the connection after the head: ${Object.keys(options)[0]}`, async () => {
         await using upstream = await serve(stays(wire(1)))
         await using relay = await relayTo(upstream.url, options)
         const client = await get(relay.server.url)
@@ -210,7 +210,7 @@ describe('relaySse', () => {
       expect(relay.faults).to.deep.equal([own])
     })
 
-    it('are named when they are wrong options', async () => {
+    it('reject with an error that names a wrong option', async () => {
       for (const [options, name] of [
         [{ heartbeat: -1 }, 'heartbeat'],
         [{ retry: Number.NaN }, 'retry'],
@@ -244,7 +244,7 @@ describe('relaySse', () => {
     expect(relay.summaries[0]).to.include({ outcome: 'failed' })
   })
 
-  it('speaks https, to the client and to the upstream', async () => {
+  it('supports https to the client and to the upstream', async () => {
     const upstream = https.createServer(certificate, stays(wire(1, 'end')))
     const summaries: RelaySummary[] = []
     const factory = (context: UpstreamContext) =>
@@ -266,7 +266,7 @@ describe('relaySse', () => {
     }
   })
 
-  it('speaks http2', async () => {
+  it('supports http2', async () => {
     await using upstream = await serveInTurn(resets(wire(1)), stays(wire(2)))
     const summaries: RelaySummary[] = []
     const server = http2.createServer(async (req, res) => {

@@ -42,7 +42,7 @@ describe('relayResponse', () => {
     })
   }
 
-  it("has the upstream's refusal as its status, and what the client needs to act on it", async () => {
+  it("has the status of the upstream's refusal, and the fields that the client needs", async () => {
     await using upstream = await serve(answers(429, { 'retry-after': '7', 'x-ratelimit-limit': '5' }))
     const request = new Request('http://gateway.test/', { headers: { accept: 'application/json' } })
     const response = await relayResponse(request, httpUpstream(upstream.url), {
@@ -54,7 +54,7 @@ describe('relayResponse', () => {
     await response.text()
   })
 
-  it('tells a client that reconnects to come back, where the upstream is away', async () => {
+  it('sends a retry: to a client that reconnects, when the upstream is unavailable', async () => {
     await using upstream = await serve(answers(503))
     const request = new Request('http://gateway.test/', { headers: { accept: 'text/event-stream' } })
     const response = await relayResponse(request, httpUpstream(upstream.url), {
@@ -64,7 +64,7 @@ describe('relayResponse', () => {
     expect(await response.text()).to.match(/^retry: \d+\n$/)
   })
 
-  it('of a HEAD request has the head, and no upstream is dialled', async () => {
+  it('has only the head for a HEAD request, without an upstream connection', async () => {
     await using upstream = await serve(stays(wire(1)))
     const request = new Request('http://gateway.test/', { method: 'HEAD' })
     const response = await relayResponse(request, httpUpstream(upstream.url))
@@ -74,7 +74,7 @@ describe('relayResponse', () => {
     expect(upstream.requests).to.have.length(0)
   })
 
-  it('of a request that is aborted while it is dialled is over', async () => {
+  it('closes the upstream when the request is aborted while the upstream is dialled', async () => {
     await using upstream = await serve(() => {})
     const controller = new AbortController()
     const request = new Request('http://gateway.test/', { signal: controller.signal })
@@ -91,7 +91,7 @@ describe('relayResponse', () => {
     )
   })
 
-  it('lets a consumer stop that reads with more buffered', async () => {
+  it('closes the upstream when a consumer stops reading with chunks in the buffer', async () => {
     await using upstream = await serve((_, response) => flood(response))
     for (let n = 0; n < 5; n++) {
       const response = await relayResponse(new Request('http://gateway.test/'), httpUpstream(upstream.url))
@@ -105,7 +105,7 @@ describe('relayResponse', () => {
     )
   })
 
-  it('calls no factory for a request that is aborted already', async () => {
+  it('does not call the factory for an aborted request', async () => {
     const request = new Request('http://gateway.test/', { signal: AbortSignal.abort() })
     let calls = 0
     let summary: RelaySummary | undefined
@@ -125,7 +125,7 @@ describe('relayResponse', () => {
     await response.text().catch(() => {})
   })
 
-  it('stops the upstream when nobody reads the body', async () => {
+  it('pauses the upstream when the body is not read', async () => {
     await using upstream = await serve((_, response) => flood(response))
     const response = await relayResponse(new Request('http://gateway.test/'), httpUpstream(upstream.url))
     await until(
@@ -136,7 +136,7 @@ describe('relayResponse', () => {
     await response.body?.cancel()
   })
 
-  it('loses nothing of its end to a heartbeat, however late it is read', async () => {
+  it("delivers the stream's end after a heartbeat, however late the body is read", async () => {
     const size = new PassThrough().readableHighWaterMark - 1000
     const options = { heartbeat: 1, isTerminal: lastIs('end') }
     // Which of these ends while something still waits to be read depends on buffers that are not ours.

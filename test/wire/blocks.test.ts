@@ -128,14 +128,14 @@ function bytesScanned(act: () => void): number {
 
 describe('BlockScanner', () => {
   describe('against a model of the standard', () => {
-    it('says of any stream in any chunks what is whole by then, and no more', () => {
+    it('returns the whole blocks of any stream in any chunks', () => {
       fc.assert(
         fc.property(streamBytes, cuts, (bytes, at) => expectAsModel(bytes, chunksOf(bytes, at))),
         { numRuns: 2000 },
       )
     })
 
-    it('says so of any bytes of those that have a meaning', () => {
+    it('returns the whole blocks of any bytes that have a meaning', () => {
       const meaning = fc.constantFrom(...Buffer.from('\n\n\n\r\r::  idataeretry\0\xef\xbb\xbf5', 'latin1'))
       const names = fc.constantFrom('data', 'id', 'retry', 'id:', '\n\n', '\r\n', '\r\n\r\n')
       const piece = fc.oneof(
@@ -151,7 +151,7 @@ describe('BlockScanner', () => {
       )
     })
 
-    it('says so where lines and blocks reach over the slices that are scanned at a time', () => {
+    it('returns the whole blocks when lines and blocks span several slices', () => {
       const long = fc
         .tuple(fc.constantFrom('data: ', ': ', 'id: ', ''), fc.integer({ min: 0, max: 130 }), fc.nat(2))
         .map(([name, less, slices]) => Buffer.from(name.padEnd(slices * sliceSize + 64 - less, 'x')))
@@ -166,7 +166,7 @@ describe('BlockScanner', () => {
       )
     })
 
-    it('stops in front of the first block over the limit', () => {
+    it('stops before the first block over the limit', () => {
       fc.assert(
         fc.property(streamBytes, cuts, fc.integer({ min: 2, max: 60 }), (bytes, at, limit) => {
           const { tooLarge } = itemsWithin(bytes, limit)
@@ -183,7 +183,7 @@ describe('BlockScanner', () => {
     })
   })
 
-  it('gives whole blocks and keeps the rest', () => {
+  it('returns whole blocks and keeps the rest', () => {
     const scanner = new BlockScanner(unlimited)
     expect(cutAll(scanner, ['id: 1\nda', 'ta: x\n\nid: 2\ndata: y\n\ndata:'])).to.deep.equal([
       undefined,
@@ -192,7 +192,7 @@ describe('BlockScanner', () => {
     expect(scanner.rest().toString()).to.equal('data:')
   })
 
-  it('gives the chunk itself where it holds whole blocks only, and a view where it holds more', () => {
+  it('returns the chunk itself when it holds only whole blocks, and otherwise a view', () => {
     const scanner = new BlockScanner(unlimited)
     const chunk = Buffer.from('data: x\n\n')
     scanner.push(chunk)
@@ -226,7 +226,7 @@ describe('BlockScanner', () => {
       return { chunk, runs }
     }
 
-    it('leaves a lot behind it where it is', () => {
+    it('does not copy many bytes after it', () => {
       for (const size of [lot, 3 * sliceSize]) {
         const { chunk, runs } = behindHeld(size)
         expect(runs.map(String)).to.deep.equal([block, chunk.toString().slice(block.length - 8)])
@@ -235,13 +235,13 @@ describe('BlockScanner', () => {
       }
     })
 
-    it('copies what is less to it', () => {
+    it('copies few bytes after it', () => {
       const { chunk, runs } = behindHeld(lot - 1)
       expect(runs.map(String)).to.deep.equal([block.slice(0, 8) + chunk.toString()])
     })
   })
 
-  it('does not scan a byte twice, however it comes', () => {
+  it('does not scan a byte twice in any chunks', () => {
     const size = 4 * 1024 * 1024
     const scanner = new BlockScanner(unlimited)
     const byte = Buffer.from('x')
@@ -257,14 +257,14 @@ describe('BlockScanner', () => {
     expect(bytesScanned(() => scanChunk(new BlockScanner(unlimited), events))).to.equal(events.length)
   }).timeout(60_000)
 
-  it('does not wait for the byte behind a CR', () => {
+  it('does not wait for the byte after a CR', () => {
     expect(cutText('data: x\r\r')).to.deep.equal(['data: x\r\r'])
     expect(cutText('data: x\r', '\r')).to.deep.equal([undefined, 'data: x\r\r'])
     expect(cutText('data: x\n\r')).to.deep.equal(['data: x\n\r'])
     expect(cutText(': x\r')).to.deep.equal([': x\r'])
   })
 
-  it('takes a CRLF that is cut in two for one line end', () => {
+  it('reads a split CRLF as one line end', () => {
     expect(cutText('data: x\r', '\n', 'data: y\r', '\n', '\r', '\n')).to.deep.equal([
       undefined,
       undefined,
@@ -277,11 +277,11 @@ describe('BlockScanner', () => {
     expect(cutText(': x\r', '\ndata: y')).to.deep.equal([': x\r', '\n'])
   })
 
-  it('takes LF CR for two line ends', () => {
+  it('reads LF CR as two line ends', () => {
     expect(cutText('data: x\n', '\r', 'data: y')).to.deep.equal([undefined, 'data: x\n\r', undefined])
   })
 
-  it('gives a comment in front of a block at the end of its line', () => {
+  it('returns a comment before a block at the end of its line', () => {
     expect(cutText(': a\n')).to.deep.equal([': a\n'])
     expect(cutText('data: x\n\n: a\n:b\n: c')).to.deep.equal(['data: x\n\n: a\n:b\n'])
     expect(cutText(': a', ' b', '\n', ': c\ndata: x\n')).to.deep.equal([
@@ -297,7 +297,7 @@ describe('BlockScanner', () => {
     expect(cutText('data: x\r', ': a\r', '\r')).to.deep.equal([undefined, undefined, 'data: x\r: a\r\r'])
   })
 
-  it('gives blank lines on', () => {
+  it('returns blank lines', () => {
     expect(cutText('\n', '\n\n', '\r', '\n', 'data: x\n')).to.deep.equal([
       '\n',
       '\n\n',
@@ -308,27 +308,27 @@ describe('BlockScanner', () => {
   })
 
   describe('byte order mark', () => {
-    it('is taken off the start of the stream', () => {
+    it('is removed at the start of the stream', () => {
       expect(cutText(Buffer.concat([mark, Buffer.from('data: x\n\n')]))).to.deep.equal(['data: x\n\n'])
     })
 
-    it('is taken off when it comes byte by byte, with empty chunks in between', () => {
+    it('is removed when it arrives byte by byte, with empty chunks in between', () => {
       const chunks = [mark.subarray(0, 1), '', mark.subarray(1, 2), mark.subarray(2), ':x\n']
       expect(cutText(...chunks)).to.deep.equal([undefined, undefined, undefined, undefined, ':x\n'])
     })
 
-    it('is taken off once, and blocks behind a second one must be read', () => {
+    it('is removed once, and blocks after a second mark must be read', () => {
       const twice = Buffer.concat([mark, mark, Buffer.from('\n\n')])
       expect(cutText(twice)).to.deep.equal(['\xef\xbb\xbf\n\n'])
       expect(cutText(mark, mark, '\n\n')).to.deep.equal([undefined, undefined, '\xef\xbb\xbf\n\n'])
       expect(known([twice]).mustRead).to.equal(true)
     })
 
-    it('stays where it is not at the start', () => {
+    it('is kept after the start', () => {
       expect(cutText('\n', mark, '\n\n')).to.deep.equal(['\n', undefined, '\xef\xbb\xbf\n\n'])
     })
 
-    it('leaves what only begins like one', () => {
+    it('is not confused with its first bytes alone', () => {
       expect(cutText(mark.subarray(0, 2), '\n\n')).to.deep.equal([undefined, '\xef\xbb\n\n'])
       expect(cutText(Buffer.from([0xef, 0xbb, 0x0a, 0x0a]))).to.deep.equal(['\xef\xbb\n\n'])
     })
@@ -337,7 +337,7 @@ describe('BlockScanner', () => {
   describe('a limit', () => {
     const block = 'data: x\n\n'
 
-    it('lets a block of just that size pass', () => {
+    it('accepts a block of exactly that size', () => {
       const scanner = new BlockScanner(block.length)
       const chunks = [block, block + block, ...block]
       expect(cutAll(scanner, chunks).filter((text) => text !== undefined)).to.deep.equal([
@@ -348,7 +348,7 @@ describe('BlockScanner', () => {
       expect(scanner.tooLarge).to.equal(false)
     })
 
-    it('stops at a block that is one byte larger, and gives those in front of it', () => {
+    it('stops at a block that is one byte larger, and returns the blocks before it', () => {
       const scanner = new BlockScanner(block.length)
       expect(cutAll(scanner, [`${block}:a\n${block}data: xx\n\n${block}`])).to.deep.equal([
         `${block}:a\n${block}`,
@@ -356,7 +356,7 @@ describe('BlockScanner', () => {
       expect(scanner.tooLarge).to.equal(true)
     })
 
-    it('stops as soon as the part of a block that is there is larger', () => {
+    it('stops as soon as an unfinished block is larger', () => {
       const scanner = new BlockScanner(block.length)
       expect(cutAll(scanner, [block, 'data: xxx'])).to.deep.equal([block, undefined])
       expect(scanner.tooLarge).to.equal(false)
@@ -364,7 +364,7 @@ describe('BlockScanner', () => {
       expect(scanner.tooLarge).to.equal(true)
     })
 
-    it('counts neither the byte order mark nor the LF behind the CR at which a block ends', () => {
+    it('counts neither the byte order mark nor the LF after the CR that ends a block', () => {
       const marked = new BlockScanner(block.length)
       expect(cutAll(marked, [Buffer.concat([mark, Buffer.from(block)])])).to.deep.equal([block])
       expect(marked.tooLarge).to.equal(false)
@@ -374,7 +374,7 @@ describe('BlockScanner', () => {
       expect(crlf.tooLarge).to.equal(false)
     })
 
-    it('counts each block alone, in whatever slice it ends', () => {
+    it('counts each block separately, in any slice', () => {
       const blocks = block.repeat(3 * sliceSize)
       const scanner = new BlockScanner(block.length)
       expect(cutAll(scanner, [blocks])).to.deep.equal([blocks])
@@ -383,7 +383,7 @@ describe('BlockScanner', () => {
       expect(scanner.tooLarge).to.equal(true)
     })
 
-    it('holds for a comment as well', () => {
+    it('applies to comments', () => {
       const scanner = new BlockScanner(4)
       expect(cutAll(scanner, [':ab\n', ':abc\n'])).to.deep.equal([':ab\n', undefined])
       expect(scanner.tooLarge).to.equal(true)
@@ -444,14 +444,14 @@ describe('BlockScanner', () => {
     }
   })
 
-  it('takes nothing that a slice has left in the module for something', () => {
+  it("ignores the bytes that an earlier slice has left in the module's memory", () => {
     known(['data: x\r\n\r\n'.repeat(50)])
     expect(known(['data: x\n\n'])).to.deep.equal({ events: 1, id: undefined, mustRead: false })
     known(['id: 5\ndata: x\n\n'.repeat(50)])
     expect(known(['data\n\n'])).to.deep.equal({ events: 1, id: undefined, mustRead: false })
   })
 
-  it('serves any number of connections at the same time', () => {
+  it('serves several connections at the same time', () => {
     const scanners = [1, 2, 3].map((n) => ({ n, scanner: new BlockScanner(unlimited) }))
     const ids: (string | undefined)[] = []
     for (const part of ['id: ', '#', '1\nda', 'ta\r', '\n\r\n']) {
@@ -462,7 +462,7 @@ describe('BlockScanner', () => {
     expect(ids).to.deep.equal(['11', '21', '31'])
   })
 
-  it('says what is missing where there is no WebAssembly', async () => {
+  it('throws an error that names WebAssembly on a platform without it', async () => {
     const program = `
       import { BlockScanner } from './src/wire/blocks.ts'
       try { new BlockScanner(1) } catch (error) { console.log(String(error)) }`

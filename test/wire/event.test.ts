@@ -13,32 +13,32 @@ describe('serializeEvent', () => {
     expect(serializeEvent({ data: 'x' })).to.equal('data: x\n\n')
   })
 
-  it('leaves out the default type when it is absent or empty', () => {
+  it('omits the type when it is absent or empty', () => {
     expect(serializeEvent({ event: undefined, data: 'x' })).to.equal('data: x\n\n')
     expect(serializeEvent({ event: '', data: 'x' })).to.equal('data: x\n\n')
   })
 
-  it('writes a type that spells the default one out', () => {
+  it("writes the type 'message' when it is given", () => {
     expect(serializeEvent({ event: 'message', data: 'x' })).to.equal('event: message\ndata: x\n\n')
   })
 
-  it('leaves out lastEventId, which is no field of the wire', () => {
+  it('omits lastEventId, which is not a field on the wire', () => {
     expect(serializeEvent({ data: 'x', lastEventId: '7' })).to.equal('data: x\n\n')
   })
 
-  it('makes a line of each line of the data, whether LF, CR or CRLF ends it', () => {
+  it('writes one data line for each line that LF, CR or CRLF ends', () => {
     expect(serializeEvent({ data: 'a\nb\rc\r\nd' })).to.equal('data: a\ndata: b\ndata: c\ndata: d\n\n')
     expect(serializeEvent({ data: '\n' })).to.equal('data: \ndata: \n\n')
     expect(serializeEvent({ data: '\r\r\n\n' })).to.equal('data: \ndata: \ndata: \ndata: \n\n')
   })
 
-  it('keeps leading spaces by writing one more', () => {
+  it('keeps leading spaces by writing one more space', () => {
     expect(serializeEvent({ id: ' 7', event: ' t', data: '  x\n y' })).to.equal(
       'id:  7\nevent:  t\ndata:   x\ndata:  y\n\n',
     )
   })
 
-  it('writes empty data, which is an event all the same', () => {
+  it('writes empty data, which is an event too', () => {
     expect(serializeEvent({ data: '' })).to.equal('data: \n\n')
   })
 
@@ -51,17 +51,17 @@ describe('serializeEvent', () => {
     expect(serializeEvent({ id: '' })).to.equal('id: \n\n')
   })
 
-  it('lets NUL pass in data and type', () => {
+  it('accepts NUL in data and type', () => {
     expect(serializeEvent({ event: 't\0', data: '\0' })).to.equal('event: t\0\ndata: \0\n\n')
   })
 
-  it('refuses an event with neither data nor id', () => {
+  it('rejects an event with neither data nor id', () => {
     expect(() => serializeEvent({})).to.throw(TypeError, 'an event needs data or an id')
     expect(() => serializeEvent({ event: 'tick' })).to.throw(TypeError, 'an event needs data or an id')
   })
 
   for (const id of ['a\nb', 'a\rb', 'a\r\nb', '\n', 'a\0b', '\0']) {
-    it(`refuses the id ${JSON.stringify(id)}, and shows it`, () => {
+    it(`rejects the id ${JSON.stringify(id)}, and shows it`, () => {
       expect(() => serializeEvent({ id, data: 'x' })).to.throw(
         TypeError,
         `event.id must not hold a line end or NUL: ${JSON.stringify(id)}`,
@@ -70,7 +70,7 @@ describe('serializeEvent', () => {
   }
 
   for (const event of ['a\nb', 'a\rb', '\r\n']) {
-    it(`refuses the type ${JSON.stringify(event)}, and shows it`, () => {
+    it(`rejects the type ${JSON.stringify(event)}, and shows it`, () => {
       expect(() => serializeEvent({ event, data: 'x' })).to.throw(
         TypeError,
         `event.event must not hold a line end: ${JSON.stringify(event)}`,
@@ -90,13 +90,13 @@ describe('serializeEvent', () => {
     [{ id: '7', data: Buffer.from('x') }, 'event.data must be a string, got [object Uint8Array]'],
   ]
   for (const [event, message] of notStrings) {
-    it(`refuses ${JSON.stringify(event)}`, () => {
+    it(`rejects ${JSON.stringify(event)}`, () => {
       // @ts-expect-error what a caller without types may give
       expect(() => serializeEvent(event)).to.throw(TypeError, message)
     })
   }
 
-  it('is undone by the reader, for every event that can be on the wire', () => {
+  it('is reversed by the reader, for every event that can be serialized', () => {
     const text = fc.oneof(
       fc.string({ unit: 'binary', maxLength: 8 }),
       fc
@@ -129,7 +129,7 @@ describe('serializeEvent', () => {
 })
 
 describe('serializeComment', () => {
-  it('writes one line, and no blank line', () => {
+  it('writes one line without a blank line', () => {
     expect(serializeComment('ping')).to.equal(': ping\n')
     expect(serializeComment('')).to.equal(': \n')
     expect(serializeComment(' ping')).to.equal(':  ping\n')

@@ -74,7 +74,7 @@ describe('EventReader', () => {
       )
     })
 
-    it('reads any bytes of those that have a meaning', () => {
+    it('reads any bytes that have a meaning', () => {
       const meaning = fc.constantFrom(...Buffer.from('\n\n\n\r\r::  idataevent\0\xef\xbb\xbf5', 'latin1'))
       fc.assert(
         fc.property(fc.array(meaning, { maxLength: 60 }), cuts, (bytes, at) => {
@@ -84,7 +84,7 @@ describe('EventReader', () => {
       )
     })
 
-    it('has said, after each chunk, just what is whole by then', () => {
+    it('has reported, after each chunk, exactly the whole blocks', () => {
       fc.assert(
         fc.property(streamBytes, cuts, (bytes, at) => {
           const boundaries = boundariesOf(bytes)
@@ -129,13 +129,13 @@ describe('EventReader', () => {
   })
 
   describe('line ends', () => {
-    it('do not hold an event back for the byte behind a CR', () => {
+    it('do not delay an event until the byte after a CR', () => {
       expect(readEach('data: x\r', '\r')).to.deep.equal([[], [x]])
       expect(readEach('data: x\r\r', 'data: y\r\r')).to.deep.equal([[x], [y]])
       expect(readEach('data: x\n\r')).to.deep.equal([[x]])
     })
 
-    it('are one where a CRLF is cut in two', () => {
+    it('are one for a split CRLF', () => {
       expect(readEach('data: x\r', '\n\r', '\n', 'data: y\r', '\n', '\r\n')).to.deep.equal([
         [],
         [x],
@@ -149,18 +149,18 @@ describe('EventReader', () => {
   })
 
   describe('byte order mark', () => {
-    it('is taken off when it is split over three chunks', () => {
+    it('is removed when it is split over three chunks', () => {
       const [first, second, third] = [mark.subarray(0, 1), mark.subarray(1, 2), mark.subarray(2)]
       expect(readEach(first, second, third, 'data: x\n\n').at(-1)).to.deep.equal([x])
     })
 
-    it('is taken off once, so that a second one spoils the first line', () => {
+    it('is removed once, so that a second mark damages the first line', () => {
       const twice = Buffer.concat([mark, mark, Buffer.from('data: x\ndata: y\n\n')])
       expect(readAll([twice])).to.deep.equal([y])
       expect(readAll(chunksOf(twice, 'everywhere'))).to.deep.equal([y])
     })
 
-    it('is not mixed up with the characters that its bytes are in Latin-1', () => {
+    it('is not confused with the characters that its bytes are in Latin-1', () => {
       // U+00EF U+00BB U+00BF, in UTF-8: not a mark, so the first field has a name that nobody knows.
       const text = '\u00ef\u00bb\u00bfdata: x\ndata: y\n\n'
       expect(readAll([text])).to.deep.equal([y])
@@ -175,7 +175,7 @@ describe('EventReader', () => {
   })
 
   describe('ids', () => {
-    it('that come without data are told, at their own place in the order of the wire', () => {
+    it('without data are reported in the order of the wire', () => {
       expect(readAll(['id: 1\n\n: c\nid: 2\n\nretry: 5\ndata: x\n\nid: 3\n\nid: 4\n\n'])).to.deep.equal([
         { block: { id: '1' } },
         { comment: 'c' },
@@ -187,7 +187,7 @@ describe('EventReader', () => {
       ])
     })
 
-    it('that come without data are told in front of an event without an id in the same chunk', () => {
+    it('without data are reported before an event without an id in the same chunk', () => {
       expect(readAll(['id: 1\n\ndata: x\n\n'])).to.deep.equal([{ block: { id: '1' } }, x])
       expect(readAll(['id: 1\r\rid: 2\rdata: x\r\r'])).to.deep.equal([
         { block: { id: '1' } },
@@ -195,7 +195,7 @@ describe('EventReader', () => {
       ])
     })
 
-    it('that come without data do not wait for the next chunk', () => {
+    it('without data do not wait for the next chunk', () => {
       expect(readEach('id: 1\n\n', 'data: x\n\n')).to.deep.equal([[{ block: { id: '1' } }], [x]])
     })
 
@@ -203,7 +203,7 @@ describe('EventReader', () => {
       expect(readAll(['id: 1\0\ndata: x\n\nid: 2\nid: a\0b\n\n'])).to.deep.equal([x, { block: { id: '2' } }])
     })
 
-    it('are those of their block alone', () => {
+    it('belong only to their own block', () => {
       expect(readAll(['id: 1\ndata: x\n\ndata: x\n\nid\ndata: x\n\n'])).to.deep.equal([
         { block: { id: '1', data: 'x' } },
         x,
@@ -213,7 +213,7 @@ describe('EventReader', () => {
   })
 
   describe('retry', () => {
-    it('is told for ASCII digits alone', () => {
+    it('is reported for ASCII digits only', () => {
       const wrong = ['5abc', '-5', '1.5', '', ' 5', '1e3', '٣'].map((value) => `retry: ${value}\n`).join('')
       expect(readAll([`${wrong}retry:007\nretry: 99999999999\n\n`])).to.deep.equal([
         { reconnectionTime: 7 },
@@ -221,11 +221,11 @@ describe('EventReader', () => {
       ])
     })
 
-    it('is told as Infinity where it is beyond all numbers', () => {
+    it('is reported as Infinity when it is beyond all numbers', () => {
       expect(readAll([`retry: ${'9'.repeat(400)}\n\n`])).to.deep.equal([{ reconnectionTime: Infinity }])
     })
 
-    it('is told at the end when its line is whole and its block is not', () => {
+    it('is reported at the end when its line is whole and its block is not', () => {
       expect(readAll(['retry: 5\ndata: x\nretry: 6\nretry: 7'])).to.deep.equal([
         { reconnectionTime: 5 },
         { reconnectionTime: 6 },
@@ -235,7 +235,7 @@ describe('EventReader', () => {
   })
 
   describe('comments', () => {
-    it('in front of a block are told at the end of their line', () => {
+    it('before a block are reported at the end of their line', () => {
       expect(readEach(': a\n', ':b', '\n', 'data: x\n\n: c\n')).to.deep.equal([
         [{ comment: 'a' }],
         [],
@@ -244,13 +244,13 @@ describe('EventReader', () => {
       ])
     })
 
-    it('within a block are told in front of it', () => {
+    it('within a block are reported before it', () => {
       expect(readEach('data: x\n: a\n', '\n')).to.deep.equal([[], [{ comment: 'a' }, x]])
     })
   })
 
   describe('the end', () => {
-    it('forgets a block that is not whole', () => {
+    it('discards an unfinished block', () => {
       for (const text of [
         'data: x',
         'data: x\n',
@@ -264,17 +264,17 @@ describe('EventReader', () => {
       }
     })
 
-    it('forgets the comments in it as well', () => {
+    it('discards the comments in an unfinished block', () => {
       expect(readAll([': a\ndata: x\n: b\n'])).to.deep.equal([{ comment: 'a' }])
     })
 
-    it('says nothing when everything was whole', () => {
+    it('reports nothing after a whole block', () => {
       expect(readAll(['data: x\n\n'])).to.deep.equal([x])
       expect(readAll([])).to.deep.equal([])
     })
   })
 
-  it('replaces what is not UTF-8, and nothing else', () => {
+  it('replaces invalid UTF-8, and no other bytes', () => {
     const bytes = Buffer.concat([Buffer.from('data: 日'), Buffer.from([0xe6, 0x97]), Buffer.from('\n\n')])
     for (const at of ['everywhere', []] as const) {
       expect(readAll(chunksOf(bytes, at))).to.deep.equal([{ block: { data: '日\ufffd' } }])
@@ -284,19 +284,19 @@ describe('EventReader', () => {
   describe('a limit on the size of an event', () => {
     const tooLarge = { name: 'SseError', code: 'ERR_SSE_EVENT_TOO_LARGE' }
 
-    it('lets a block of just that size pass', () => {
+    it('accepts a block of exactly that size', () => {
       const block = 'id: 1\ndata: x\n\n'
       expect(readAll([block, block + block], block.length)).to.have.lengthOf(3)
     })
 
-    it('fails at one byte more, after the events in front of it', () => {
+    it('fails at one byte more, after the earlier events', () => {
       const [first, second, ...more] = readAll(['data: x\n\ndata: xx\n\ndata: y\n\n'], 'data: x\n\n'.length)
       expect(first).to.deep.equal(x)
       expect(second).to.be.instanceOf(SseError).and.to.include(tooLarge)
       expect(more).to.deep.equal([])
     })
 
-    it('fails before a block that never ends has been taken in', () => {
+    it('fails before an endless block fills memory', () => {
       const chunk = 'data: '.padEnd(1024, 'x')
       const reader = new EventReader(10 * 1024, noting([]))
       for (let n = 0; n < 10; n++) reader.read(Buffer.from(chunk))
@@ -305,7 +305,7 @@ describe('EventReader', () => {
         .with.property('code', tooLarge.code)
     })
 
-    it('comes to the same however the bytes are cut', () => {
+    it('has the same result in any chunks', () => {
       fc.assert(
         fc.property(streamBytes, cuts, fc.integer({ min: 2, max: 60 }), (bytes, at, limit) => {
           const boundaries = boundariesOf(bytes)
@@ -329,7 +329,7 @@ describe('EventReader', () => {
   describe('a large block', () => {
     const mebibyte = 1024 * 1024
 
-    it('of one line of a mebibyte is read whole, in one chunk and in many', () => {
+    it('of one line of 1 MiB is read in one chunk and in many chunks', () => {
       const data = 'é'.repeat(mebibyte / 2)
       const bytes = Buffer.from(`data: ${data}\n\n`)
       const chunks = Array.from({ length: Math.ceil(bytes.length / 1021) }, (_, n) =>
@@ -342,7 +342,7 @@ describe('EventReader', () => {
       }
     })
 
-    it('that comes byte by byte takes about its own size of memory, and none once it was read', async () => {
+    it('that arrives byte by byte takes about its own size of memory, which is free after it was read', async () => {
       const items: Item[] = []
       const reader = new EventReader(2 * mebibyte, noting(items))
       const before = await usedMemory()
@@ -357,7 +357,7 @@ describe('EventReader', () => {
     }).timeout(30_000)
   })
 
-  it('lets what a callback throws out', () => {
+  it('throws the error of a callback', () => {
     const thrown = new Error('mine')
     const fail = () => {
       throw thrown

@@ -5,7 +5,7 @@ import { expect } from 'chai'
 import { createSerializer } from '../../src/wire/serializer.ts'
 
 describe('createSerializer', () => {
-  it('turns events into the bytes of an event stream', async () => {
+  it('serializes events to the bytes of an event stream', async () => {
     const chunks: Uint8Array[] = []
     await pipeline(
       Readable.from([
@@ -44,7 +44,7 @@ describe('createSerializer', () => {
     [undefined, /^an event /],
   ]
   for (const [chunk, message] of wrong) {
-    it(`fails with a TypeError for ${JSON.stringify(chunk) ?? 'undefined'}, after what came in front of it`, async () => {
+    it(`fails with a TypeError for ${JSON.stringify(chunk) ?? 'undefined'}, after the earlier events`, async () => {
       const serializer = createSerializer()
       serializer.write({ data: 'x' })
       expect(String(serializer.read())).to.equal('data: x\n\n')
@@ -64,7 +64,7 @@ describe('createSerializer', () => {
     expect(await result.catch((error: unknown) => error)).to.be.instanceOf(TypeError)
   })
 
-  it('stops taking events while nobody reads, and goes on after', async () => {
+  it('applies backpressure while its output is not read', async () => {
     const serializer = createSerializer()
     const data = 'x'.repeat(1024)
     let written = 1

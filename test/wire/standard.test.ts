@@ -141,7 +141,7 @@ describe('HTML Standard, 9.2.6 Interpreting an event stream', () => {
       ],
     ])
 
-    it('the end of the file discards what is pending: nothing of it is in the next connection', async () => {
+    it('the end of the file discards an unfinished block, which does not reach the next connection', async () => {
       for (const objectMode of [true, false]) {
         const streams = ['event: a\nid: 1\ndata: x\n', 'data: y\n\n']
         const source = createResilientSseSource(
@@ -245,7 +245,7 @@ describe('HTML Standard, 9.2.6 Interpreting an event stream', () => {
       expect(await delayAfter('retry: 7\nretry: 8\n\n')).to.equal(8)
     })
 
-    it('"retry" sets it at once: the end of the file takes nothing back', async () => {
+    it('"retry" sets the reconnection time at once: the end of the file does not undo it', async () => {
       expect(await delayAfter('data: y\nretry: 1234\n')).to.equal(1234)
       expect(await delayAfter('retry: 1234')).to.equal(500)
     })
@@ -272,12 +272,12 @@ describe('HTML Standard, 9.2.6 Interpreting an event stream', () => {
       return chunks.map(({ lastEventId }) => lastEventId)
     }
 
-    it('step 1: the buffer is not reset, so that the last event ID string stays until it is set anew', async () => {
+    it('step 1: the buffer is not reset, so that the last event ID string stays until it is set again', async () => {
       const text = 'data: a\n\nid: 1\ndata: b\n\ndata: c\n\nid: 2\ndata: d\n\nid\ndata: e\n\ndata: f\n\n'
       expect(await lastEventIds(text)).to.deep.equal(['', '1', '1', '2', '', ''])
     })
 
-    it('step 1: a block without data sets the last event ID string all the same', async () => {
+    it('step 1: a block without data sets the last event ID string too', async () => {
       expect(await lastEventIds('id: 1\n\ndata: a\n\nid\n\ndata: b\n\n')).to.deep.equal(['1', '1', '', ''])
     })
 
@@ -328,7 +328,7 @@ describe('HTML Standard, 9.2.6 Interpreting an event stream', () => {
       ],
     ])
 
-    it('step 8: nothing is dispatched once the reader has closed, not even what came in the same chunk', async () => {
+    it('step 8: no event is dispatched after the reader has closed, not even from the same chunk', async () => {
       for (const objectMode of [true, false]) {
         const chunk = Buffer.from(':a\n\ndata: b\n\n:c\n\ndata: d\n\n')
         const source = createResilientSseSource(() => Readable.from([chunk]), { objectMode })
@@ -374,7 +374,7 @@ describe('HTML Standard, 9.2.6 Interpreting an event stream', () => {
 })
 
 describe('HTML Standard, 9.2.7 Authoring notes', () => {
-  it('a relay sends a comment every 15 seconds by default, against proxies that drop what is silent', async () => {
+  it('a relay sends a comment every 15 seconds by default, for proxies that drop silent connections', async () => {
     await using upstream = await serve(stays('data: x\n\n'))
     await using gateway = await serve((request, response) => {
       relaySse(request, response, httpUpstream(upstream.url)).catch((error) => response.destroy(error))
@@ -395,7 +395,7 @@ describe('HTML Standard, 9.2.7 Authoring notes', () => {
     client.destroy()
   })
 
-  it('comments that an upstream sends for that reach the client as they come', async () => {
+  it("an upstream's own comments reach the client unchanged", async () => {
     await using server = await serveInTurn(stays(':\n\n'), stays(': alive\n'))
     for (const text of ['', 'alive']) {
       const source = createResilientSseSource(httpUpstream(server.url))
@@ -405,7 +405,7 @@ describe('HTML Standard, 9.2.7 Authoring notes', () => {
     }
   })
 
-  it('chunking that a layer in between does, unaware of events, changes nothing', async () => {
+  it('chunking by a layer that does not know events does not change the stream', async () => {
     const text = 'id: 1\r\nevent: a\r\ndata: é\r\n\r\n: c\r\ndata: end\r\n\r\n'
     await using server = await serve(async (_, response) => {
       stream(response)
