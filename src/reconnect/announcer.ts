@@ -26,19 +26,19 @@ export class Announcer {
   #upstream: string | undefined
   #hasSaidRepeats = false
 
-  /** @param url - Of the upstream, where it is known from the start. */
+  /** @param url - The upstream's URL, if it is known before the first connection. */
   constructor(options: Pick<CheckedOptions, 'name' | 'logger'>, sink: Sink, url: string | undefined) {
     this.#options = options
     this.#sink = sink
     if (url !== undefined) this.#upstream = redactUrl(url)
   }
 
-  /** A connection tells the upstream's URL, where that was not known from the start. */
+  /** Set by a connection; ignored when the upstream's URL is already known. */
   set url(url: string | undefined) {
     if (url !== undefined) this.#upstream ??= redactUrl(url)
   }
 
-  /** What each message says of the stream. */
+  /** The fields of all messages. */
   get about(): StreamMessage {
     return { id: this.#id, stream: this.#sink, name: this.#options.name, upstream: this.#upstream }
   }

@@ -36,8 +36,8 @@ export interface Delay {
  * subtracted after the cap, so that long outages do not synchronize all streams at `maxDelay`. After a clean end with
  * progress the delay is 0…`jitter·base`, extended so that two opens are at least `base` apart.
  *
- * What the upstream has asked for, by `retry:` or Retry-After, is a floor, even above `maxDelay`: a client may wait
- * longer, but not shorter (HTML, 9.2.3). The random part is added to the floor.
+ * The upstream's `retry:` and Retry-After, up to `maxRetryAfter`, are a lower bound, even above `maxDelay`: a client may
+ * wait longer, but not shorter (HTML, 9.2.3). The random part is added to this bound.
  *
  * @param random - Returns a number from 0 to below 1, as `Math.random` does.
  */

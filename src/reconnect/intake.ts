@@ -94,7 +94,7 @@ export class BlockIntake implements Intake {
   #onEvent(event: SseEvent): void {
     if (this.#owner.isOver) return
     const { isTerminal, dedupe, objectMode } = this.#options
-    // A block without data is not an event (HTML, 9.2.6): `isTerminal` is not called with it, and it ends no silence.
+    // A block without data is not an event (HTML, 9.2.6): `isTerminal` is not called, and the idle timeout is not reset.
     const isEvent = event.data !== undefined
     const isLast = isEvent && isTerminal?.(event) === true
     const isFresh = this.#delivered.event(event)

@@ -40,11 +40,11 @@ export const reconnectOptions = {
    * replaces this value. Default 1000.
    */
   baseDelay: withDefault(milliseconds(1), 1000, 'first delay of an outage, doubled for each further one'),
-  /** The longest delay, in milliseconds from 1, unless the upstream has asked for a longer one. Default 30000. */
+  /** The longest delay, in milliseconds from 1; only the upstream's `retry:` or Retry-After can exceed it. Default 30000. */
   maxDelay: withDefault(
     milliseconds(1),
     30_000,
-    'the longest delay, unless the upstream asks for a longer one',
+    "the longest delay, unless the upstream's retry: or Retry-After is longer",
   ),
   /**
    * The shortest delay that the upstream's `retry:` can set, in milliseconds from 1, not above `maxDelay`. Default 100, or
@@ -62,12 +62,16 @@ export const reconnectOptions = {
     'retries without progress before giving up',
   ),
   /**
-   * The largest random share of each delay, from 0 to 1. It is subtracted, or added where the upstream has asked for the
-   * delay. Default 0.1.
+   * The largest random share of each delay, from 0 to 1. The random part is subtracted from a delay of the library, and added
+   * to a delay that the upstream has set. Default 0.1.
    */
   jitter: withDefault(number(0, 1, 'SHARE'), 0.1, 'random share of each delay'),
   /** The longest delay that the upstream's `retry:` and Retry-After can set, in milliseconds. Default 300000. */
-  maxRetryAfter: withDefault(milliseconds(), 300_000, 'the most that retry: and Retry-After can ask for'),
+  maxRetryAfter: withDefault(
+    milliseconds(),
+    300_000,
+    'the longest delay that retry: and Retry-After can set',
+  ),
   /** A connection that was open for this many milliseconds is progress, even without an event. Default 10000. */
   stableAfter: withDefault(
     milliseconds(0, Number.POSITIVE_INFINITY),

@@ -20,22 +20,22 @@ import { Retries } from './retries.ts'
 import type { Sink } from './sink.ts'
 import { Wait } from './wait.ts'
 
-/** Where a stream stands: an attempt is under way, a connection is open, a delay is running, or the stream is over. */
+/** The state of a stream: an attempt is running, a connection is open, a delay is running, or the stream is over. */
 export type SourceState = 'connecting' | 'open' | 'waiting' | 'ended'
 
-/** How an attempt came to its end: the stream is complete, or there may be another attempt. */
+/** The result of an attempt: the stream is over, or another attempt may follow. */
 type Outcome = 'ended' | Interruption
 
 interface Interruption {
   readonly error: unknown
   readonly progress: boolean
-  /** When the connection opened, if it has ended cleanly. */
+  /** When the ended connection opened, on the clock of `performance.now()`; undefined unless it ended cleanly. */
   readonly endedCleanlyFrom?: number | undefined
 }
 
 /**
- * A stream that spans many upstream connections: it owns their life, asks {@link Delivered} where to resume and what is
- * fresh, and hands whole blocks to a sink.
+ * A stream that spans many upstream connections. The class opens and closes the connections, asks {@link Delivered} where
+ * to resume and which events are fresh, and passes whole blocks to a sink.
  */
 export class ReconnectingStream implements IntakeOwner, ConnectionReader {
   readonly #factory: UpstreamFactory
@@ -50,7 +50,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
   #state: SourceState = 'connecting'
   #isStarted = false
   #isPaused = false
-  /** Ends the attempt that is under way, or its connection. */
+  /** Aborts the current attempt, or its connection. */
   #controller: AbortController | undefined
   #connection: Connection | undefined
   #intake: Intake | undefined
@@ -69,15 +69,15 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     this.#sink = sink
     this.#announcer = new Announcer(options, sink, factory.url)
     this.#resume = new ResumePolicy(options.resume, factory.method)
-    // An event has no bytes that could be passed on as they came.
+    // Not in object mode: events have no bytes that could be passed on unchanged.
     this.#isVerbatim = this.#resume.isVerbatim && !options.objectMode
     this.#retries = new Retries(options.reconnect, this.#resume.isSentOnce)
-    // One connection brings no repeats that are to be dropped.
+    // Verbatim bytes are passed on from one connection only, which cannot repeat events of an earlier one.
     this.#delivered = new Delivered({ ...options, dedupe: options.dedupe && !this.#resume.isVerbatim })
     if (options.initialResponse === undefined) return
     this.#initialResponse = openUpstream(options.initialResponse, 'initialResponse must be')
     const { body } = this.#initialResponse
-    // It may flow, or fail, before the stream starts.
+    // Before the stream starts, the body may fail without a listener, or flow without a reader.
     body.on('error', () => {})
     body.pause()
   }
@@ -98,12 +98,12 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     return this.#delivered.position.cursor
   }
 
-  /** Whether the request may be made again after its first event: not so where it is sent once. */
+  /** Whether the request may be sent again after its first event. */
   get isRepeatable(): boolean {
     return this.#resume.isRepeatable
   }
 
-  /** Whether a line that is not the upstream's may be put in here. */
+  /** Whether a line of our own, such as a heartbeat, may be inserted now. */
   get isBetweenBlocks(): boolean {
     return this.#intake?.isBetweenBlocks ?? true
   }
@@ -113,7 +113,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     return { ...this.#history.stats, events, duplicates: this.#duplicates, bytes: this.#bytes }
   }
 
-  /** Dials the upstream, unless that was done before. */
+  /** Starts the stream. Further calls have no effect. */
   start(): void {
     if (this.#isStarted || this.isOver) return
     this.#isStarted = true
@@ -129,7 +129,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     )
   }
 
-  /** Stops the upstream, and attempts, until {@link resume}. */
+  /** Pauses the connection, and delays further attempts, until {@link resume}. */
   pause(): void {
     this.#isPaused = true
     this.#connection?.pause()
@@ -152,10 +152,10 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
   }
 
   /**
-   * The stream's one loop: attempts until one of them says that the stream is complete.
+   * Makes attempts until one of them ends the stream.
    *
-   * @throws What the stream fails with: {@link SseError} where going on would be wrong, or an error of the caller's own
-   * functions.
+   * @throws The error that fails the stream: {@link SseError} where another attempt would be wrong, or an error thrown by
+   * a function of the caller.
    */
   async #run(): Promise<void> {
     let interruption: Interruption | undefined
@@ -166,18 +166,18 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
         if (interruption) throw interruption.error
       },
       {
-        // How often is decided by #beforeRetry: progress starts the count anew.
+        // #beforeRetry counts retries: the package cannot reset its own count on progress.
         numOfAttempts: Number.POSITIVE_INFINITY,
-        // The package's own timer cannot be cleared: it gets nothing to wait for, and the wait is #beforeRetry's.
+        // The package's timer cannot be cleared, so #beforeRetry waits instead and the package's delay is 0.
         startingDelay: 0,
-        // Doubling nothing a thousand times is not a number.
+        // With a factor of 2 the delay would become 0·Infinity, which is NaN, after about a thousand attempts.
         timeMultiple: 1,
         retry: async () => interruption !== undefined && (await this.#beforeRetry(interruption)),
       },
     )
   }
 
-  /** One attempt, and its connection until that is lost. Never rejects. */
+  /** Makes one attempt, and reads its connection until the connection is lost. Never rejects. */
   async #attempt(): Promise<Outcome> {
     if (this.isOver) return 'ended'
     const initialResponse = this.#initialResponse
@@ -279,7 +279,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     }
   }
 
-  /** The caller's own code has thrown, or the upstream sent what no retry can mend. */
+  /** Called when a function of the caller has thrown, or for an error that every retry would repeat. */
   onFault(error: Error): void {
     this.fail(error)
   }
@@ -311,7 +311,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     const connection = this.#connection
     const duration = connection?.openFor ?? 0
     this.#connection = undefined
-    // After a clean end there is nothing to abort, and the socket may serve another request.
+    // After a clean end the socket may be reused for another request, so it is not destroyed.
     if (reason !== 'end') this.#controller?.abort(error)
     this.#controller = undefined
     this.#intake?.end()
@@ -335,14 +335,14 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
   }
 
   /**
-   * Waits until the next attempt is due, and the sink has room: what another connection brings could only be kept in memory
-   * meanwhile.
+   * Waits until the next attempt is due and the sink has room: while the sink is full, another connection would only fill
+   * memory.
    *
-   * @returns False when no attempt follows: the stream then fails with the interruption's error.
-   * @throws {@link SseError} `ERR_SSE_RETRIES_EXHAUSTED`; what `shouldRetry` throws.
+   * @returns False when no attempt may follow: the stream then fails with the interruption's error.
+   * @throws {@link SseError} `ERR_SSE_RETRIES_EXHAUSTED`; an error of `shouldRetry`.
    */
   async #beforeRetry({ error, progress, endedCleanlyFrom }: Interruption): Promise<boolean> {
-    // An error that is not ours is a fault in the caller's code, which another attempt does not mend.
+    // Any other error is a fault in the caller's code, which another attempt would repeat.
     if (this.isOver || !(error instanceof SseError) || error.code === 'ERR_SSE_NOT_RESUMABLE') return false
     if (this.#resume.isNever) return false
     if (progress) this.#retries.restart(endedCleanlyFrom)
@@ -357,7 +357,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     return !this.isOver
   }
 
-  /** The one way in which the stream comes to its end. */
+  /** Ends the stream: completed, failed or aborted. */
   #finish(outcome: StreamOutcome, error?: Error): void {
     if (this.isOver) return
     const duration = this.#connection?.openFor

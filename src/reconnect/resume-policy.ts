@@ -1,13 +1,13 @@
 import { isIdempotent } from '../http/dialer.ts'
 import type { ResumeMode } from './options.ts'
 
-/** What the option `resume` means for a stream, given the method of its requests. */
+/** The decisions that follow from the option `resume` and the method of the requests. */
 export class ResumePolicy {
   readonly #mode: ResumeMode
   /** Whether the request is sent again only when it is known not to have been processed (RFC 9110, 9.2.2). */
   readonly isSentOnce: boolean
 
-  /** @param mode - Undefined: by the method. */
+  /** @param mode - Undefined: the method decides. */
   constructor(mode: ResumeMode | undefined, method = 'GET') {
     const isRepeatable = isIdempotent(method)
     this.#mode = mode ?? (isRepeatable ? 'always' : 'before-first-event')
@@ -19,12 +19,12 @@ export class ResumePolicy {
     return this.#mode === 'never'
   }
 
-  /** Whether bytes are passed on as they come: what answers a request that is sent once belongs to its client. */
+  /** Whether bytes are passed on unchanged: the response to a request that is sent once belongs to the client. */
   get isVerbatim(): boolean {
     return this.isNever || this.isSentOnce
   }
 
-  /** Whether the request may be made again after the stream's first event. */
+  /** Whether the request may be sent again after the stream's first event. */
   get isRepeatable(): boolean {
     return this.#mode === 'always' || this.#mode === 'with-cursor'
   }

@@ -3,22 +3,22 @@ import type { Position } from '../resume/delivered.ts'
 import { type Delay, delayOf, isRetryable } from './delay.ts'
 import type { CheckedReconnectOptions } from './options.ts'
 
-/** What a stream has passed on by now. */
+/** What a stream has passed on. */
 export interface PassedOn extends Pick<Position, 'lastEventId' | 'cursor'> {
   /** Whether an event was passed on. */
   readonly passedOn: boolean
 }
 
-/** Counts the attempts of an outage, and decides whether the next one is made, and when. */
+/** Counts the attempts of an outage, and decides whether and when the next attempt is made. */
 export class Retries {
   /** The upstream's latest `retry:` field, in milliseconds. */
   reconnectionTime: number | undefined
   readonly #options: CheckedReconnectOptions
   readonly #isSentOnce: boolean
-  /** Attempts, and retries among them, since the last progress. */
+  /** Attempts since the last progress, and the retries among them. */
   #attempts = 0
   #retries = 0
-  /** When the connection opened that has just ended cleanly after progress. */
+  /** After a clean end with progress: when the ended connection opened, on the clock of `performance.now()`. */
   #endedCleanlyFrom: number | undefined
 
   /** @param isSentOnce - Whether the request is repeated only when it is known not to have been processed. */
@@ -27,21 +27,25 @@ export class Retries {
     this.#isSentOnce = isSentOnce
   }
 
-  /** Number of the attempt that is made next, 0 being the first of an outage. */
+  /** The number of the next attempt in this outage, from 0. */
   get attempt(): number {
     return this.#attempts
   }
 
-  /** An attempt is made. @returns Its number. */
+  /**
+   * Called before each attempt.
+   *
+   * @returns The number of the attempt.
+   */
   begin(): number {
     this.#endedCleanlyFrom = undefined
     return this.#attempts++
   }
 
   /**
-   * The stream has made progress: count and delays start anew.
+   * Resets the counts and the delays after progress.
    *
-   * @param endedCleanlyFrom - When the connection opened, if it has ended cleanly.
+   * @param endedCleanlyFrom - When the ended connection opened; undefined unless it ended cleanly.
    */
   restart(endedCleanlyFrom: number | undefined): void {
     this.#attempts = 0
@@ -50,8 +54,8 @@ export class Retries {
   }
 
   /**
-   * @returns When the next attempt is due; undefined when `error` allows no attempt.
-   * @throws {@link SseError} `ERR_SSE_RETRIES_EXHAUSTED`; what `shouldRetry` throws.
+   * @returns The delay before the next attempt; undefined when no attempt may follow `error`.
+   * @throws {@link SseError} `ERR_SSE_RETRIES_EXHAUSTED`; an error of `shouldRetry`.
    */
   async next(error: SseError, passedOn: PassedOn): Promise<Delay | undefined> {
     if (!(await this.#isAllowed(error, passedOn))) return undefined

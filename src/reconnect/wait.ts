@@ -1,14 +1,14 @@
-/** The one wait of a stream: for a retry's delay, and then for room. */
+/** The wait before a retry: for the delay, and then until the sink has room. */
 export class Wait {
   /** Ends the wait at once. */
   #end: () => void = () => {}
-  /** Ends the wait where its delay is over. */
+  /** Ends the wait if the delay is over and the sink has room. */
   #look: () => void = () => {}
 
   /**
-   * @param delay - In milliseconds.
-   * @param hasRoom - Asked when the delay is over, and at each {@link look}.
-   * @returns Resolves when the delay is over and there is room, or when the wait is ended.
+   * @param delay - Milliseconds.
+   * @param hasRoom - Called when the delay is over, and by {@link look}.
+   * @returns Resolves when the delay is over and `hasRoom` returns true, or when {@link end} is called.
    */
   start(delay: number, hasRoom: () => boolean): Promise<void> {
     return new Promise((resolve) => {
@@ -26,7 +26,7 @@ export class Wait {
     })
   }
 
-  /** There may be room now. */
+  /** Called when the sink may have room again. */
   look(): void {
     this.#look()
   }

@@ -81,8 +81,8 @@ export class EventTracker {
   }
 
   /**
-   * Reports that a new connection is open. The tracker then looks for repeats among the next `windowSize` events. Before
-   * the first call it always looks for repeats.
+   * Reports that a new connection is open. The tracker then looks for repeats among the next `windowSize` events, but not on
+   * the first connection of a new tracker. A tracker on which this is never called always looks for repeats.
    */
   opened(): void {
     const isFirst = this.#lookUps === Number.POSITIVE_INFINITY && this.#window.isEmpty
