@@ -9,13 +9,13 @@ import { itemsOf } from './model.ts'
 
 /** A source in one of the modes. */
 export interface ModeSource extends ResilientSseSource {
-  /** The data of the event behind which its reader stops; undefined where the source itself ends. */
+  /** The data of the event after which the reader stops; undefined when the source itself ends. */
   readonly stopsAt: string | undefined
 }
 
-/** Options of a source, but for its mode. */
+/** Options of a source, without its mode. */
 export interface ModeOptions extends Omit<SourceOptions, 'objectMode'> {
-  /** The data of the last event: the source ends behind it, or its reader stops. */
+  /** The data of the last event: after this event the source ends, or its reader stops. */
   readonly last?: string
 }
 
@@ -32,7 +32,7 @@ function modeOf(
   return {
     name,
     open(factory, { last, ...options }) {
-      // With isTerminal every event is read; so where none is to be read the reader stops instead.
+      // `isTerminal` makes the source parse every event. To keep events unparsed, the reader stops instead.
       const isTerminal = readsEvents && last !== undefined ? { isTerminal: lastIs(last) } : {}
       const source = createResilientSseSource(factory, { ...options, ...isTerminal, objectMode })
       return Object.assign(source, { stopsAt: readsEvents ? undefined : last })
@@ -40,7 +40,7 @@ function modeOf(
   }
 }
 
-/** The modes in which the source reads each event. */
+/** The modes in which the source parses each event. */
 export const readingModes: readonly Mode[] = [
   modeOf('object mode', { objectMode: true, readsEvents: true }),
   modeOf('byte mode', { objectMode: false, readsEvents: true }),
@@ -51,12 +51,12 @@ const allModes: readonly Mode[] = [
   modeOf('byte mode, events unread', { objectMode: false, readsEvents: false }),
 ]
 
-/** Describes the same once for each mode. */
+/** Runs the same tests in each mode. */
 export function inEachMode(title: string, body: (mode: Mode) => void, modes = allModes): void {
   for (const mode of modes) describe(`${title}, in ${mode.name}`, () => body(mode))
 }
 
-/** The data of the events that a source yields, in either mode, and what the source fails with. */
+/** The data of the events that a source yields, in any mode, and the source's error. */
 export async function outcomeOf(source: ModeSource) {
   let data: (string | undefined)[] = []
   let bytes = Buffer.alloc(0)
@@ -76,7 +76,7 @@ export async function outcomeOf(source: ModeSource) {
   }
 }
 
-/** The data of the events that a source yields, in either mode. */
+/** The data of the events that a source yields, in any mode. */
 export async function dataOf(source: ModeSource): Promise<(string | undefined)[]> {
   const { data, error } = await outcomeOf(source)
   if (error) throw error
