@@ -44,7 +44,7 @@ async function demonstrate(options: DemoOptions, terminal: Terminal): Promise<nu
 
 /** Reads the whole stream and prints the result. Returns the exit code. */
 async function watch(run: Run, terminal: Terminal): Promise<number> {
-  const say = (text: string) => terminal.stdout.write(`${text}\n`)
+  const print = (text: string) => terminal.stdout.write(`${text}\n`)
   const { gateway, ledger, events } = run
   const stop = new AbortController()
   const onSignal = () => stop.abort()
@@ -66,13 +66,13 @@ async function watch(run: Run, terminal: Terminal): Promise<number> {
   terminal.off('SIGINT', onSignal)
   terminal.off('SIGTERM', onSignal)
   if (stop.signal.aborted) {
-    say(`Stopped after ${ledger.delivered} of ${events} events.`)
+    print(`Stopped after ${ledger.delivered} of ${events} events.`)
     return 130
   }
-  say(`\n${tableOf(run, longestPause, performance.now() - start)}\n`)
+  print(`\n${tableOf(run, longestPause, performance.now() - start)}\n`)
   if (failure !== undefined) console.log(`The client's connection broke: ${reasonOf(failure, gateway.error)}`)
   const fine = failure === undefined && ledger.isWhole(events) && gateway.connections === 1
-  say(
+  print(
     fine
       ? 'Every event arrived once and in order, over one connection that never broke.'
       : 'Events are missing, repeated, out of order or damaged, or the connection broke.',
