@@ -17,11 +17,11 @@ async function main(args: readonly string[]): Promise<number> {
     return 0
   }
   const { streams, base, jitter } = options
-  say(`${streams} streams, baseDelay ${base} ms, jitter ${jitter}, node ${process.version}`)
-  const flaws = await stampede(options, (result) => say(textOf(result))).catch((error: unknown) => [
+  print(`${streams} streams, baseDelay ${base} ms, jitter ${jitter}, node ${process.version}`)
+  const flaws = await stampede(options, (result) => print(textOf(result))).catch((error: unknown) => [
     error instanceof Error ? error.message : String(error),
   ])
-  say(
+  print(
     flaws.length === 0
       ? 'verdict: passed, every stream resumed without lost or repeated events'
       : `verdict: failed\n  ${flaws.join('\n  ')}`,
@@ -29,7 +29,7 @@ async function main(args: readonly string[]): Promise<number> {
   return flaws.length === 0 ? 0 : 1
 }
 
-function say(text: string): void {
+function print(text: string): void {
   process.stdout.write(`${text}\n`)
 }
 
