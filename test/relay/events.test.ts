@@ -183,7 +183,7 @@ describe('transform', () => {
     await settled(relay)
   })
 
-  it('may add events, also behind the last one', async () => {
+  it('may add events, also after the last event', async () => {
     await using upstream = await serve(stays(wire(1, 'end')))
     const transform = async function* (events: AsyncIterable<SseEvent>) {
       yield { event: 'hello', data: 'first' }
@@ -330,7 +330,7 @@ describe('a request that is sent once', () => {
     expect((await answerOf(plain.url)).text).to.equal('\ufeffdata: first\n\ndata: second\n\n')
   })
 
-  it('passes the reconnection time on also through a transform', async () => {
+  it('passes the reconnection time on, even with a transform', async () => {
     await using upstream = await serve(ends('retry: 5\n\ndata: a\n\n'))
     await using relay = await relayTo(post(upstream.url), { transform: (event: SseEvent) => event })
     expect((await answerOf(relay.url)).text).to.equal('retry: 5\ndata: a\n\n')

@@ -154,7 +154,7 @@ describe('pipelined requests', () => {
     )
   })
 
-  it('that wait are over when the client disconnects', async () => {
+  it('that wait end when the client disconnects', async () => {
     await using upstream = await serve(stays(wire(1)))
     await using relay = await relayTo(upstream.url)
     const socket = net.connect(relay.server.port, '127.0.0.1')

@@ -200,7 +200,7 @@ describe('a drain', () => {
     await drain.start()
   })
 
-  it('sends clients away that come while it goes on', async () => {
+  it('ends the streams of clients that connect after its start', async () => {
     const drain = createDrain()
     await using upstream = await serve(stays(wire(1)))
     await using relay = await relayTo(upstream.url, { drain })
