@@ -107,12 +107,13 @@ export interface DuplicateMessage extends StreamMessage {
 }
 
 /**
- * A connection has brought nothing but repeats: 20 of them, or at least two by its end. Its upstream ignores
- * `Last-Event-ID`, or counts from 1 again, in which case fresh events are taken for repeats. Announced once for a stream.
+ * A connection has brought only repeats: 20 repeats, or at least two when it ended. Its upstream ignores `Last-Event-ID`, or
+ * counts from 1 again, so that fresh events are taken for repeats. Announced at most once for a stream.
  */
 export interface RepeatsMessage extends StreamMessage {
+  /** The number of repeats on this connection so far. */
   readonly repeats: number
-  /** Where the connection was told to resume. */
+  /** The stream's cursor. */
   readonly cursor: string | undefined
 }
 

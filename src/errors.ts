@@ -25,7 +25,7 @@ export interface SseErrorDetails {
   retryAfter?: number
   /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the upstream's header fields, names in lower case. */
   headers?: HeaderFields
-  /** `ERR_SSE_STATUS`: the first bytes of the body, decoded. */
+  /** `ERR_SSE_STATUS`: the first 64 KiB of the body, decoded. */
   body?: Buffer
   /** `ERR_SSE_CONNECT`: whether the request may have been processed. */
   sent?: boolean
@@ -47,8 +47,8 @@ export class SseError extends Error {
   /** `ERR_SSE_STATUS` and `ERR_SSE_CONTENT_TYPE`: the upstream's header fields, names in lower case. */
   declare readonly headers?: HeaderFields
   /**
-   * `ERR_SSE_STATUS`: the first 64 KiB of the upstream's body, as far as they arrived within half a second after the head.
-   * Content codings are removed; a body with an unknown coding is absent.
+   * `ERR_SSE_STATUS`: the first 64 KiB of the upstream's body, or the part that arrived within 500 ms after the head. Content
+   * codings are decoded; absent when the coding is unknown.
    */
   declare readonly body?: Buffer
   /**

@@ -12,19 +12,19 @@ import type { CheckedOptions } from './options.ts'
 import type { Announced, Sink } from './sink.ts'
 
 /**
- * An upstream that resumes does not send this many repeats before its first fresh event. Of a connection that ends earlier
- * two are enough: one may be the event of the cursor itself, which some upstreams send again.
+ * An upstream that resumes does not send this many repeats before its first fresh event. For a connection that ends earlier
+ * two repeats are enough: a single repeat may be the event at the cursor, which some upstreams send again.
  */
 export const manyRepeats = 20
 export const repeatsAtEnd = 2
 
-/** Announces what happens to one stream: to the channels, the logs, and its sink. */
+/** Announces the messages of one stream: on the channels, in the logs, and to the stream's sink. */
 export class Announcer {
   readonly #id = nextStreamId()
   readonly #options: Pick<CheckedOptions, 'name' | 'logger'>
   readonly #sink: Sink
   #upstream: string | undefined
-  #hasSaidRepeats = false
+  #hasAnnouncedRepeats = false
 
   /** @param url - The upstream's URL, if it is known before the first connection. */
   constructor(options: Pick<CheckedOptions, 'name' | 'logger'>, sink: Sink, url: string | undefined) {
@@ -51,10 +51,10 @@ export class Announcer {
     announce('end', { ...this.about, ...message }, this.#options.logger)
   }
 
-  /** Announces, once, that a connection has brought only repeats, and at least `least` of them. */
+  /** Announces at most once that a connection has brought only repeats, at least `least` of them. */
   repeats({ repeats, position }: Pick<Delivered, 'repeats' | 'position'>, least: number): void {
-    if (this.#hasSaidRepeats || repeats < least) return
-    this.#hasSaidRepeats = true
+    if (this.#hasAnnouncedRepeats || repeats < least) return
+    this.#hasAnnouncedRepeats = true
     announce('repeats', { ...this.about, repeats, cursor: position.cursor }, this.#options.logger)
   }
 

@@ -135,7 +135,7 @@ export const sourceOptions = {
    * - `'never'`: one connection is read to its end. In byte mode every byte is passed on unchanged.
    *
    * Where the stream must not reconnect, a drop fails it with `ERR_SSE_NOT_RESUMABLE` (with `'never'`: with the drop's own
-   * error), and a clean end ends it. With `isTerminal`, a clean end before the terminal event is a drop.
+   * error), and a clean end ends it. With `isTerminal`, see `endWithoutTerminal` for a clean end before the terminal event.
    *
    * Default `'always'`; `'before-first-event'` for a factory whose `method` is not idempotent (RFC 9110, 9.2.2). Such a
    * request is retried only when the upstream cannot have processed it: no connection was made, or the status was 408,
@@ -149,8 +149,8 @@ export const sourceOptions = {
   /** Whether this event is the stream's last: the stream passes it on and ends. Default: no event is. */
   isTerminal: optional(callback<(event: SseEvent) => boolean>()),
   /**
-   * With `isTerminal`: whether a clean end without the last event, where the stream cannot go on, is a drop or the stream's
-   * end. Default `'drop'`.
+   * With `isTerminal`: what a clean end before the terminal event means where `resume` does not allow a reconnect. `'drop'`
+   * fails the stream, `'end'` ends it. Default `'drop'`.
    */
   endWithoutTerminal: withDefault(choice('drop', 'end'), 'drop'),
   /** An open response to read first; the factory is called after its drop. Default: the factory is called at the start. */
@@ -180,9 +180,9 @@ export const sourceOptions = {
   /** Whether repeated events are dropped. Default true. */
   dedupe: withDefault(flag, true, 'drop repeated events'),
   /**
-   * When two events are the same: id, type and data are equal; `'id'`: the ids are equal, for upstreams that render an event
-   * anew each time they send it; or a function that returns a key, or undefined for an event that is never a repeat. Not
-   * together with `tracker`, which has its own. Default `'id+data'`.
+   * When two events are the same: `'id+data'`, equal id, type and data; `'id'`, equal ids, for upstreams that render an event
+   * anew each time they send it; or a function that returns a key (undefined: the event is never a repeat). Excludes
+   * `tracker`, which has its own identity. Default `'id+data'`.
    */
   identity: optional(eventIdentity, 'when two events are the same', 'id+data'),
   /** Whether the upstream's comments are passed on in byte mode. Default true. */
@@ -253,7 +253,7 @@ export function completeOptions({
     throw new TypeError('lastEventId cannot be given together with tracker, which has its own lastEventId')
   }
   if (tracker !== undefined && identity !== undefined) {
-    throw new TypeError('identity cannot be given together with tracker, which has its own')
+    throw new TypeError('identity cannot be given together with tracker, which has its own identity')
   }
   return {
     ...checked,

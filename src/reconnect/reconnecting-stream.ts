@@ -54,9 +54,9 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
   #controller: AbortController | undefined
   #connection: Connection | undefined
   #intake: Intake | undefined
-  /** The chunk that is being passed on, and those that came meanwhile. */
+  /** The chunk that is being passed on, and the chunks that arrived meanwhile. */
   #chunks: Buffer[] = []
-  /** Says how the attempt that is under way came to its end. */
+  /** Resolves the promise of the current attempt. */
   #settle: (outcome: Outcome) => void = () => {}
   readonly #wait = new Wait()
   readonly #retries: Retries
@@ -141,12 +141,12 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     this.#wait.look()
   }
 
-  /** Fails the stream from here, as a fault of the caller's does. */
+  /** Fails the stream with an error of the caller's code. */
   fail(error: Error): void {
     this.#finish('failed', error)
   }
 
-  /** Ends everything that is under way at once. The sink is not called any more. */
+  /** Stops the attempt, the connection and all timers at once. No further method of the sink is called. */
   stop(error?: Error): void {
     this.#finish('aborted', error)
   }
@@ -263,7 +263,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     this.#bytes += chunk.length
     if (this.#options.idleResetOn === 'bytes') this.#connection?.touch()
     this.#chunks.push(chunk)
-    // A function of the caller's may make its upstream say more while a chunk is being passed on.
+    // A callback of the caller may make its own upstream push another chunk during this call.
     if (this.#chunks.length > 1) return
     for (let next: Buffer | undefined = chunk; next !== undefined; next = this.#chunks[0]) {
       this.#intake?.take(next)

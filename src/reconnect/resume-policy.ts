@@ -29,12 +29,16 @@ export class ResumePolicy {
     return this.#mode === 'always' || this.#mode === 'with-cursor'
   }
 
-  /** Whether a clean end of a connection may be followed by another one, from a cursor. */
+  /** Whether the stream may reconnect after a clean end, with this cursor. */
   outlivesEnd(cursor: string | undefined): boolean {
     return this.#mode !== 'with-cursor' || cursor !== undefined
   }
 
-  /** Whether the stream may go on with another connection, after so many events, from a cursor. */
+  /**
+   * Whether the stream may reconnect after a drop.
+   *
+   * @param events - The number of events that the stream has passed on.
+   */
   allows(events: number, cursor: string | undefined): boolean {
     if (this.isNever) return false
     if (events === 0) return !this.isSentOnce

@@ -76,8 +76,9 @@ const ownOptions = {
    */
   refusal: optional(callback<(error: Error) => Refusal | undefined>()),
   /**
-   * Whether the client gets `relay-status` events, without ids: `reconnecting`, `live`, `gap`. Behind an `async function*` they
-   * may come before events that the generator still has. Default false.
+   * Whether the client gets events of the type `relay-status`, without ids, whose data is a JSON object with the `status`
+   * `reconnecting`, `live` or `gap`. With an `async function*` as the transform, a status may overtake events that the
+   * generator still holds. Default false.
    */
   statusEvents: withDefault(flag, false, 'send relay-status events to clients'),
   /**

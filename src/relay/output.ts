@@ -7,7 +7,7 @@ import type { CheckedRelayOptions } from './options.ts'
 
 /** Sends an event stream to one client: blocks, and between them heartbeats, status events and reconnection times. */
 export class Output {
-  /** Whether anything was written. */
+  /** Whether bytes were written after the head. */
   hasWritten = false
   readonly #downstream: Downstream
   readonly #options: CheckedRelayOptions

@@ -47,9 +47,9 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
   /** Created after the head was sent: a generator may send an event of its own at the start. */
   #stage: TransformStage | undefined
   readonly #signal: AbortSignal | undefined
-  /** The most that the upstream's Retry-After can ask a client for, in milliseconds. */
+  /** The longest delay that the upstream's Retry-After can set for a client, in milliseconds. */
   readonly #maxRetryAfter: number
-  /** Whether the client comes back by itself, and must not get a status for what passes. */
+  /** Whether the client reconnects by itself, and must not get an error status for a transient failure. */
   readonly #reconnects: boolean
   /**
    * `'head'`: the head was not sent; `'open'`: events are sent to the client; `'reading-on'`: the client disconnected, and the
@@ -60,7 +60,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
   #error: Error | undefined
   #upstreamFields: HeaderFields | undefined
   #isStarted = false
-  /** Until when a retry may delay the head, on the clock of `performance.now()`. */
+  /** The latest time, on the clock of `performance.now()`, at which a retry may be due before the head is sent. */
   #headUntil = 0
   #headDeadline: Deadline | undefined
   readonly #output: Output
@@ -108,7 +108,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
       downstream.listen(this)
       this.#options.drain?.add(this)
       this.#listenToSignal()
-      // Nothing is dialled for a request that waits behind another one on its connection.
+      // A request that waits behind another on its connection (pipelining) must not occupy an upstream connection.
       const turn = downstream.turn()
       if (turn) turn.then(() => this.#guard(() => this.#start()))
       else this.#guard(() => this.#start())
@@ -133,7 +133,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
   }
 
   blocks(bytes: Buffer): boolean {
-    // At its start a client would strip a byte order mark; behind a line of ours it would not.
+    // A client strips a byte order mark only from the start of the response, not after a line of our own.
     const isMarked = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf
     return this.#write(isMarked && this.#output.hasWritten ? bytes.subarray(3) : bytes)
   }
@@ -142,7 +142,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     const named = this.#options.cursorAsId ? this.#withCursor(event) : event
     if (named === undefined) return true
     if (!this.#stage) return this.#write(serializeEvent(named))
-    // A block with an id alone is no event: no transform is asked about it.
+    // A block without data is not an event (HTML, 9.2.6), so the transform is not called with it.
     if (event.data !== undefined) return this.#stage.push(named)
     return this.#stage.isQueue || this.#write(serializeEvent(named))
   }
@@ -191,7 +191,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     if (this.#phase === 'over') return
     if (fault) this.#stream.fail(fault)
     this.#stream.stop()
-    // The stream may be over already, and then tells of no further failure.
+    // A stream that is already over does not report the fault.
     if (fault) this.#error = fault
     this.#finish()
   }
@@ -241,7 +241,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     this.#endWith('drained')
   }
 
-  /** Whether the client can come back for the rest, and would ask for nothing twice. */
+  /** Whether the client can reconnect and resume. */
   #mayReturn(): boolean {
     const { clientReconnects } = this.#options
     if (this.#phase === 'over' || !this.#stream.isRepeatable) return false
@@ -249,7 +249,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     return clientReconnects ?? (!hasBody(this.#request) && clientKind(this.#request) !== 'program')
   }
 
-  /** The head goes out: from here on the client learns of life, and of failure, within the stream. */
+  /** Sends the head. Heartbeats start, and later failures can no longer be answered with a status. */
   #openHead(): void {
     this.#phase = 'open'
     this.#headDeadline?.clear()
@@ -264,7 +264,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     this.#stage ??= transform && transformInto(transform, this)
   }
 
-  /** The factory, which begins to read the request's body when it is called, or does not need the body. */
+  /** The factory, followed by a discard of the request's body: a factory that reads the body starts to do so in its first call. */
   #watched(factory: UpstreamFactory): UpstreamFactory {
     const { url, method } = factory
     const watched: UpstreamFactory = (context) => {
@@ -277,7 +277,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     })
   }
 
-  /** A function of the caller's, or of middleware around the response, may throw while the head goes out. */
+  /** Catches errors while the head is sent: a function of the caller, or middleware of the response, may throw. */
   #guard(act: () => void): void {
     try {
       act()
@@ -396,7 +396,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
   /** Ends the relay. Further calls have no effect: the promise keeps its first value. */
   #settle(outcome: RelaySummary['outcome'], fault?: Error): void {
     this.#phase = 'over'
-    // Where nothing was started yet, an adopted response is closed.
+    // Closes an adopted response even if the stream was not started.
     this.#stream.stop()
     this.#headDeadline?.clear()
     this.#output.close()

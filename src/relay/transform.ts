@@ -11,21 +11,25 @@ export type EventTransform =
 export interface TransformTarget {
   /** @returns A promise that resolves when the target has room for the next event; undefined when it already has. */
   write(event: SseEvent): Promise<void> | undefined
-  /** The stage's own queue has room for more events of the stream. */
+  /** Called when the stage's queue has room for more events. */
   onQueueDrain(): void
-  /** @param fault - What the transform threw, other than the stream's own failure. */
+  /** @param fault - The error that the transform threw; undefined for the stream's own failure. */
   onEnd(fault: Error | undefined): void
 }
 
 /** Passes the events of a stream through a transform. */
 export interface TransformStage {
-  /** Whether events wait in a queue of the stage: room for more is then the queue's, and not the client's. */
+  /** Whether the stage has a queue: `push` then reports the room in this queue, and not at the client. */
   readonly isQueue: boolean
-  /** @returns False: no more until `onQueueDrain`, or until the client has room. */
+  /** @returns False when the queue or the client is full: the caller waits for `onQueueDrain`, or for room at the client. */
   push(event: SseEvent): boolean
-  /** No event follows. @param failure - What the stream has failed with. */
+  /**
+   * Called after the stream's last event.
+   *
+   * @param failure - The error that the stream failed with; undefined after a complete stream.
+   */
   end(failure: Error | undefined): void
-  /** Nobody waits for what is left. */
+  /** Discards the events that were not transformed yet. */
   destroy(): void
 }
 
@@ -76,7 +80,7 @@ class GeneratorStage implements TransformStage {
   readonly isQueue = true
   readonly #events = new PassThrough({ objectMode: true, highWaterMark: mostWaiting })
   readonly #target: TransformTarget
-  /** What the stream has failed with. */
+  /** The error that the stream failed with. */
   #failure: Error | undefined
 
   constructor(
@@ -109,7 +113,7 @@ class GeneratorStage implements TransformStage {
     for await (const event of transform(this.#incoming())) await this.#target.write(event)
   }
 
-  /** A failure comes behind the events before it, as an exception: a generator must not take it for the end. */
+  /** Throws a failure of the stream after its last event, so that a generator does not take the failure for a clean end. */
   async *#incoming(): AsyncGenerator<SseEvent, void> {
     yield* this.#events
     if (this.#failure) throw this.#failure

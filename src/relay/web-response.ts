@@ -12,7 +12,7 @@ export class WebResponse implements Downstream {
   readonly #signal: AbortSignal
   #listener: DownstreamListener | undefined
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined
-  /** What the body is cut off with, once everything before was read. */
+  /** The error that cuts the body off once its queue was read. */
   #failure: Error | undefined
   #resolve: (response: Response) => void = () => {}
 
@@ -88,7 +88,7 @@ export class WebResponse implements Downstream {
     setImmediate(() => this.#onPull())
   }
 
-  /** An error discards what the consumer has not read yet, so the error comes behind it. */
+  /** Passes an error on only when the queue is empty: an error discards unread chunks. */
   #onPull(): void {
     if (this.#failure === undefined) this.#listener?.onDrain()
     else if (!this.isClosed && this.#controller?.desiredSize === room) {

@@ -79,7 +79,7 @@ export class Delivered {
     return this.#isFresh
   }
 
-  /** How many repeats the live connection has brought, as long as it has brought no fresh event. */
+  /** The number of repeats that the current connection has brought; 0 once it has brought a fresh event. */
   get repeats(): number {
     return this.#isFresh ? 0 : this.#repeats
   }

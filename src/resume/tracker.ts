@@ -55,7 +55,7 @@ export class EventTracker {
   /** How many more events are looked up; Infinity until {@link opened} is called. */
   #lookUps = Number.POSITIVE_INFINITY
 
-  /** @throws `TypeError` or `RangeError` that names a wrong option, `TypeError` for an unknown one. */
+  /** @throws `TypeError` or `RangeError` that names a wrong or unknown option. */
   constructor(options: EventTrackerOptions = {}) {
     const { windowSize, lastEventId, identity } = checkOptions(trackerOptions, options)
     this.#windowSize = windowSize
