@@ -54,6 +54,8 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
   #controller: AbortController | undefined
   #connection: Connection | undefined
   #intake: Intake | undefined
+  /** Whether the latest connection had passed on whole blocks only. */
+  #wasBetweenBlocks = true
   /** The chunk that is being passed on, and the chunks that arrived meanwhile. */
   #chunks: Buffer[] = []
   /** Resolves the promise of the current attempt. */
@@ -105,7 +107,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
 
   /** Whether a line of our own, such as a heartbeat, may be inserted now. */
   get isBetweenBlocks(): boolean {
-    return this.#intake?.isBetweenBlocks ?? true
+    return this.#intake?.isBetweenBlocks ?? this.#wasBetweenBlocks
   }
 
   get stats(): StreamStats {
@@ -315,6 +317,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     if (reason !== 'end') this.#controller?.abort(error)
     this.#controller = undefined
     this.#intake?.end()
+    this.#closeIntake()
     this.#announcer.repeats(this.#delivered, repeatsAtEnd)
     if (this.isOver) return 'ended'
     const progress = this.#delivered.isFresh || duration >= this.#options.reconnect.stableAfter
@@ -357,6 +360,13 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     return !this.isOver
   }
 
+  /** Discards the unfinished block, which may be as large as `maxEventSize`. */
+  #closeIntake(): void {
+    this.#wasBetweenBlocks = this.isBetweenBlocks
+    this.#intake = undefined
+    this.#chunks = []
+  }
+
   /** Ends the stream: completed, failed or aborted. */
   #finish(outcome: StreamOutcome, error?: Error): void {
     if (this.isOver) return
@@ -371,6 +381,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     this.#wait.end()
     this.#settle('ended')
     this.#delivered.close()
+    this.#closeIntake()
     const { attemptFailed: failed, lastDrop: after } = this.#history
     const message = { outcome, error, duration, failed, after, stats: this.stats }
     if (outcome === 'aborted') {

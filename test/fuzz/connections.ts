@@ -180,7 +180,8 @@ function courseOf({ log, connections, windowSize, withCursor }: Plan): Course {
       if ('comment' in item) course.items.push(item)
       if (!('block' in item)) continue
       if (!tracker.accept(item.block)) {
-        course.duplicates++
+        // A block with an id alone is not an event.
+        if (item.block.data !== undefined) course.duplicates++
         continue
       }
       lastEventId = item.block.id ?? lastEventId

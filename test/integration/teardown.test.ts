@@ -11,7 +11,7 @@ import {
 } from '../../src/index.ts'
 import { library, runModule } from '../support/child.ts'
 import { drain, fast, lastIs, next, wire } from '../support/events.ts'
-import { answers, ends, serve, serveInTurn, stays, type TestServer } from '../support/server.ts'
+import { answers, ends, isLeft, serve, serveInTurn, stays, type TestServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 /** Ways to stop a source, and what it fails with then. */
@@ -280,10 +280,7 @@ describe("faults in the caller's functions", () => {
     const { error } = await drain(source)
     expect(error).to.equal(own)
     expect(server.requests).to.have.length(1)
-    await until(
-      () => server.sockets.size === 0,
-      () => 'the socket closes',
-    )
+    await isLeft(server)
   })
 
   for (const thrown of ['text', 7, null, undefined]) {
