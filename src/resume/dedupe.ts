@@ -2,6 +2,7 @@ import { Transform } from 'node:stream'
 import { announce, type DuplicateMessage, nextStreamId } from '../diagnostics.ts'
 import { asError, shown } from '../errors.ts'
 import type { SseEvent } from '../wire/event.ts'
+import { withoutLateData } from '../wire/late-data.ts'
 import { EventTracker } from './tracker.ts'
 
 /**
@@ -18,7 +19,7 @@ export function createDedupe(tracker: EventTracker = new EventTracker()): Transf
     throw new TypeError(`tracker must be an EventTracker, got ${shown(tracker)}`)
   }
   const id = nextStreamId()
-  return new Transform({
+  const dedupe = new Transform({
     objectMode: true,
     transform(event: SseEvent, _, callback) {
       let fresh: boolean
@@ -38,4 +39,5 @@ export function createDedupe(tracker: EventTracker = new EventTracker()): Transf
       callback()
     },
   })
+  return withoutLateData(dedupe)
 }
