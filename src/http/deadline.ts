@@ -2,10 +2,17 @@
 export const longestTimer = 2 ** 31 - 1
 
 /**
+ * The most of our own absence, in milliseconds, that does not count: time for what has arrived by then to be read and
+ * decoded, and for a request to go out and be answered.
+ */
+const mostLate = 1000
+
+/**
  * A time that is up unless it is cleared or starts anew; 0 is never up.
  *
- * It is not up before what has arrived by then has been read: timers that are late because the process was busy fire in
- * front of that, and would take our own delay for the other side's silence.
+ * It is not up before what has arrived by then has been read. The timers of a process that was busy, or suspended, fire
+ * late, and before its sockets are read: it would take its own absence for the other side's silence. By as much as a
+ * timer is late, up to a second, the time is longer.
  */
 export class Deadline {
   readonly #time: number
@@ -42,10 +49,17 @@ export class Deadline {
 
   #wait(time: number): void {
     this.#isUp = false
-    this.#timer = setTimeout(() => {
-      // Node reads sockets between timers and immediates.
-      this.#up = setImmediate(() => this.#look())
-    }, time)
+    const due = performance.now() + time
+    this.#arm(time, () => {
+      this.#arm(Math.min(performance.now() - due, mostLate), () => {
+        // Node reads sockets between timers and immediates.
+        this.#up = setImmediate(() => this.#look())
+      })
+    })
+  }
+
+  #arm(time: number, onTime: () => void): void {
+    this.#timer = setTimeout(onTime, time)
     if (!this.#keepsAlive) this.#timer.unref()
   }
 
