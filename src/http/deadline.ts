@@ -50,11 +50,14 @@ export class Deadline {
   #wait(time: number): void {
     this.#isUp = false
     const due = performance.now() + time
+    // Node reads sockets between timers and immediates.
+    const lookNext = () => {
+      this.#up = setImmediate(() => this.#look())
+    }
     this.#arm(time, () => {
-      this.#arm(Math.min(performance.now() - due, mostLate), () => {
-        // Node reads sockets between timers and immediates.
-        this.#up = setImmediate(() => this.#look())
-      })
+      const late = performance.now() - due
+      if (late < 1) lookNext()
+      else this.#arm(Math.min(late, mostLate), lookNext)
     })
   }
 

@@ -274,7 +274,7 @@ describe("faults in the caller's functions", () => {
   }
 
   it('shouldRetry that rejects fails the stream with that very error, and causes no reconnect', async () => {
-    await using server = await serve(answers(503))
+    await using server = await serve(answers(503, { connection: 'close' }))
     const shouldRetry = () => Promise.reject(own)
     const source = createResilientSseSource(httpUpstream(server.url), { reconnect: { ...fast, shouldRetry } })
     const { error } = await drain(source)

@@ -83,12 +83,14 @@ describe('a fault in a stage of a pipeline', () => {
 
 describe('a fault in a function of a relay', () => {
   const nothing = () => {}
+  // A connection that is kept would stay open.
+  const refuses = answers(503, { connection: 'close' })
   it('in front of the head rejects, and its client gets the answer of the caller', async () => {
     const logger = { debug: fault, info: nothing, warn: nothing, error: nothing }
     for (const [script, options, requests] of [
       [stays(wire(1)), { logger }, 0],
-      [answers(503), { reconnect: { ...fast, shouldRetry: fault } }, 1],
-      [answers(503), { reconnect: { ...fast, shouldRetry: () => Promise.reject(own) } }, 1],
+      [refuses, { reconnect: { ...fast, shouldRetry: fault } }, 1],
+      [refuses, { reconnect: { ...fast, shouldRetry: () => Promise.reject(own) } }, 1],
     ] as const) {
       await using upstream = await serve(script)
       await using gateway = await relayTo(httpUpstream(upstream.url), options)
