@@ -2,10 +2,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import http, { type RequestListener } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
 import { createLogger } from '../../src/cli/log.ts'
 import { type Program, startNode } from '../support/child.ts'
-import { freePort, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
+import { ends, freePort, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 /** The process, and what it has said so far. */
@@ -256,6 +257,77 @@ describe('resilient-sse', function () {
     expect(line).to.match(/ level=warn msg="request failed" method=GET path=\/x code=ERR_SSE_CONNECT error=/)
   })
 
+  it('leaves it to the upstream to send a 100', async () => {
+    await using upstream = await serve(() => {})
+    upstream.server.on('checkContinue', (_, response: http.ServerResponse) => response.writeHead(403).end())
+    await using gateway = await start(['--upstream', upstream.url])
+    const headers = { expect: '100-continue', 'content-length': 5 }
+    const request = http.request(gateway.url, { method: 'PUT', agent: false, headers })
+    let continued = false
+    request.on('continue', () => {
+      continued = true
+    })
+    request.flushHeaders()
+    const status = await new Promise((resolve, reject) => {
+      request.on('response', (response) => resolve(response.statusCode)).on('error', reject)
+    })
+    expect([status, continued]).to.deep.equal([403, false])
+    request.destroy()
+  })
+
+  it('does not take its own absence for the upstream’s', async () => {
+    let answer = () => {}
+    await using upstream = await serve((_, response) => {
+      answer = () => response.end('in time')
+    })
+    await using gateway = await start(['--upstream', upstream.url, '--response-timeout', '500'])
+    using client = ask(gateway.url)
+    await until(
+      () => upstream.requests.length === 1,
+      () => 'the request',
+    )
+    gateway.program.child.kill('SIGSTOP')
+    answer()
+    // Longer than the timeout: the process is away for so long, and must then see the answer first.
+    await sleep(800)
+    gateway.program.child.kill('SIGCONT')
+    await over(client)
+    expect(client).to.include({ status: 200, text: 'in time' })
+  })
+
+  for (const [what, method, headers, args, text] of [
+    ['[DONE] for the end of a stream', 'GET', {}, [], 'id: 1\ndata: 1\n\ndata: [DONE]\n\n'],
+    ['an end for the end, of a program', 'GET', { accept: 'application/json' }, [], 'data: 1\n\n'],
+    ['an end for the end, of a POST', 'POST', {}, [], 'data: 1\n\n'],
+    [
+      'the terminal that it is told',
+      'GET',
+      {},
+      ['--terminal', 'event=done'],
+      'id: 1\nevent: done\ndata: 1\n\n',
+    ],
+  ] as const) {
+    it(`takes ${what}`, async () => {
+      await using upstream = await serve((request, response) => {
+        request.resume()
+        stream(response, text).end()
+      })
+      await using gateway = await start(['--upstream', upstream.url, ...quick, ...args])
+      using client = ask(gateway.url, method, headers)
+      await over(client)
+      expect(client).to.include({ over: 'end', text })
+      expect(upstream.requests).to.have.length(1)
+    })
+  }
+
+  it('takes an end without the terminal that it is told for a drop', async () => {
+    await using upstream = await serve(ends('data: 1\n\n'))
+    await using gateway = await start(['--upstream', upstream.url, '--terminal', 'event=done'])
+    using client = ask(gateway.url, 'POST')
+    await over(client)
+    expect(client).to.include({ over: 'broken', text: 'data: 1\n\n' })
+  })
+
   describe('drain', () => {
     it('sends streams away with word to come back, and is through', async () => {
       await using upstream = await serve(stays('id: 1\ndata: 1\n\n'))
@@ -321,8 +393,31 @@ describe('resilient-sse', function () {
       expect((await gateway.program.ended).code).to.equal(0)
       await over(client)
       expect(client.over).to.equal('end')
-      expect(client.text).to.match(/retry: \d+\n$/)
+      expect(client.text).to.match(/\n\nretry: \d+\n$/)
     })
+
+    for (const [what, status, method, headers] of [
+      ['a 429 that is labelled as an event stream', 429, 'GET', {}],
+      ['an event stream in a coding of its own', 200, 'GET', { 'content-encoding': 'x-odd' }],
+      ['the event stream of a POST', 200, 'POST', {}],
+    ] as const) {
+      it(`puts nothing into ${what}, and lets it end`, async () => {
+        let end = () => {}
+        await using upstream = await serve((_, response) => {
+          response.writeHead(status, { 'content-type': 'text/event-stream', ...headers }).write('data: a')
+          end = () => response.end('b\n\n')
+        })
+        await using gateway = await start(['--upstream', upstream.url])
+        using client = ask(gateway.url, method)
+        await got(client, 'data: a')
+        gateway.program.child.kill('SIGTERM')
+        await gateway.line(/msg=draining streams=0 requests=1 /)
+        end()
+        expect((await gateway.program.ended).code).to.equal(0)
+        await over(client)
+        expect(client).to.include({ over: 'end', status, text: 'data: ab\n\n' })
+      })
+    }
 
     for (const [what, method, args] of [
       ['a request', 'POST', []],

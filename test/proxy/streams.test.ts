@@ -130,6 +130,80 @@ describe('event streams of a GET', () => {
     })
   }
 
+  for (const [sent, first, again] of [
+    ['/?lastEventId=7', '/?lastEventId=7', '/'],
+    ['/?LASTEVENTID=7&a=%20b+c', '/?LASTEVENTID=7&a=%20b+c', '/?a=%20b+c'],
+    ['/?a&last_event_id=7&&b=', '/?a&last_event_id=7&&b=', '/?a&&b='],
+    ['/?last%5fevent%5Fid=7', '/?last%5fevent%5Fid=7', '/'],
+    ['/?Last-Event-Id=6&lastEventID=7&x=lastEventId=1', null, '/?x=lastEventId=1'],
+    ['/lastEventId=7?lastEventIds=7?lastEventId=7', null, '/lastEventId=7?lastEventIds=7?lastEventId=7'],
+  ] as const) {
+    it(`leave the place that their client named: ${sent}`, async () => {
+      await using upstream = await serveInTurn(resets(wire(8)), resets(wire(9)), stays(wire(10, 'end')))
+      await using proxy = await proxyTo(upstream, { relay: { isTerminal: lastIs('end') } })
+      const client = await ask(`${new URL(proxy.url).origin}${sent}`, { headers: sse })
+      expect(await client.over).to.equal('end')
+      expect(upstream.requests.map(({ url }) => url)).to.deep.equal([first ?? sent, again, again])
+      expect(upstream.requests.slice(1).map(({ headers }) => headers['last-event-id'])).to.deep.equal([
+        '8',
+        '9',
+      ])
+    })
+  }
+
+  for (const [accept, script, text, over, requests] of [
+    ['application/json', ends('data: 1\n\n'), 'data: 1\n\n', 'end', 1],
+    ['application/json', resets('data: 1\n\n'), 'data: 1\n\n', 'aborted', 1],
+    ['application/json', ends(wire(1)), wire(1) + wire(2, 'end'), 'end', 2],
+    ['application/json', resets(wire(1)), wire(1) + wire(2, 'end'), 'end', 2],
+    ['text/event-stream', ends('data: 1\n\n'), `data: 1\n\n${wire(2, 'end')}`, 'end', 2],
+    ['*/*', ends('data: 1\n\n'), `data: 1\n\n${wire(2, 'end')}`, 'end', 2],
+    ['*/*', resets('data: 1\n\n'), `data: 1\n\n${wire(2, 'end')}`, 'end', 2],
+  ] as const) {
+    it(`are asked for ${requests} times of a client that accepts ${accept}: ${JSON.stringify(text)}`, async () => {
+      await using upstream = await serveInTurn(script, stays(wire(2, 'end')))
+      const relay = { isTerminal: lastIs('end'), endWithoutTerminal: 'end' } as const
+      await using proxy = await proxyTo(upstream, { relay })
+      const client = await ask(proxy.url, { headers: { accept } })
+      expect(await client.over).to.equal(over)
+      expect(client.text).to.equal(text)
+      expect(upstream.requests).to.have.length(requests)
+    })
+  }
+
+  it('are asked for as the option says, whatever their client', async () => {
+    await using upstream = await serveInTurn(ends('data: 1\n\n'), stays(wire(2, 'end')))
+    await using proxy = await proxyTo(upstream, { relay: { isTerminal: lastIs('end'), resume: 'always' } })
+    const client = await ask(proxy.url, { headers: { accept: 'application/json' } })
+    expect(await client.over).to.equal('end')
+    expect(client.text).to.equal(`data: 1\n\n${wire(2, 'end')}`)
+  })
+
+  for (const [reason, method, status, fields] of [
+    ['method POST', 'POST', 200, {}],
+    ['method HEAD', 'HEAD', 200, {}],
+    ['status 203', 'GET', 203, {}],
+    ['status 404', 'GET', 404, {}],
+    ['content-encoding x-odd', 'GET', 200, { 'content-encoding': 'x-odd' }],
+    [undefined, 'GET', 200, { 'content-type': 'text/plain' }],
+    [undefined, 'GET', 204, { 'content-type': 'text/plain' }],
+  ] as const) {
+    it(`are logged where they are passed on once: ${reason ?? `none, a ${status} of ${fields['content-type']}`}`, async () => {
+      const lines: unknown[] = []
+      const note = (fields: object, message: string) => void lines.push([message, fields])
+      const ignore = () => {}
+      await using upstream = await serve(
+        answers(status, { 'content-type': 'text/event-stream', ...fields }, ''),
+      )
+      await using proxy = await proxyTo(upstream, {
+        logger: { debug: ignore, info: note, warn: ignore, error: ignore },
+      })
+      await (await ask(`${proxy.url}/?key=secret`, { method })).over
+      const line = ['event stream passed on once', { method, path: '/', reason }]
+      expect(lines).to.deep.equal(reason === undefined ? [] : [line])
+    })
+  }
+
   it('fail on a redirect when they reconnect: credentials go nowhere else', async () => {
     await using other = await serve(stays(wire(2)))
     await using upstream = await serveInTurn(resets(wire(1)), answers(307, { location: other.url }))

@@ -338,6 +338,21 @@ describe('checkSourceOptions', () => {
     })
   }
 
+  it('gives the tracker of a source its identity', () => {
+    const { tracker } = checkSourceOptions({ identity: 'id' })
+    expect(tracker.accept({ id: '1', data: 'a' })).to.equal(true)
+    expect(tracker.accept({ id: '1', data: 'b' })).to.equal(false)
+    for (const identity of [() => '1', undefined])
+      expect(() => checkSourceOptions({ identity })).not.to.throw()
+    const tracked = { tracker: new EventTracker(), identity: 'id' } as const
+    expect(() => checkSourceOptions(tracked)).to.throw(
+      TypeError,
+      'identity cannot be given together with tracker',
+    )
+    // @ts-expect-error wrong
+    expect(() => checkSourceOptions({ identity: 'data' })).to.throw(TypeError, 'identity must be')
+  })
+
   it('gives each source a tracker of its own', () => {
     expect(checkSourceOptions({}).tracker).not.to.equal(checkSourceOptions({}).tracker)
   })

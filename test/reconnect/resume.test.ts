@@ -45,6 +45,27 @@ inEachMode('resume', ({ open }) => {
     expect(source.stats).to.include({ opens: 1, gaps: 1 })
   })
 
+  for (const [endWithoutTerminal, script, code] of [
+    ['end', ends('data: a\n\n'), undefined],
+    ['end', resets('data: a\n\n'), 'ERR_SSE_NOT_RESUMABLE'],
+    ['drop', ends('data: a\n\n'), 'ERR_SSE_NOT_RESUMABLE'],
+  ] as const) {
+    it(`'with-cursor' without one: an end without the last event is ${code ?? 'an end'} with '${endWithoutTerminal}'`, async () => {
+      await using server = await serve(script)
+      const source = createResilientSseSource(httpUpstream(server.url), {
+        ...modes,
+        resume: 'with-cursor',
+        isTerminal: lastIs('z'),
+        endWithoutTerminal,
+      })
+      const { chunks, error } = await drain(source)
+      expect(chunks).to.have.length(1)
+      if (code === undefined) expect(error).to.equal(undefined)
+      else expect(error).to.have.property('code', code)
+      expect(server.requests).to.have.length(1)
+    })
+  }
+
   it("'with-cursor' goes on with a cursor", async () => {
     await using server = await serveInTurn(resets(wire(1)), ends(wire(2)))
     const source = open(httpUpstream(server.url), {

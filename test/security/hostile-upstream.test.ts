@@ -104,7 +104,7 @@ describe('a hostile upstream', () => {
       socket.write(socket.bytesWritten === 0 ? 'HTTP/1.1 200 OK\r\n' : 'x: y\r\n'),
   }
   for (const [name, send] of Object.entries(endless)) {
-    it(`that sends ${name} without end runs into the time limit, and the client gets a 504`, async () => {
+    it(`that sends ${name} without end runs into its timeout, and the client gets a 504`, async () => {
       const timers: NodeJS.Timeout[] = []
       await using upstream = await serveRaw((socket) => timers.push(setInterval(() => send(socket), 5)))
       const options = { connectTimeout: 50, headTimeout: 0 }

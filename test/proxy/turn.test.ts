@@ -1,0 +1,109 @@
+import http from 'node:http'
+import net from 'node:net'
+import { expect } from 'chai'
+import { createSseProxy } from '../../src/index.ts'
+import { wire } from '../support/events.ts'
+import { proxyTo, raw } from '../support/proxy.ts'
+import { isLeft, serve, serveRaw, stays } from '../support/server.ts'
+import { until } from '../support/until.ts'
+
+const get = (path: string) => `GET ${path} HTTP/1.1\r\nhost: us\r\n\r\n`
+
+describe('a request that waits behind others on its connection', () => {
+  for (const [name, script] of [
+    ['an event stream', stays(wire(1))],
+    ['an upstream that does not answer', () => {}],
+  ] as const) {
+    it(`is not dialled: ${name}`, async () => {
+      await using upstream = await serve(script)
+      await using proxy = await proxyTo(upstream)
+      const client = net.connect(proxy.server.port, '127.0.0.1').on('error', () => {})
+      client.resume().write(get('/').repeat(200))
+      await until(
+        () => proxy.server.requests.length === 200 && upstream.requests.length > 0,
+        () => `${proxy.server.requests.length} requests`,
+      )
+      expect(upstream.requests).to.have.length(1)
+      client.destroy()
+      await isLeft(upstream)
+      expect(upstream.requests, 'after the client has left').to.have.length(1)
+      expect(proxy.errors).to.deep.equal([])
+    })
+  }
+
+  it('is dialled when the others are answered, and all are answered in order', async () => {
+    let open = 0
+    let most = 0
+    await using upstream = await serve((req, res) => {
+      most = Math.max(most, ++open)
+      setImmediate(() => {
+        open--
+        res.end(req.url)
+      })
+    })
+    await using proxy = await proxyTo(upstream)
+    const last = get('/9').replace('host: us', 'host: us\r\nconnection: close')
+    const text = await raw(proxy.server.port, `${['/1', '/2', '/3'].map(get).join('')}${last}`)
+    expect(text.match(/\/\d(?!\.)/g)).to.deep.equal(['/1', '/2', '/3', '/9'])
+    expect(most).to.equal(1)
+  })
+})
+
+describe('a client that leaves with its body unread', () => {
+  const big = 'x'.repeat(700_000)
+  const post = `POST / HTTP/1.1\r\nhost: us\r\ncontent-length: ${2 * big.length}\r\n\r\n${big}`
+
+  /** Sends the half of a body, and leaves when the proxy's connection to the upstream is in some state. */
+  async function leave(port: number, reached: () => boolean) {
+    const client = net.connect(port, '127.0.0.1').on('error', () => {})
+    await new Promise((resolve) => client.write(post, resolve))
+    await until(reached, () => 'the state')
+    client.destroy()
+  }
+
+  it('is noticed while the upstream is dialled', async () => {
+    let dialled = 0
+    // A name whose address never comes, as the answer of a host that drops what it is sent.
+    const agent = new http.Agent({
+      lookup: () => {
+        dialled++
+      },
+    })
+    const errors: Error[] = []
+    await using server = await serve(
+      createSseProxy({ upstream: 'http://never.test', agent, onError: (error) => errors.push(error) }),
+    )
+    await leave(server.port, () => dialled === 1)
+    await isLeft(server)
+    expect(errors).to.deep.equal([])
+    agent.destroy()
+  })
+
+  it('is noticed while the upstream does not read', async () => {
+    await using upstream = await serve(() => {})
+    await using proxy = await proxyTo(upstream)
+    await leave(proxy.server.port, () => upstream.requests.length === 1)
+    // The upstream, which does not read, cannot notice anything.
+    await isLeft(proxy.server)
+    expect(proxy.errors).to.deep.equal([])
+  })
+
+  for (const [what, head, body] of [
+    ['an event stream', 'content-type: text/event-stream\r\n', wire(1)],
+    ['an answer', 'content-type: text/plain\r\n', 'early'],
+  ] as const) {
+    it(`is noticed while ${what} is on its way`, async () => {
+      let answered = false
+      await using upstream = await serveRaw((socket, n) => {
+        if (n > 0) return
+        socket.pause()
+        answered = socket.write(`HTTP/1.1 200 OK\r\n${head}transfer-encoding: chunked\r\n\r\n`)
+        socket.write(`${body.length.toString(16)}\r\n${body}\r\n`)
+      })
+      await using proxy = await proxyTo(upstream)
+      await leave(proxy.server.port, () => answered)
+      await isLeft(proxy.server)
+      expect(proxy.errors).to.deep.equal([])
+    })
+  }
+})
