@@ -1,29 +1,17 @@
-import { type ClientRequest, type IncomingMessage, type InformationEvent, ServerResponse } from 'node:http'
-import { isIP } from 'node:net'
+import { type IncomingMessage, ServerResponse } from 'node:http'
 import { finished } from 'node:stream'
-import { urlToHttpOptions } from 'node:url'
 import { asError, callReport, reasonOf, SseError } from '../errors.ts'
-import { Deadline } from '../http/deadline.ts'
-import { dialHttp } from '../http/dialer.ts'
-import {
-  encodeLastEventId,
-  endToEndFields,
-  type FieldLines,
-  lastEventIdFrom,
-  outgoingFields,
-  tokensOf,
-} from '../http/fields.ts'
+import { endToEndFields, type FieldLines } from '../http/fields.ts'
 import { isEventStream } from '../http/media-type.ts'
 import { redactUrl } from '../http/url.ts'
 import { isRetryable } from '../reconnect/delay.ts'
 import type { ResumeMode } from '../reconnect/options.ts'
-import { clientKind, hasBody, onDisconnect } from '../relay/client.ts'
+import { clientKind, onDisconnect } from '../relay/client.ts'
 import { breakOff, turnOf } from '../relay/node-response.ts'
 import { relaySse } from '../relay/relay.ts'
 import { isDecodable } from '../upstream/decode.ts'
 import { discardBody, openUpstream, type UpstreamContext } from '../upstream/shapes.ts'
 import {
-  awaitsContinue,
   endAfterwards,
   flushHead,
   isSent,
@@ -31,10 +19,9 @@ import {
   type ProxyResponse,
   refuse,
 } from './downstream.ts'
-import { forwardedFields, isCodedResponse, resumedFields, streamFields } from './forwarding.ts'
+import { streamFields } from './forwarding.ts'
 import type { CheckedProxyOptions } from './options.ts'
-import { withoutLastEventId } from './target.ts'
-import { Upload } from './upload.ts'
+import { UpstreamRequest } from './upstream-request.ts'
 
 /** Told of each response that can be ended at any moment between two blocks: its client comes back for the rest. */
 export type OnResumable = (res: ProxyResponse) => void
@@ -44,19 +31,10 @@ export class Exchange {
   readonly #rules: CheckedProxyOptions
   readonly #req: ProxyRequest
   readonly #res: ProxyResponse
-  readonly #path: string
   readonly #onResumable: OnResumable
-  readonly #fields: FieldLines
-  readonly #hasBody: boolean
+  readonly #request: UpstreamRequest
   readonly #kind: ReturnType<typeof clientKind>
-  readonly #acceptsStream: boolean
-  readonly #lastEventId: string
-  /** Ends the request to the upstream. */
-  readonly #controller = new AbortController()
-  #upload: Upload | undefined
   #response: IncomingMessage | undefined
-  #deadline: Deadline | undefined
-  #awaitsContinue: boolean
   #clientGone = false
   readonly #onClose = () => this.#leave()
   /** Ends listening to the client's connection. */
@@ -72,21 +50,9 @@ export class Exchange {
     this.#rules = rules
     this.#req = req
     this.#res = res
-    this.#path = path
     this.#onResumable = onResumable
-    this.#hasBody = hasBody(req)
+    this.#request = new UpstreamRequest(rules, req, res, path)
     this.#kind = clientKind(req)
-    this.#awaitsContinue = awaitsContinue(req)
-    this.#fields = forwardedFields(req, rules)
-    const lastEventId = lastEventIdFrom(req) ?? ''
-    const encoded = encodeLastEventId(lastEventId)
-    this.#lastEventId = encoded === undefined ? '' : lastEventId
-    this.#acceptsStream = tokensOf(this.#fields.get('accept')).some(isEventStream)
-    if (this.#acceptsStream) {
-      this.#fields.delete('accept-encoding')
-      if (encoded !== undefined && req.method === 'GET') this.#fields.set('last-event-id', [encoded])
-    }
-    for (const [name, lines] of rules.headers) this.#fields.set(name, lines)
   }
 
   /** Nothing is dialled for a request that waits behind others: one client could open any number of connections. */
@@ -100,77 +66,13 @@ export class Exchange {
 
   #begin(): void {
     if (this.#clientGone) return
-    this.#watch()
-    const inform = (information: InformationEvent) => this.#inform(information)
-    this.#dial(this.#path, this.#fields, this.#controller.signal, inform).then(
+    this.#request.first().then(
       (response) => this.#onResponse(response),
       (error: unknown) => this.#onNoResponse(asError(error)),
     )
   }
 
-  async #dial(
-    path: string,
-    fields: FieldLines,
-    signal: AbortSignal,
-    onInformation?: (information: InformationEvent) => void,
-  ): Promise<IncomingMessage> {
-    const { upstream, agent, host } = this.#rules
-    const response = await dialHttp({
-      ...urlToHttpOptions(upstream),
-      // node would expect a certificate for what stands in the Host field.
-      ...(host === 'client' && { servername: isIP(upstream.hostname) ? '' : upstream.hostname }),
-      method: this.#req.method ?? 'GET',
-      path,
-      headers: outgoingFields(fields),
-      agent,
-      signal,
-      onInformation,
-      body: this.#hasBody ? (request) => this.#send(request) : undefined,
-    })
-    if (!isCodedResponse(response)) return response
-    discardBody(response)
-    throw new SseError('ERR_SSE_CONNECT', 'the upstream used an unknown transfer coding', { sent: true })
-  }
-
-  #send(request: ClientRequest): void {
-    this.#upload = new Upload(this.#req, this.#res, request, () => this.#deadline?.refresh())
-  }
-
-  /** Gives up on an upstream that does not answer. */
-  #watch(): void {
-    const { connectTimeout, responseTimeout } = this.#rules
-    const time = this.#acceptsStream ? connectTimeout : responseTimeout
-    this.#deadline = new Deadline(time, () => {
-      if (this.#upload?.waitsForClient) {
-        this.#deadline?.refresh()
-        return
-      }
-      const message = `the upstream gave no answer within ${time} ms`
-      this.#controller.abort(new SseError('ERR_SSE_CONNECT_TIMEOUT', message))
-    })
-  }
-
-  /**
-   * Passes on a 100 that the client waits for, and early hints (RFC 8297), of which node can write the links. A client of
-   * HTTP/1.0 does not know interim responses (RFC 9110, 15.2).
-   */
-  #inform({ statusCode, rawHeaders }: InformationEvent): void {
-    if (this.#res.headersSent || this.#clientGone) return
-    if (statusCode === 100 && this.#awaitsContinue) {
-      this.#awaitsContinue = false
-      this.#res.writeContinue()
-    }
-    if (statusCode !== 103 || this.#req.httpVersion === '1.0') return
-    const links = endToEndFields(rawHeaders).get('link') ?? []
-    try {
-      this.#res.writeEarlyHints({ link: links.flatMap((line) => line.split(/\s*,\s*(?=<)/)) })
-    } catch {
-      // A link that node does not know how to write. It was only a hint.
-    }
-  }
-
   #onResponse(response: IncomingMessage): void {
-    this.#deadline?.clear()
     if (this.#clientGone) {
       discardBody(response)
       return
@@ -202,7 +104,7 @@ export class Exchange {
   #pass(response: IncomingMessage, fields: FieldLines): void {
     const res = this.#res
     if (isEventStream(response.headers['content-type'])) this.#explain(this.#obstacleTo(response))
-    if (this.#awaitsContinue) endAfterwards(this.#req, res)
+    if (this.#request.awaitsContinue) endAfterwards(this.#req, res)
     res.statusCode = response.statusCode ?? 502
     if (res instanceof ServerResponse) res.statusMessage = response.statusMessage ?? ''
     // RFC 9110, 8.6.
@@ -221,8 +123,8 @@ export class Exchange {
   }
 
   #adopt(response: IncomingMessage, fields: FieldLines): void {
-    if (this.#hasBody || this.#req.method !== 'GET') {
-      this.#explain(this.#hasBody ? 'a body' : `method ${this.#req.method}`)
+    if (this.#request.hasBody || this.#req.method !== 'GET') {
+      this.#explain(this.#request.hasBody ? 'a body' : `method ${this.#req.method}`)
     }
     this.#takeHead(fields)
     this.#relay({ initialResponse: response })
@@ -238,7 +140,7 @@ export class Exchange {
     { initialResponse }: { readonly initialResponse?: IncomingMessage },
     failure?: IncomingMessage | SseError,
   ): void {
-    const { relay, connectTimeout, logger, upstream } = this.#rules
+    const { relay, connectTimeout, logger } = this.#rules
     const res = this.#res
     // From here on it is for the relay to say what a client's leaving means.
     res.off('close', this.#onClose)
@@ -252,12 +154,12 @@ export class Exchange {
       if (outcome instanceof SseError) throw outcome
       return outcome ?? this.#again(context)
     }
-    relaySse(this.#req, res, Object.assign(factory, { url: upstream.origin + this.#path }), {
+    relaySse(this.#req, res, Object.assign(factory, { url: this.#request.url }), {
       ...relay,
       resume,
       connectTimeout,
       logger,
-      lastEventId: this.#lastEventId,
+      lastEventId: this.#request.lastEventId,
       // Where the last event may be missing, it says only when not to ask again.
       ...(resume === 'never' && relay.endWithoutTerminal === 'end' && { isTerminal: undefined }),
       ...(initialResponse && { initialResponse }),
@@ -272,18 +174,12 @@ export class Exchange {
 
   /** What may be sent once is sent once; what a program asks for is asked for again only from a place. */
   get #resume(): ResumeMode {
-    if (this.#hasBody || this.#req.method !== 'GET') return 'never'
+    if (this.#request.hasBody || this.#req.method !== 'GET') return 'never'
     return this.#rules.relay.resume ?? (this.#kind === 'program' ? 'with-cursor' : 'always')
   }
 
-  /** To the same upstream, with its client's credentials: they stay there. */
-  async #again({
-    headers: { 'last-event-id': lastEventId },
-    signal,
-  }: UpstreamContext): Promise<IncomingMessage> {
-    // The stream has moved on from the place that its client named.
-    const path = withoutLastEventId(this.#path)
-    const response = await this.#dial(path, resumedFields(this.#fields, lastEventId), signal)
+  async #again(context: UpstreamContext): Promise<IncomingMessage> {
+    const response = await this.#request.again(context)
     if (!this.#res.headersSent && this.#obstacleTo(response) === undefined) {
       this.#takeHead(endToEndFields(response.rawHeaders))
     }
@@ -292,14 +188,12 @@ export class Exchange {
 
   /** The client's connection is over, with its answer or without. */
   #leave(): void {
-    this.#deadline?.clear()
     this.#release()
     if (!isSent(this.#res) && !this.#response?.errored) this.#clientGone = true
-    this.#controller.abort()
+    this.#request.abort()
   }
 
   #onNoResponse(error: Error): void {
-    this.#deadline?.clear()
     if (this.#clientGone) return
     if (!(error instanceof SseError)) {
       // Fields that a lenient parser has let in, and that cannot be sent.

@@ -1,5 +1,10 @@
+import { once } from 'node:events'
 import net, { type Socket } from 'node:net'
+import tls from 'node:tls'
 import { expect } from 'chai'
+import { createSseProxy } from '../../src/index.ts'
+import { certificate } from '../support/certificate.ts'
+import { serveTls } from '../support/dialling.ts'
 import { proxyTo, raw, rawGet, statusOf } from '../support/proxy.ts'
 import { serveRaw } from '../support/server.ts'
 import { until } from '../support/until.ts'
@@ -54,6 +59,19 @@ async function answerThrough(framing: Framing, way: keyof typeof ways, version: 
   return { text, isWhole: isWhole(text, how), errors }
 }
 
+/** What kind each record is of (RFC 5246, 6.2.1). */
+function recordKinds(bytes: Buffer): number[] {
+  const kinds: number[] = []
+  for (let at = 0; at + 5 <= bytes.length; at += 5 + bytes.readUInt16BE(at + 3)) kinds.push(bytes[at] ?? 0)
+  return kinds
+}
+
+function portOf(server: net.Server): number {
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('not listening')
+  return address.port
+}
+
 /** Whether a client takes an answer for complete (RFC 9112, 6.3 and 8). */
 function isWhole(text: string, how: string): boolean {
   const [head = '', body = ''] = text.split(/\r\n\r\n(.*)/s)
@@ -94,6 +112,51 @@ describe('an answer through the proxy', () => {
         expect(errors).to.deep.equal([])
       })
     }
+  }
+
+  for (const [way, isWhole] of [
+    ['is reset', false],
+    ['sends the rest', true],
+  ] as const) {
+    it(`whose upstream ${way} over TLS, to a client of HTTP/1.0, ${isWhole ? 'has' : 'has no'} close_notify`, async () => {
+      let upstreamSocket: Socket | undefined
+      await using upstream = await serveRaw((socket) => {
+        upstreamSocket = socket
+        socket.write('HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhalf')
+      })
+      await using server = await serveTls(createSseProxy({ upstream: `http://127.0.0.1:${upstream.port}` }))
+      // What the server sends, on its way.
+      const sent: Buffer[] = []
+      const ends: Socket[] = []
+      const wire = net.createServer((near) => {
+        const far = net.connect(Number(new URL(server.url).port), '127.0.0.1')
+        far.on('data', (chunk: Buffer) => sent.push(chunk))
+        near.pipe(far).pipe(near)
+        ends.push(near, far)
+      })
+      const port = await new Promise<number>((resolve) => {
+        wire.listen(0, '127.0.0.1', () => resolve(portOf(wire)))
+      })
+      // Later versions hide what kind a record is of.
+      const client = tls.connect({
+        port,
+        servername: 'localhost',
+        ca: certificate.cert,
+        maxVersion: 'TLSv1.2',
+      })
+      client.write('GET / HTTP/1.0\r\nhost: us\r\n\r\n')
+      let text = ''
+      client.on('data', (chunk) => {
+        text += chunk
+        if (text.endsWith('half') && upstreamSocket) ways[way](upstreamSocket, 'that is HTTP/1.0')
+      })
+      await once(client, 'close')
+      expect(text).to.include('half')
+      const alert = 21
+      expect(recordKinds(Buffer.concat(sent)).includes(alert)).to.equal(isWhole)
+      for (const end of ends) end.destroy()
+      wire.close()
+    })
   }
 
   for (const coding of ['gzip', 'gzip, chunked', 'chunked, gzip', 'identity, gzip']) {
