@@ -4,21 +4,21 @@ import type { Logger } from '../diagnostics.ts'
 import { asError } from '../errors.ts'
 import { redactUrl } from '../http/url.ts'
 import { refuse } from '../proxy/downstream.ts'
-import { proxyListener, refuseUpgrade } from '../proxy/proxy.ts'
+import { createSseProxy, refuseUpgrade } from '../proxy/proxy.ts'
+import { createDrain } from '../relay/drain.ts'
 import { type Route, routeFor } from './config.ts'
 
-/** How often it is looked for answers that have become streams, or idle connections, during a drain. */
+/** The interval at which a drain closes idle connections, in milliseconds. */
 const drainInterval = 50
 
 /** Passes requests on, each by its route, and knows those that are under way. */
 export class Gateway {
   readonly server = http.createServer((req, res) => this.#answer(req, res))
   draining = false
-  readonly #routes: readonly (Route & { readonly pass: ReturnType<typeof proxyListener> })[]
+  readonly #routes: readonly (Route & { readonly pass: ReturnType<typeof createSseProxy> })[]
   readonly #log: Logger
   readonly #answers = new Set<ServerResponse>()
-  /** Answers that can be ended between two blocks, as their clients come back for the rest. */
-  readonly #resumable = new WeakSet<object>()
+  readonly #drain = createDrain()
   /** What a stream's own line has told of. */
   readonly #logged = new WeakSet<Error>()
 
@@ -41,10 +41,12 @@ export class Gateway {
     const closed = once(this.server, 'close')
     this.draining = true
     this.server.close()
-    const streams = this.#dismissStreams()
+    this.#closeAfterAnswers()
+    this.#drain.start()
+    const streams = this.#drain.dismissed
     this.#log.info({ streams, requests: this.#answers.size - streams, limit }, 'draining')
     const timer = setInterval(() => {
-      this.#dismissStreams()
+      this.#closeAfterAnswers()
       this.server.closeIdleConnections()
     }, drainInterval)
     const deadline = setTimeout(() => {
@@ -65,9 +67,8 @@ export class Gateway {
     const onError: Route['onError'] = (err, { method, url = '' }) => {
       if (!this.#logged.has(err)) log.warn({ method, path: redactUrl(url), err }, 'request failed')
     }
-    return proxyListener({ ...options, logger: { ...log, error }, onError }, (res) =>
-      this.#resumable.add(res),
-    )
+    const relay = { ...options.relay, drain: this.#drain }
+    return createSseProxy({ ...options, relay, logger: { ...log, error }, onError })
   }
 
   #answer(req: IncomingMessage, res: ServerResponse): void {
@@ -88,29 +89,13 @@ export class Gateway {
     }
   }
 
-  /** @returns How many streams there were. */
-  #dismissStreams(): number {
-    let streams = 0
-    for (const res of this.#answers) {
-      if (!res.headersSent) res.shouldKeepAlive = false
-      else if (this.#resumable.has(res)) {
-        streams++
-        dismiss(res)
-      }
-    }
-    return streams
+  /** A client whose answer has no head yet is told not to send another request on its connection. */
+  #closeAfterAnswers(): void {
+    for (const res of this.#answers) if (!res.headersSent) res.shouldKeepAlive = false
   }
 }
 
 /** What a route is chosen by: no more than that, the proxy has its own look at the request target. */
 export function pathOf({ url = '' }: IncomingMessage): string {
   return url.replace(/^https?:\/\/[^/?#]*/i, '').split('?', 1)[0] || '/'
-}
-
-/** Not all at once: those who serve next would get everybody in the same moment. */
-function dismiss(res: ServerResponse): void {
-  if (res.writableEnded) return
-  // A relay writes whole blocks, so this stands between two of them.
-  res.write(`retry: ${1000 + Math.floor(Math.random() * 4000)}\n`)
-  res.end()
 }

@@ -23,36 +23,28 @@ import { streamFields } from './forwarding.ts'
 import type { CheckedProxyOptions } from './options.ts'
 import { UpstreamRequest } from './upstream-request.ts'
 
-/** Told of each response that can be ended at any moment between two blocks: its client comes back for the rest. */
-export type OnResumable = (res: ProxyResponse) => void
-
 /** One request, and what is made of its answer. */
 export class Exchange {
   readonly #rules: CheckedProxyOptions
   readonly #req: ProxyRequest
   readonly #res: ProxyResponse
-  readonly #onResumable: OnResumable
   readonly #request: UpstreamRequest
   readonly #kind: ReturnType<typeof clientKind>
+  /** Whether the client must not get a status for a failure that passes. */
+  readonly #reconnects: boolean
   #response: IncomingMessage | undefined
   #clientGone = false
   readonly #onClose = () => this.#leave()
   /** Ends listening to the client's connection. */
   #release = () => {}
 
-  constructor(
-    rules: CheckedProxyOptions,
-    req: ProxyRequest,
-    res: ProxyResponse,
-    path: string,
-    onResumable: OnResumable,
-  ) {
+  constructor(rules: CheckedProxyOptions, req: ProxyRequest, res: ProxyResponse, path: string) {
     this.#rules = rules
     this.#req = req
     this.#res = res
-    this.#onResumable = onResumable
     this.#request = new UpstreamRequest(rules, req, res, path)
     this.#kind = clientKind(req)
+    this.#reconnects = rules.relay.clientReconnects ?? this.#kind === 'reconnects'
   }
 
   /** Nothing is dialled for a request that waits behind others: one client could open any number of connections. */
@@ -81,7 +73,7 @@ export class Exchange {
     const fields = endToEndFields(response.rawHeaders)
     try {
       if (this.#obstacleTo(response) === undefined) this.#adopt(response, fields)
-      else if (this.#kind === 'reconnects' && isTransient(response)) this.#relay({}, response)
+      else if (this.#reconnects && isTransient(response)) this.#relay({}, response)
       else this.#pass(response, fields)
     } catch (error) {
       // A head that a lenient parser has let in, and that cannot be written.
@@ -93,7 +85,7 @@ export class Exchange {
 
   /** Why a response is not read as an event stream; undefined for one that is. */
   #obstacleTo(response: IncomingMessage): string | undefined {
-    if (!isEventStream(response.headers['content-type'])) return 'content type'
+    if (!isEventStream(response.headersDistinct['content-type'])) return 'content type'
     if (this.#req.method === 'HEAD') return 'method HEAD'
     if (response.statusCode !== 200) return `status ${response.statusCode}`
     const { encodings } = openUpstream(response)
@@ -103,7 +95,7 @@ export class Exchange {
   /** Passes an answer on as it is. */
   #pass(response: IncomingMessage, fields: FieldLines): void {
     const res = this.#res
-    if (isEventStream(response.headers['content-type'])) this.#explain(this.#obstacleTo(response))
+    if (isEventStream(response.headersDistinct['content-type'])) this.#explain(this.#obstacleTo(response))
     if (this.#request.awaitsContinue) endAfterwards(this.#req, res)
     res.statusCode = response.statusCode ?? 502
     if (res instanceof ServerResponse) res.statusMessage = response.statusMessage ?? ''
@@ -146,7 +138,6 @@ export class Exchange {
     res.off('close', this.#onClose)
     this.#release()
     const resume = this.#resume
-    if (resume === 'always' || resume === 'with-cursor') this.#onResumable(res)
     let first = failure
     const factory = (context: UpstreamContext) => {
       const outcome = first
@@ -199,7 +190,7 @@ export class Exchange {
       // Fields that a lenient parser has let in, and that cannot be sent.
       this.#report(error)
       refuse(this.#req, this.#res, 400)
-    } else if (this.#kind === 'reconnects') this.#relay({}, error)
+    } else if (this.#reconnects) this.#relay({}, error)
     else this.#onFailure(error)
   }
 

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { tokensOf } from '../http/fields.ts'
 import { type ProxyRequest, type ProxyResponse, refuse } from './downstream.ts'
-import { Exchange, type OnResumable } from './exchange.ts'
+import { Exchange } from './exchange.ts'
 import { isCodedRequest } from './forwarding.ts'
 import { checkProxyOptions, type ProxyOptions } from './options.ts'
 import { hostOf, isListedHost, targetOf } from './target.ts'
@@ -32,14 +32,6 @@ export type { ProxyOptions, ProxyRelayOptions } from './options.ts'
  * @throws `TypeError` or `RangeError` that names a wrong option.
  */
 export function createSseProxy(options: ProxyOptions): (req: ProxyRequest, res: ProxyResponse) => void {
-  return proxyListener(options, () => {})
-}
-
-/** The same for a server that wants to know which of its responses can be ended at any moment. */
-export function proxyListener(
-  options: ProxyOptions,
-  onResumable: OnResumable,
-): (req: ProxyRequest, res: ProxyResponse) => void {
   const rules = checkProxyOptions(options)
   return (req, res) => {
     // What a client does wrong is followed by a close, which is what counts.
@@ -50,7 +42,7 @@ export function proxyListener(
     if (rules.hosts && !isListedHost(hostOf(req), rules.hosts)) refuse(req, res, 421)
     else if (!isSupported(req)) refuse(req, res, 501)
     else if (path === undefined) refuse(req, res, 400)
-    else new Exchange(rules, req, res, path, onResumable).start()
+    else new Exchange(rules, req, res, path).start()
   }
 }
 

@@ -14,19 +14,26 @@ export interface Drainable {
    * Sends a reconnection time and ends the response, if the client can reconnect and resume.
    *
    * @param retry - The reconnection time for this client, in milliseconds.
+   * @returns Whether the response was ended.
    */
-  dismiss(retry: number): void
+  dismiss(retry: number): boolean
 }
 
 /** Ends the relays of a server before the server stops. */
 export class Drain {
   readonly #relays = new Set<Drainable>()
+  #dismissed = 0
   #spread: number | undefined
   #onEmpty: () => void = () => {}
 
   /** The number of running relays. */
   get size(): number {
     return this.#relays.size
+  }
+
+  /** The number of clients that were told to reconnect. */
+  get dismissed(): number {
+    return this.#dismissed
   }
 
   /** Whether the drain has started. */
@@ -79,7 +86,7 @@ export class Drain {
   }
 
   #dismiss(relay: Drainable, spread: number): void {
-    relay.dismiss(1000 + Math.floor(Math.random() * spread))
+    if (relay.dismiss(1000 + Math.floor(Math.random() * spread))) this.#dismissed++
   }
 }
 

@@ -229,16 +229,17 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     this.#settle('client-gone')
   }
 
-  dismiss(retry: number): void {
-    if (!this.#mayReturn()) return
+  dismiss(retry: number): boolean {
+    if (!this.#mayReturn()) return false
     if (this.#phase === 'reading-on') {
       this.#settle('client-gone')
-      return
+      return false
     }
     this.#stream.stop()
     this.#stage?.destroy()
     this.#sendReconnectionTime(retry)
     this.#endWith('drained')
+    return true
   }
 
   /** Whether the client can reconnect and resume. */

@@ -393,7 +393,7 @@ describe('resilient-sse', function () {
       expect((await gateway.program.ended).code).to.equal(0)
       await over(client)
       expect(client.over).to.equal('end')
-      expect(client.text).to.match(/\n\nretry: \d+\n$/)
+      expect(client.text).to.match(/^retry: \d+\n$/)
     })
 
     for (const [what, status, method, headers] of [

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { httpUpstream } from '../../src/index.ts'
-import { fast, lastIs, next, wire } from '../support/events.ts'
+import { drain, fast, lastIs, next, wire } from '../support/events.ts'
 import { dataOf, inEachMode, outcomeOf, readingModes } from '../support/modes.ts'
 import { answers, ends, resets, serve, serveInTurn, stays } from '../support/server.ts'
 
@@ -52,8 +52,8 @@ inEachMode('resume', ({ open }) => {
   ] as const) {
     it(`'with-cursor' without one: an end without the last event is ${code ?? 'an end'} with '${endWithoutTerminal}'`, async () => {
       await using server = await serve(script)
-      const source = createResilientSseSource(httpUpstream(server.url), {
-        ...modes,
+      const source = open(httpUpstream(server.url), {
+        reconnect: fast,
         resume: 'with-cursor',
         isTerminal: lastIs('z'),
         endWithoutTerminal,
