@@ -35,10 +35,15 @@ const alsoTests = {
     'test/source.test.ts',
     'test/integration/pass-through.test.ts',
   ],
-  'src/wire': ['test/integration/pass-through.test.ts', 'test/fuzz/fuzz.test.ts'],
+  'src/wire': [
+    'test/reconnect/never.test.ts',
+    'test/integration/pass-through.test.ts',
+    'test/fuzz/fuzz.test.ts',
+  ],
   'src/upstream': [
     'test/reconnect/attempt.test.ts',
     'test/reconnect/initial-response.test.ts',
+    'test/reconnect/reconnecting-stream.test.ts',
     'test/integration/backpressure.test.ts',
   ],
 }

@@ -7,10 +7,13 @@ import {
   SseError,
   type UpstreamFactory,
 } from '../../src/index.ts'
+import { checkSourceOptions } from '../../src/reconnect/options.ts'
+import { ReconnectingStream } from '../../src/reconnect/reconnecting-stream.ts'
 import { dataOf, drain, fast, lastIs, textOf, wire } from '../support/events.ts'
 import { mockUpstream } from '../support/mock.ts'
 import { answers, ends, resets, serve, serveInTurn, stream } from '../support/server.ts'
 import { holdTime } from '../support/time.ts'
+import { until } from '../support/until.ts'
 
 /** What a source announced, one word each. */
 function announcements(source: ReturnType<typeof createResilientSseSource>): string[] {
@@ -70,6 +73,33 @@ describe("resume: 'never'", () => {
       expect(source.state).to.equal('ended')
     })
   }
+
+  it('is between blocks but for the time in which one is half passed on', async () => {
+    const body = new PassThrough()
+    const seen: boolean[] = []
+    const stream = new ReconnectingStream(() => body, checkSourceOptions(never), {
+      blocks() {
+        // The engine knows once this has returned.
+        setImmediate(() => seen.push(stream.isBetweenBlocks))
+        return true
+      },
+      event: () => true,
+      announced() {},
+      end() {},
+      fail() {},
+    })
+    expect(stream.isBetweenBlocks).to.equal(true)
+    stream.start()
+    for (const [n, bytes] of ['data: ha', 'lf\n\n', ': c', '\n'].entries()) {
+      body.write(bytes)
+      await until(
+        () => seen.length > n,
+        () => bytes,
+      )
+    }
+    stream.stop()
+    expect(seen).to.deep.equal([false, true, false, true])
+  })
 
   it('passes bytes on before their block is whole', async () => {
     let finish = () => {}

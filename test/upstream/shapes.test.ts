@@ -147,9 +147,12 @@ describe('upstream shapes', () => {
       { ...options, highWaterMark: 1 },
     )
     source.once('readable', () => {})
+    await until(
+      () => source.readableLength === 1,
+      () => 'the reader is full',
+    )
     await new Promise(setImmediate)
-    await new Promise(setImmediate)
-    expect(asked).to.be.within(1, 2)
+    expect(asked).to.be.at.most(2)
     source.destroy()
   })
 
