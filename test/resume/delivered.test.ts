@@ -153,6 +153,20 @@ describe('what was passed on', () => {
     expect(tracker.duplicates).to.equal(2)
   })
 
+  it('keeps its events to detect repeats however many comments follow', () => {
+    const { passedOn, passOn } = delivered({ windowBytes: 100 })
+    passOn(wire(1), ...Array.from({ length: 100 }, () => ': comment\n\n'))
+    passedOn.opened()
+    expect(passedOn.event({ id: '1', data: 'event 1' })).to.equal(false)
+  })
+
+  it('keeps nothing where repeats are not dropped', () => {
+    const { passedOn, passOn, tracker } = delivered({ dedupe: false })
+    passOn(wire(1))
+    passedOn.opened()
+    expect(tracker.isDuplicate({ id: '1', data: 'event 1' })).to.equal(false)
+  })
+
   it('knows a block with an id alone for a repeat', () => {
     const { passedOn, passOn } = delivered()
     passOn('id: 1\n\n')

@@ -57,6 +57,20 @@ describe('RecentBlocks', () => {
     })
   }
 
+  for (const [first, second, least, most] of [
+    [8_000, 15_000, 15_000, 15_000],
+    [15_000, 8_000, 10_000, 20_000],
+  ] as const) {
+    it(`keeps ${least} to ${most} of ${first} and ${second} bytes with a limit of 20,000`, () => {
+      const recent = new RecentBlocks(20_000)
+      const all = [first, second].map((size) => 'data: xx\n\n'.repeat(size / 10))
+      for (const piece of all) recent.add(Buffer.from(piece))
+      const kept = textOf(recent.take())
+      expect(kept.length).to.be.within(least, most)
+      expect(all.join('').endsWith(kept)).to.equal(true)
+    })
+  }
+
   it('keeps no more than it has to of a large buffer alive', () => {
     const recent = new RecentBlocks(100_000)
     const large = Buffer.alloc(50_000)
