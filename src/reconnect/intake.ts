@@ -57,7 +57,16 @@ export class BlockIntake implements Intake {
 
   take(chunk: Buffer): void {
     this.#scanner.push(chunk)
-    for (let run = this.#scanner.next(); run !== undefined; run = this.#scanner.next()) this.#pass(run)
+    for (let run = this.#scanner.next(); run !== undefined; run = this.#scanner.next()) {
+      if (this.#owner.isOver) return
+      if (this.#scanner.mustRead || this.#delivered.mustRead || this.#sink.readsComments) {
+        this.#blockReader.read(run)
+        this.#flush()
+      } else {
+        this.#delivered.blocks(run, this.#scanner)
+        if (!this.#sink.blocks(run)) this.#owner.onFull()
+      }
+    }
     if (this.#scanner.tooLarge) throw tooLargeError(this.#options.maxEventSize)
   }
 
@@ -68,18 +77,6 @@ export class BlockIntake implements Intake {
   end(): void {
     const rest = this.#scanner.rest()
     if (rest.length > 0) this.#blockReader.readRest(rest)
-  }
-
-  #pass(run: Buffer): void {
-    if (this.#owner.isOver) return
-    if (this.#scanner.mustRead || this.#delivered.mustRead || this.#sink.readsComments) {
-      this.#blockReader.read(run)
-      this.#flush()
-      return
-    }
-    this.#delivered.blocks(run, this.#scanner)
-    if (this.#scanner.events > 0) this.#owner.onEvents()
-    if (!this.#sink.blocks(run)) this.#owner.onFull()
   }
 
   get #blockReader(): BlockReader {

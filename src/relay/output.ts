@@ -39,9 +39,14 @@ export class Output {
 
   /** @returns Whether the client has room for more. */
   write(bytes: Uint8Array | string): boolean {
+    this.onWrite()
+    return this.#downstream.write(bytes)
+  }
+
+  /** Called before each write to the client: the next heartbeat is due later. */
+  onWrite(): void {
     this.hasWritten = true
     this.#heartbeat?.refresh()
-    return this.#downstream.write(bytes)
   }
 
   /** Resolves when the client has room for more bytes, or the output is closed. */

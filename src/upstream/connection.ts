@@ -159,7 +159,7 @@ export class Connection {
       else this.#drop('reset', droppedError(cause))
     })
     this.#deadline = new Deadline(this.#idleTimeout, () => this.#onIdle())
-    body.on('data', (chunk) => this.#onData(chunk))
+    body.on('data', this.#onData)
     body.resume()
   }
 
@@ -188,7 +188,7 @@ export class Connection {
     discardBody(this.#upstreamBody)
   }
 
-  #onData(chunk: unknown): void {
+  readonly #onData = (chunk: unknown) => {
     if (this.#isClosed) return
     try {
       this.#reader?.onChunk(bytesOf(chunk))

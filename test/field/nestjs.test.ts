@@ -5,6 +5,7 @@ import { ExpressAdapter } from '@nestjs/platform-express'
 import { expect } from 'chai'
 import { EventSource } from 'eventsource'
 import { interval, map, type Observable } from 'rxjs'
+import { manyRepeats } from '../../src/reconnect/announcer.ts'
 import { serve } from '../support/server.ts'
 import { until } from '../support/until.ts'
 import { type Settings, startGateway } from './support/gateway.ts'
@@ -50,7 +51,8 @@ async function watch(settings: Settings, kills: number) {
       () => `${count} events in ${ids}\n${gateway.log}`,
       20_000,
     )
-  await gets(5)
+  // After a kill, so many repeats come before the first fresh event that the warning is due: see `manyRepeats`.
+  await gets(manyRepeats + 5)
   for (let n = 0; n < kills; n++) {
     const before = ids.length
     for (const socket of sockets) socket.destroy()

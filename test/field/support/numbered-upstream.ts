@@ -1,4 +1,4 @@
-import { type Asked, FlakyUpstream, type Steps, wireOf } from '../../support/flaky-upstream.ts'
+import { FlakyUpstream, type ReceivedRequest, type Steps, wireOf } from '../../support/flaky-upstream.ts'
 
 const html = { status: 200, headers: { 'content-type': 'text/html' }, body: '<!doctype html>' }
 const busy = { status: 429, headers: { 'retry-after': '1' }, body: 'busy' }
@@ -39,7 +39,7 @@ export class NumberedUpstream implements AsyncDisposable {
     return this.#server.close()
   }
 
-  #answerTo({ path, lastEventId }: Asked) {
+  #answerTo({ path, lastEventId }: ReceivedRequest) {
     if (path === '/') return html
     return this.isBusy ? busy : { steps: this.#from(Number(lastEventId ?? 0)) }
   }
