@@ -1,7 +1,9 @@
+import { FingerprintSet } from './fingerprint-set.ts'
+
 const initialCapacity = 32
 const noFingerprints = new Float64Array(0)
 
-/** The largest window: during look-ups a Map holds up to two windows, and a Map holds at most 2²⁴ entries. */
+/** The largest window, of 64 MiB. A Map, which indexes the window of a tracker that always looks for repeats, holds at most 2²⁴ entries. */
 export const largestWindow = 2 ** 23
 
 /**
@@ -12,10 +14,10 @@ export class FingerprintWindow {
   /** A ring buffer: the fingerprint of event n is at index n modulo the capacity. */
   #ring = noFingerprints
   #remembered = 0
-  /** Maps a fingerprint to the number of its latest event. */
+  /** The window while repeats are always looked for: maps a fingerprint to the number of its latest event. */
   #index: Map<number, number> | undefined
-  /** Whether events that leave the window also leave the index; see {@link lookUpOnce}. */
-  #slides = false
+  /** The events that may repeat while repeats are looked for on one connection; see {@link lookUpOnce}. */
+  #repeatable: FingerprintSet | undefined
   /** The first event that counts: events that were not added followed the earlier ones. */
   #oldest = 0
 
@@ -29,13 +31,14 @@ export class FingerprintWindow {
   }
 
   has(fingerprint: number): boolean {
-    return this.#index?.has(fingerprint) === true
+    return this.#repeatable?.has(fingerprint) ?? this.#index?.has(fingerprint) ?? false
   }
 
   add(fingerprint: number): void {
     if (this.#remembered === this.#ring.length && this.#ring.length < this.#size) this.#grow()
+    this.#repeatable?.add(fingerprint)
     if (this.#index) {
-      if (this.#slides) this.#forget(this.#remembered - this.#size)
+      this.#forget(this.#remembered - this.#size)
       this.#index.set(fingerprint, this.#remembered)
     }
     this.#ring[this.#remembered % this.#ring.length] = fingerprint
@@ -44,21 +47,25 @@ export class FingerprintWindow {
 
   /** Keeps an index of the window, which follows the window from now on. */
   lookUpAlways(): void {
-    this.#slides = true
-    this.#index = this.#indexed()
+    const index = new Map<number, number>()
+    for (const [fingerprint, n] of this.#current()) index.set(fingerprint, n)
+    this.#index = index
   }
 
   /**
-   * Indexes the current window until {@link stopLookUps}. Events do not leave this index: in a replay that is slightly
+   * Looks for repeats of the current window until {@link stopLookUps}. Events do not leave the set: in a replay that is slightly
    * longer than the window, each event would otherwise remove the next event just before that event repeats.
    */
   lookUpOnce(): void {
-    this.#slides = false
-    this.#index = this.#indexed()
+    this.#index = undefined
+    const repeatable = new FingerprintSet(Math.min(this.#size, this.#remembered - this.#oldest))
+    for (const [fingerprint] of this.#current()) repeatable.add(fingerprint)
+    this.#repeatable = repeatable
   }
 
   stopLookUps(): void {
     this.#index = undefined
+    this.#repeatable = undefined
   }
 
   /** Reports that events were passed on without being added: the events before them no longer count. */
@@ -80,13 +87,12 @@ export class FingerprintWindow {
     this.#ring = grown
   }
 
-  #indexed(): Map<number, number> {
-    const index = new Map<number, number>()
+  /** The fingerprints of the window with the numbers of their events, from the oldest on. */
+  *#current(): Generator<[fingerprint: number, n: number]> {
     for (let n = Math.max(this.#oldest, this.#remembered - this.#size); n < this.#remembered; n++) {
       const fingerprint = this.#ring[n % this.#ring.length]
-      if (fingerprint !== undefined) index.set(fingerprint, n)
+      if (fingerprint !== undefined) yield [fingerprint, n]
     }
-    return index
   }
 }
 
