@@ -16,7 +16,7 @@ Exits with 1 when a mutant survives that scripts/mutate/survivors.json does not 
 line, what it becomes (absent: whatever it becomes), and why no test should notice.
 `
 const root = fileURLToPath(new URL('..', import.meta.url))
-const defaultFolders = ['src/reconnect', 'src/resume', 'src/wire', 'src/upstream']
+const defaultFolders = ['src/reconnect', 'src/resume', 'src/wire', 'src/upstream', 'src/relay', 'src/proxy']
 
 /** What tests a folder, or a file, besides the tests of the same name. */
 const alsoTests = {
@@ -46,6 +46,8 @@ const alsoTests = {
     'test/reconnect/reconnecting-stream.test.ts',
     'test/integration/backpressure.test.ts',
   ],
+  'src/relay': ['test/integration/pass-through.test.ts', 'test/integration/frameworks.test.ts'],
+  'src/proxy': ['test/security/hostile-client.test.ts'],
 }
 
 /** The tests of a source file, those of the same name first, since they fail first. */
