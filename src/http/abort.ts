@@ -1,10 +1,10 @@
 const callbacksOf = new WeakMap<AbortSignal, Set<() => void>>()
 
 /**
- * Calls when a signal is aborted, with one listener on the signal however many callers there are: a signal that all streams
- * of a server share would otherwise be warned about for its many listeners.
+ * Calls a function when a signal is aborted. All callbacks of a signal share one listener: Node would otherwise warn about the
+ * many listeners of a signal that all streams of a server share.
  *
- * @returns Stops listening.
+ * @returns A function that removes the callback.
  */
 export function onAbort(signal: AbortSignal, callback: () => void): () => void {
   const callbacks = callbacksOf.get(signal) ?? new Set()

@@ -2,10 +2,10 @@ import { EventEmitter } from 'node:events'
 import type { Readable } from 'node:stream'
 
 /**
- * Destroys a response of node:http with the error that its request meets behind the head.
+ * Destroys a response of node:http with the error that its request emits after the head.
  *
- * A body without length and chunking is closed by its connection, and Node ends it when that is reset as well: the
- * request alone is told of the error (ECONNRESET), before the response ends.
+ * The end of the connection ends a body without length and chunking. When the connection is reset, Node emits the error
+ * (ECONNRESET) on the request only and then ends the response, which would look complete.
  */
 export function breakWithRequest(response: Readable): void {
   if (!('req' in response) || !(response.req instanceof EventEmitter)) return

@@ -1,77 +1,77 @@
-/** The longest that a timer of Node can wait, in milliseconds: a longer one would fire at once. */
+/** The longest time of a Node timer, in milliseconds: a longer timer would fire at once. */
 export const longestTimer = 2 ** 31 - 1
 
 /**
- * The most of our own absence, in milliseconds, that does not count: time for what has arrived by then to be read and
- * decoded, and for a request to go out and be answered.
+ * The longest extension of a late deadline, in milliseconds. It is enough to read and decode the input that has arrived, and
+ * for a request to be sent and answered.
  */
-const mostLate = 1000
+const longestExtension = 1000
 
 /**
- * A time that is up unless it is cleared or starts anew; 0 is never up.
+ * Calls a function after a time limit, unless it is cleared or refreshed; 0 means no limit.
  *
- * It is not up before what has arrived by then has been read. The timers of a process that was busy, or suspended, fire
- * late, and before its sockets are read: it would take its own absence for the other side's silence. By as much as a
- * timer is late, up to a second, the time is longer.
+ * Fires only after pending input was read: in a busy or suspended process a late timer would otherwise run before data that
+ * had already arrived, and a live peer would time out. When a timer is late, the limit is extended by the same time, up to a
+ * second.
  */
 export class Deadline {
-  readonly #time: number
+  readonly #limit: number
   readonly #onTime: () => void
   readonly #keepsAlive: boolean
-  /** When it started, on the clock of `performance.now()`. */
+  /** When the limit started, on the clock of `performance.now()`. */
   #start = performance.now()
-  #isUp = false
+  #hasFired = false
   #timer: NodeJS.Timeout | undefined
-  #up: NodeJS.Immediate | undefined
+  #immediate: NodeJS.Immediate | undefined
 
   /**
-   * @param time - In milliseconds.
-   * @param keepsAlive - Whether the process stays for it.
+   * @param limit - In milliseconds.
+   * @param keepsAlive - Whether the timer keeps the process alive.
    */
-  constructor(time: number, onTime: () => void, keepsAlive = true) {
-    this.#time = time
+  constructor(limit: number, onTime: () => void, keepsAlive = true) {
+    this.#limit = limit
     this.#onTime = onTime
     this.#keepsAlive = keepsAlive
-    if (time > 0) this.#wait(time)
+    if (limit > 0) this.#wait(limit)
   }
 
-  /** Starts it anew. Cheap, as it happens for each chunk: the timer looks at the clock when it fires. */
+  /** Restarts the limit. Called for each chunk and therefore cheap: only the clock is read, and the timer is not replaced. */
   refresh(): void {
     this.#start = performance.now()
-    if (this.#isUp) this.#wait(this.#time)
+    if (this.#hasFired) this.#wait(this.#limit)
   }
 
   clear(): void {
-    this.#isUp = false
+    this.#hasFired = false
     clearTimeout(this.#timer)
-    clearImmediate(this.#up)
+    clearImmediate(this.#immediate)
   }
 
   #wait(time: number): void {
-    this.#isUp = false
+    this.#hasFired = false
     const due = performance.now() + time
     // Node reads sockets between timers and immediates.
-    const lookNext = () => {
-      this.#up = setImmediate(() => this.#look())
+    const checkAfterInput = () => {
+      this.#immediate = setImmediate(() => this.#check())
     }
-    this.#arm(time, () => {
+    this.#setTimer(time, () => {
       const late = performance.now() - due
-      if (late < 1) lookNext()
-      else this.#arm(Math.min(late, mostLate), lookNext)
+      if (late < 1) checkAfterInput()
+      else this.#setTimer(Math.min(late, longestExtension), checkAfterInput)
     })
   }
 
-  #arm(time: number, onTime: () => void): void {
+  #setTimer(time: number, onTime: () => void): void {
     this.#timer = setTimeout(onTime, time)
     if (!this.#keepsAlive) this.#timer.unref()
   }
 
-  #look(): void {
-    const left = this.#start + this.#time - performance.now()
+  #check(): void {
+    const left = this.#start + this.#limit - performance.now()
     if (left > 0) {
       this.#wait(left)
     } else {
-      this.#isUp = true
+      this.#hasFired = true
       this.#onTime()
     }
   }

@@ -1,7 +1,7 @@
 import type { OutgoingHttpHeaders } from 'node:http'
 import type { HeaderFields } from '../errors.ts'
 
-/** The one value of a field, or the first where it was repeated. */
+/** The value of a field; the first one of a repeated field. */
 export function fieldOf(headers: HeaderFields, name: string): string | undefined {
   const value = headers[name]
   return typeof value === 'string' ? value : value?.[0]
@@ -10,8 +10,8 @@ export function fieldOf(headers: HeaderFields, name: string): string | undefined
 /**
  * The delay that an upstream asks for, in milliseconds from `now`.
  *
- * `retry-after-ms` (a de-facto field of LLM APIs) is the finer one and goes first; then `Retry-After` as seconds or
- * as an HTTP date.
+ * `retry-after-ms` (a de-facto field of LLM APIs) is more precise and comes first; then `Retry-After`, as seconds or as an HTTP
+ * date.
  *
  * @see RFC 9110, 10.2.3
  */
@@ -22,22 +22,22 @@ export function retryAfterOf(headers: HeaderFields, now: number): number | undef
   if (value === undefined) return undefined
   if (/^\d+(\.\d+)?$/.test(value)) return Math.ceil(Number(value) * 1000)
   if (!httpDate.test(value)) return undefined
-  // The oldest form names no zone and means UTC.
+  // The oldest form (asctime) has no time zone and means UTC.
   const date = Date.parse(value.endsWith('GMT') ? value : `${value} GMT`)
   return Number.isNaN(date) ? undefined : Math.max(0, date - now)
 }
 
-/** The three forms of RFC 9110, 5.6.7; Date.parse alone takes nearly anything. */
+/** The three date forms of RFC 9110, 5.6.7; Date.parse alone accepts nearly any text. */
 const httpDate =
   /^[A-Z][a-z]{2,8}(, \d\d( [A-Z][a-z]{2} \d{4}|-[A-Z][a-z]{2}-\d\d) \d\d:\d\d:\d\d GMT| [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4})$/
 
 /**
- * An id as the value of a `Last-Event-ID` field: its UTF-8 bytes, one character for each, which is the form in which
- * fetch and node:http take bytes beyond ASCII.
+ * Encodes an id as the value of a `Last-Event-ID` field: its UTF-8 bytes as one character each, the form in which fetch and
+ * node:http accept bytes beyond ASCII.
  *
- * `undefined` where nothing can be sent that arrives as the same id: no id; one with control characters, which no field
- * value may hold, or with a space or tab at either end, which is no part of the value (RFC 9110, 5.5); one with a lone
- * surrogate, which UTF-8 cannot write.
+ * @returns `undefined` for an id that would not arrive unchanged: an empty id; an id with control characters, which a field value
+ * must not contain; an id with a space or tab at either end, which a recipient strips (RFC 9110, 5.5); an id with a lone
+ * surrogate, which UTF-8 cannot encode.
  *
  * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html#sse-processing-model | HTML, 9.2.3}
  */
@@ -48,17 +48,17 @@ export function encodeLastEventId(id: string): string | undefined {
   return isSendable && bytes.toString('utf8') === id ? value : undefined
 }
 
-/** A request of node:http or node:http2, a framework's around it, or a fetch-API `Request`. */
+/** A request of node:http or node:http2, a framework's wrapper of such a request, or a fetch-API `Request`. */
 export type RequestWithLastEventId =
   | { readonly headers: HeaderFields; readonly url?: string | undefined }
   | { readonly headers: { get(name: string): string | null }; readonly url?: string | undefined }
 
 /**
- * The last event ID with which a client comes back: the `Last-Event-ID` header (its bytes read as UTF-8), or else
- * `?lastEventId=`, `?last_event_id=` or `?last-event-id=` in the URL, in any case (Mercure says `lastEventID`), for
- * clients that cannot set headers.
+ * The last event ID that a reconnecting client sends: the `Last-Event-ID` header (its bytes read as UTF-8), or else
+ * `?lastEventId=`, `?last_event_id=` or `?last-event-id=` in the URL, for clients that cannot set headers. The case of a
+ * parameter's name does not matter (Mercure's is `lastEventID`).
  *
- * An id that could not have come from an event stream (with CR, LF or NUL) counts as none.
+ * @returns `undefined` without an id, and for an id that cannot come from an event stream (with CR, LF or NUL).
  */
 export function lastEventIdFrom(request: RequestWithLastEventId): string | undefined {
   const { headers } = request
@@ -72,7 +72,7 @@ export function lastEventIdFrom(request: RequestWithLastEventId): string | undef
   return undefined
 }
 
-/** Whether a string can be an event's id on the wire. */
+/** Whether a string can be written as an event's id. */
 export function isWireId(id: string): boolean {
   return !/[\r\n\0]/.test(id)
 }
@@ -81,7 +81,7 @@ function validId(id: string): string | undefined {
   return id !== '' && isWireId(id) ? id : undefined
 }
 
-/** Whether the header fields of a request are those of the fetch API. */
+/** Whether the header fields of a request are a `Headers` object of the fetch API. */
 export function isFetchHeaders(
   headers: RequestWithLastEventId['headers'],
 ): headers is { get(name: string): string | null } {
@@ -101,7 +101,7 @@ export function tokensOf(lines: readonly string[] = []): string[] {
 /** Header fields by name in lower case, each with all of its lines. */
 export type FieldLines = Map<string, string[]>
 
-/** RFC 9110, 7.6.1, and what was sent as such before it; `trailer`, because trailers are not passed on. */
+/** The hop-by-hop fields of RFC 9110, 7.6.1, and of the standards before it; `trailer`, because trailers are not passed on. */
 const hopByHop = [
   'connection',
   'http2-settings',
@@ -116,16 +116,16 @@ const hopByHop = [
   'upgrade',
 ] as const
 
-/** Fields that say how the body is framed, or to which hop the message goes: nobody but the sender may set them. */
+/** Whether a field frames the body or belongs to one connection. Only the sender of a message may set such a field. */
 export function isHopField(name: string): boolean {
   return name === 'content-length' || hopByHop.some((each) => each === name)
 }
 
 /**
- * What of a message's head may be passed on: all but the fields of the hop that it came over, and those that its
- * `connection` names. A `te` is passed on as far as it says `trailers`.
+ * The fields of a message that may be passed on: all but the hop-by-hop fields and those that its `connection` field names. Of
+ * `te` only the value `trailers` is passed on.
  *
- * @param rawHeaders - Names and values in turn, as node:http gives them, so that repeated fields stay apart.
+ * @param rawHeaders - Names and values alternately, as node:http gives them, so that each line of a repeated field is kept.
  * @see RFC 9110, 7.6.1
  */
 export function endToEndFields(rawHeaders: readonly string[]): FieldLines {
@@ -143,9 +143,9 @@ export function endToEndFields(rawHeaders: readonly string[]): FieldLines {
   return fields
 }
 
-/** The fields in the form in which node:http sends them, each line as it is. */
+/** The fields in the form that node:http sends, with each line kept. */
 export function outgoingFields(fields: FieldLines): OutgoingHttpHeaders {
-  // Of `host` node:http wants a string.
+  // node:http accepts only a string for `host`.
   const entries = [...fields].map(([name, [line = '', ...more]]) => [
     name,
     more.length > 0 ? [line, ...more] : line,

@@ -1,13 +1,13 @@
-/** A media type as it is named in a head. */
+/** A media type as a Content-Type field names it. */
 export interface MediaType {
   /** Type and subtype in lower case, such as `text/event-stream`. */
   readonly essence: string
-  /** The same with its parameters, as it was written. */
+  /** The media type with its parameters, unchanged. */
   readonly text: string
 }
 
 /**
- * The media type of a body: the last valid one that is named, in whatever field line.
+ * The media type of a body: the last valid one in all Content-Type lines.
  *
  * @param contentType - The value of a Content-Type field, or of each of its lines.
  * @see {@link https://fetch.spec.whatwg.org/#concept-header-extract-mime-type | Fetch, "extract a MIME type"}
@@ -24,7 +24,7 @@ export function isEventStream(contentType: string | readonly string[] | undefine
   return mediaTypeOf(contentType)?.essence === 'text/event-stream'
 }
 
-/** Two tokens (RFC 9110, 5.6.2) and what is between them. */
+/** Two tokens (RFC 9110, 5.6.2) with a slash between them. */
 const mediaType = /^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+$/
 
 /** Splits at commas that are not in a quoted string (RFC 9110, 5.6.4). */
