@@ -10,19 +10,19 @@ export type ProxyRequest = IncomingMessage | Http2ServerRequest
 /** The response to a {@link ProxyRequest}. */
 export type ProxyResponse = ServerResponse | Http2ServerResponse
 
-/** Sends the head of a response; its body may be long in coming. */
+/** Sends the head of a response at once, because the body may come much later. */
 export function flushHead(res: Writable & { flushHeaders?(): void }): void {
   res.flushHeaders?.()
 }
 
-/** Whether a response that is closed was sent to its end. node:http2 says of every one that is closed that it has finished. */
+/** Whether a closed response was sent completely. node:http2 reports `writableFinished` for every closed response. */
 export function isSent(res: ProxyResponse): boolean {
   return res instanceof ServerResponse ? res.writableFinished : res.writableEnded
 }
 
 /**
- * Whether a client waits for a 100 before it sends its body (RFC 9110, 10.1.1), and has not got one: node answers by
- * itself where its server has no listener for `checkContinue`.
+ * Whether a client waits for a 100 before it sends its body (RFC 9110, 10.1.1). Node sends the 100 itself when the server has no
+ * listener for `checkContinue`.
  */
 export function awaitsContinue(req: ProxyRequest): boolean {
   // A server must ignore the expectation in HTTP/1.0.
@@ -32,16 +32,16 @@ export function awaitsContinue(req: ProxyRequest): boolean {
   return server instanceof EventEmitter && server.listenerCount('checkContinue') > 0
 }
 
-/** Answers without the upstream. */
+/** Answers with a status of the proxy's own. */
 export function refuse(req: ProxyRequest, res: ProxyResponse, statusCode: number): void {
-  // A client that is still sending reads the answer only if nobody closes on it.
+  // The body is read, because closing the connection while the client still sends would lose the answer.
   req.resume()
   if (res.destroyed) return
   const reason = STATUS_CODES[statusCode] ?? 'Error'
   if (res instanceof ServerResponse) {
-    // The upstream's may have been set, and may be what could not be written.
+    // The upstream's reason may have been set, and may be the value that could not be written.
     res.statusMessage = reason
-    endAfterwards(req, res)
+    closeIfContinueAwaited(req, res)
   }
   res.statusCode = statusCode
   res.setHeader('content-type', 'text/plain; charset=utf-8')
@@ -50,9 +50,9 @@ export function refuse(req: ProxyRequest, res: ProxyResponse, statusCode: number
 }
 
 /**
- * Closes the connection after a final answer to a client that waits for a 100: it may send its body now, or leave it out,
- * and nobody could tell the body from the next request (RFC 9110, 10.1.1).
+ * Closes the connection after a final answer to a client that waits for a 100. The client may now send its body or leave it out,
+ * and the body could not be told from the next request (RFC 9110, 10.1.1).
  */
-export function endAfterwards(req: ProxyRequest, res: ProxyResponse): void {
+export function closeIfContinueAwaited(req: ProxyRequest, res: ProxyResponse): void {
   if (res instanceof ServerResponse && awaitsContinue(req)) res.shouldKeepAlive = false
 }

@@ -12,7 +12,7 @@ import { relaySse } from '../relay/relay.ts'
 import { isDecodable } from '../upstream/decode.ts'
 import { discardBody, openUpstream, type UpstreamContext } from '../upstream/shapes.ts'
 import {
-  endAfterwards,
+  closeIfContinueAwaited,
   flushHead,
   isSent,
   type ProxyRequest,
@@ -23,31 +23,31 @@ import { streamFields } from './forwarding.ts'
 import type { CheckedProxyOptions } from './options.ts'
 import { UpstreamRequest } from './upstream-request.ts'
 
-/** One request, and what is made of its answer. */
+/** Passes one request to the upstream, and its answer to the client. */
 export class Exchange {
-  readonly #rules: CheckedProxyOptions
+  readonly #options: CheckedProxyOptions
   readonly #req: ProxyRequest
   readonly #res: ProxyResponse
   readonly #request: UpstreamRequest
   readonly #kind: ReturnType<typeof clientKind>
-  /** Whether the client must not get a status for a failure that passes. */
+  /** Whether a transient failure is retried instead of answered: a client that reconnects would give up at an error status. */
   readonly #reconnects: boolean
   #response: IncomingMessage | undefined
-  #clientGone = false
-  readonly #onClose = () => this.#leave()
-  /** Ends listening to the client's connection. */
+  #isClientGone = false
+  readonly #onClose = () => this.#onClientClose()
+  /** Removes the listeners on the client's connection. */
   #release = () => {}
 
-  constructor(rules: CheckedProxyOptions, req: ProxyRequest, res: ProxyResponse, path: string) {
-    this.#rules = rules
+  constructor(options: CheckedProxyOptions, req: ProxyRequest, res: ProxyResponse, path: string) {
+    this.#options = options
     this.#req = req
     this.#res = res
-    this.#request = new UpstreamRequest(rules, req, res, path)
+    this.#request = new UpstreamRequest(options, req, res, path)
     this.#kind = clientKind(req)
-    this.#reconnects = rules.relay.clientReconnects ?? this.#kind === 'reconnects'
+    this.#reconnects = options.relay.clientReconnects ?? this.#kind === 'reconnects'
   }
 
-  /** Nothing is dialled for a request that waits behind others: one client could open any number of connections. */
+  /** A pipelined request waits for its turn: otherwise one client could open any number of upstream connections. */
   start(): void {
     this.#res.once('close', this.#onClose)
     this.#release = onDisconnect(this.#req, this.#onClose)
@@ -57,33 +57,33 @@ export class Exchange {
   }
 
   #begin(): void {
-    if (this.#clientGone) return
-    this.#request.first().then(
+    if (this.#isClientGone) return
+    this.#request.send().then(
       (response) => this.#onResponse(response),
       (error: unknown) => this.#onNoResponse(asError(error)),
     )
   }
 
   #onResponse(response: IncomingMessage): void {
-    if (this.#clientGone) {
+    if (this.#isClientGone) {
       discardBody(response)
       return
     }
     this.#response = response
     const fields = endToEndFields(response.rawHeaders)
     try {
-      if (this.#obstacleTo(response) === undefined) this.#adopt(response, fields)
+      if (this.#obstacleTo(response) === undefined) this.#relayStream(response, fields)
       else if (this.#reconnects && isTransient(response)) this.#relay({}, response)
-      else this.#pass(response, fields)
+      else this.#passOn(response, fields)
     } catch (error) {
-      // A head that a lenient parser has let in, and that cannot be written.
+      // A lenient parser accepts header fields that cannot be written.
       discardBody(response)
       for (const name of fields.keys()) if (!this.#res.headersSent) this.#res.removeHeader(name)
       this.#onFailure(asError(error))
     }
   }
 
-  /** Why a response is not read as an event stream; undefined for one that is. */
+  /** Why a response is not relayed as an event stream; undefined when it is. */
   #obstacleTo(response: IncomingMessage): string | undefined {
     if (!isEventStream(response.headersDistinct['content-type'])) return 'content type'
     if (this.#req.method === 'HEAD') return 'method HEAD'
@@ -92,21 +92,22 @@ export class Exchange {
     return isDecodable(encodings) ? undefined : `content-encoding ${encodings.join(', ')}`
   }
 
-  /** Passes an answer on as it is. */
-  #pass(response: IncomingMessage, fields: FieldLines): void {
+  /** Passes an answer on unchanged. */
+  #passOn(response: IncomingMessage, fields: FieldLines): void {
     const res = this.#res
-    if (isEventStream(response.headersDistinct['content-type'])) this.#explain(this.#obstacleTo(response))
-    if (this.#request.awaitsContinue) endAfterwards(this.#req, res)
+    if (isEventStream(response.headersDistinct['content-type']))
+      this.#logPassedOnce(this.#obstacleTo(response))
+    if (this.#request.awaitsContinue) closeIfContinueAwaited(this.#req, res)
     res.statusCode = response.statusCode ?? 502
     if (res instanceof ServerResponse) res.statusMessage = response.statusMessage ?? ''
     // RFC 9110, 8.6.
     if (res.statusCode === 204) fields.delete('content-length')
     for (const [name, lines] of fields) res.setHeader(name, lines)
     flushHead(res)
-    // Not `pipeline`: it would end the response of an HTTP/1.0 client as if it were whole.
+    // Not `pipeline`: after a drop it would end the response of an HTTP/1.0 client as if it were complete.
     response.pipe(res)
     finished(response, { writable: false }, (cause) => {
-      if (!cause || this.#clientGone) return
+      if (!cause || this.#isClientGone) return
       const message = `the upstream broke off its answer: ${reasonOf(cause)}`
       const error = new SseError('ERR_SSE_DROPPED', message, { cause })
       breakOff(res, error)
@@ -114,36 +115,36 @@ export class Exchange {
     })
   }
 
-  #adopt(response: IncomingMessage, fields: FieldLines): void {
+  #relayStream(response: IncomingMessage, fields: FieldLines): void {
     if (this.#request.hasBody || this.#req.method !== 'GET') {
-      this.#explain(this.#request.hasBody ? 'a body' : `method ${this.#req.method}`)
+      this.#logPassedOnce(this.#request.hasBody ? 'a body' : `method ${this.#req.method}`)
     }
-    this.#takeHead(fields)
+    this.#setStreamFields(fields)
     this.#relay({ initialResponse: response })
   }
 
-  /** What the upstream said with its first event stream, the client is told. */
-  #takeHead(fields: FieldLines): void {
+  /** Gives the client the header fields of the upstream's first event stream. */
+  #setStreamFields(fields: FieldLines): void {
     for (const [name, lines] of streamFields(fields)) this.#res.setHeader(name, lines)
   }
 
-  /** @param failure - How the first dial failed, for a stream that none has opened for yet. */
+  /** @param failure - The failure of the first attempt, when no stream has opened yet. */
   #relay(
     { initialResponse }: { readonly initialResponse?: IncomingMessage },
     failure?: IncomingMessage | SseError,
   ): void {
-    const { relay, connectTimeout, logger } = this.#rules
+    const { relay, connectTimeout, logger } = this.#options
     const res = this.#res
-    // From here on it is for the relay to say what a client's leaving means.
+    // From here on the relay handles a client that disconnects.
     res.off('close', this.#onClose)
     this.#release()
     const resume = this.#resume
-    let first = failure
+    let firstFailure = failure
     const factory = (context: UpstreamContext) => {
-      const outcome = first
-      first = undefined
+      const outcome = firstFailure
+      firstFailure = undefined
       if (outcome instanceof SseError) throw outcome
-      return outcome ?? this.#again(context)
+      return outcome ?? this.#reopen(context)
     }
     relaySse(this.#req, res, Object.assign(factory, { url: this.#request.url }), {
       ...relay,
@@ -151,7 +152,7 @@ export class Exchange {
       connectTimeout,
       logger,
       lastEventId: this.#request.lastEventId,
-      // Where the last event may be missing, it says only when not to ask again.
+      // 'never' does not reopen, and the terminal event need not come: `isTerminal` would have nothing to decide.
       ...(resume === 'never' && relay.endWithoutTerminal === 'end' && { isTerminal: undefined }),
       ...(initialResponse && { initialResponse }),
     }).then(
@@ -163,31 +164,31 @@ export class Exchange {
     )
   }
 
-  /** What may be sent once is sent once; what a program asks for is asked for again only from a place. */
+  /** A request that must not be repeated is sent once. The stream of a program is reopened only with a cursor. */
   get #resume(): ResumeMode {
     if (this.#request.hasBody || this.#req.method !== 'GET') return 'never'
-    return this.#rules.relay.resume ?? (this.#kind === 'program' ? 'with-cursor' : 'always')
+    return this.#options.relay.resume ?? (this.#kind === 'program' ? 'with-cursor' : 'always')
   }
 
-  async #again(context: UpstreamContext): Promise<IncomingMessage> {
-    const response = await this.#request.again(context)
+  async #reopen(context: UpstreamContext): Promise<IncomingMessage> {
+    const response = await this.#request.reopen(context)
     if (!this.#res.headersSent && this.#obstacleTo(response) === undefined) {
-      this.#takeHead(endToEndFields(response.rawHeaders))
+      this.#setStreamFields(endToEndFields(response.rawHeaders))
     }
     return response
   }
 
-  /** The client's connection is over, with its answer or without. */
-  #leave(): void {
+  /** Called when the client's connection closes, before or after the answer was sent. */
+  #onClientClose(): void {
     this.#release()
-    if (!isSent(this.#res) && !this.#response?.errored) this.#clientGone = true
+    if (!isSent(this.#res) && !this.#response?.errored) this.#isClientGone = true
     this.#request.abort()
   }
 
   #onNoResponse(error: Error): void {
-    if (this.#clientGone) return
+    if (this.#isClientGone) return
     if (!(error instanceof SseError)) {
-      // Fields that a lenient parser has let in, and that cannot be sent.
+      // A lenient parser accepts header fields that cannot be sent.
       this.#report(error)
       refuse(this.#req, this.#res, 400)
     } else if (this.#reconnects) this.#relay({}, error)
@@ -200,17 +201,17 @@ export class Exchange {
     this.#report(error)
   }
 
-  #explain(reason: string | undefined): void {
+  #logPassedOnce(reason: string | undefined): void {
     const { method, url = '' } = this.#req
-    this.#rules.logger?.info({ method, path: redactUrl(url), reason }, 'event stream passed on once')
+    this.#options.logger?.info({ method, path: redactUrl(url), reason }, 'event stream passed on once')
   }
 
   #report(error: Error): void {
-    callReport(() => this.#rules.onError?.(error, this.#req))
+    callReport(() => this.#options.onError?.(error, this.#req))
   }
 }
 
-/** Whether what an upstream answers may be over with another attempt. */
+/** Whether another attempt may get a different answer. */
 function isTransient({ statusCode }: IncomingMessage): boolean {
   const error = new SseError('ERR_SSE_STATUS', '', statusCode === undefined ? {} : { statusCode })
   return isRetryable(error, { passedOn: false, once: false })

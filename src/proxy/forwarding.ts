@@ -8,8 +8,8 @@ import type { CheckedProxyOptions } from './options.ts'
 import { hostOf } from './target.ts'
 
 /**
- * The head with which a request goes on to the upstream. Its framing is what node has read and not what fields say: an
- * upstream that reads it otherwise would take a part of the body for another request.
+ * The header fields that a request takes to the upstream. The framing fields follow Node's parser and not the client's fields: an
+ * upstream that parses those differently would read a part of the body as another request (request smuggling).
  */
 export function forwardedFields(
   req: ProxyRequest,
@@ -17,7 +17,7 @@ export function forwardedFields(
 ): FieldLines {
   const fields = endToEndFields(req.rawHeaders)
   const cookies = fields.get('cookie')
-  // HTTP/2 splits it so that it compresses, and nobody before HTTP/2 knows it split (RFC 9113, 8.2.3).
+  // HTTP/2 splits `cookie` to compress it; HTTP/1.1 allows only one line (RFC 9113, 8.2.3).
   if (cookies && req.httpVersionMajor > 1) fields.set('cookie', [cookies.join('; ')])
   for (const name of [...fields.keys()]) if (name.startsWith(':')) fields.delete(name)
   fields.delete('expect')
@@ -26,27 +26,31 @@ export function forwardedFields(
   if (coding === undefined && length !== undefined) fields.set('content-length', [length])
   else if (hasBody(req)) fields.set('transfer-encoding', ['chunked'])
   if (hasBody(req) && awaitsContinue(req)) fields.set('expect', ['100-continue'])
-  const asked = hostOf(req)
-  fields.set('host', [host === 'client' && asked !== undefined ? asked : upstream.host])
-  sayForwarded(fields, forwarded, {
+  const requestedHost = hostOf(req)
+  fields.set('host', [host === 'client' && requestedHost !== undefined ? requestedHost : upstream.host])
+  setForwardedFields(fields, forwarded, {
     address: req.socket.remoteAddress ?? 'unknown',
     proto: req.socket instanceof TLSSocket ? 'https' : 'http',
-    host: asked,
+    host: requestedHost,
   })
   // RFC 9110, 7.6.3.
   append(fields, 'via', `${req.httpVersion} resilient-sse`)
   return fields
 }
 
-/** What this server has seen of a client. */
-interface Seen {
+/** A client's connection, as this server sees it. */
+interface ClientInfo {
   readonly address: string
   readonly proto: 'http' | 'https'
   readonly host: string | undefined
 }
 
-/** Writes `x-forwarded-for`, `-proto`, `-host` and `forwarded` as the option `forwarded` of the proxy has it. */
-function sayForwarded(fields: FieldLines, mode: CheckedProxyOptions['forwarded'], seen: Seen): void {
+/** Sets `x-forwarded-for`, `-proto`, `-host` and `forwarded` according to the proxy's option `forwarded`. */
+function setForwardedFields(
+  fields: FieldLines,
+  mode: CheckedProxyOptions['forwarded'],
+  client: ClientInfo,
+): void {
   if (mode === 'off') {
     for (const name of [...fields.keys()]) {
       if (name === 'forwarded' || name.startsWith('x-forwarded-')) fields.delete(name)
@@ -56,19 +60,19 @@ function sayForwarded(fields: FieldLines, mode: CheckedProxyOptions['forwarded']
   if (mode === 'append') {
     for (const name of ['x-forwarded-proto', 'x-forwarded-host', 'forwarded']) fields.delete(name)
   }
-  const { address, proto, host } = seen
-  const isSaid = fields.has('forwarded')
-  const isSaidInOldForm = fields.has('x-forwarded-proto') || fields.has('x-forwarded-host')
+  const { address, proto, host } = client
+  const hasForwarded = fields.has('forwarded')
+  const hasXForwarded = fields.has('x-forwarded-proto') || fields.has('x-forwarded-host')
   append(fields, 'x-forwarded-for', address)
-  // One form that says what we have seen would contradict the other, which says what the proxy in front has seen.
-  if (isSaid || !isSaidInOldForm) append(fields, 'forwarded', forwardedElement(seen))
-  if (isSaid) return
+  // A form that the proxy in front did not use is not added: it would describe another connection, and contradict the other form.
+  if (hasForwarded || !hasXForwarded) append(fields, 'forwarded', forwardedElement(client))
+  if (hasForwarded) return
   if (!fields.has('x-forwarded-proto')) fields.set('x-forwarded-proto', [proto])
   if (host !== undefined && !fields.has('x-forwarded-host')) fields.set('x-forwarded-host', [host])
 }
 
-/** RFC 7239, 4 and 6. */
-function forwardedElement({ address, proto, host }: Seen): string {
+/** An element of the field `forwarded` (RFC 7239, 4 and 6). */
+function forwardedElement({ address, proto, host }: ClientInfo): string {
   const node = isIPv6(address) ? `[${address}]` : address
   const pairs = [
     `for=${quoted(node)}`,
@@ -78,12 +82,12 @@ function forwardedElement({ address, proto, host }: Seen): string {
   return pairs.join(';')
 }
 
-/** As a token where it is one, else as a quoted string (RFC 9110, 5.6). */
+/** Writes a value as a token where possible, else as a quoted string (RFC 9110, 5.6). */
 function quoted(value: string): string {
   return /^[!#$%&'*+.^`|~\w-]+$/.test(value) ? value : `"${value.replace(/["\\]/g, '\\$&')}"`
 }
 
-/** Conditions on, and parts of, a representation: nothing that an event stream that goes on is asked for. */
+/** Conditional and range fields. They do not apply to a resumed event stream. */
 const conditionalFields = [
   'if-match',
   'if-none-match',
@@ -93,7 +97,7 @@ const conditionalFields = [
   'range',
 ]
 
-/** The fields of the same request for a stream that goes on behind an event. */
+/** The fields of the request that resumes a stream after an event. */
 export function resumedFields(fields: FieldLines, lastEventId: string | undefined): FieldLines {
   const resumed = new Map(fields)
   for (const name of [...conditionalFields, 'last-event-id']) resumed.delete(name)
@@ -101,22 +105,22 @@ export function resumedFields(fields: FieldLines, lastEventId: string | undefine
   return resumed
 }
 
-/** The fields of a response whose stream outlives it: without those about its one body, and about the moment. */
+/** The fields of a response that hold for the whole stream: all but those about this body and about the time of the response. */
 export function streamFields(fields: FieldLines): FieldLines {
   const rest = new Map(fields)
   for (const name of ['content-length', 'content-encoding', 'date', 'age']) rest.delete(name)
   return rest
 }
 
-/** Whether a request's body is coded for this hop in a way that node:http does not take off (RFC 9112, 6.1). */
+/** Whether a request's body has a transfer coding that node:http does not decode (RFC 9112, 6.1). */
 export function isCodedRequest({ headers }: ProxyRequest): boolean {
   const coding = headers['transfer-encoding']
   return coding !== undefined && coding.trim().toLowerCase() !== 'chunked'
 }
 
 /**
- * The same of a response. Some servers name `identity`, which does nothing: HTTP/1.1 knew the coding until RFC 7230. In
- * a request it stays unknown, as servers disagree on where such a request ends.
+ * Whether a response's body has such a coding. `identity` is allowed: it changes nothing, HTTP/1.1 defined it until RFC 7230, and
+ * some servers still send it. In a request `identity` is refused, because servers disagree on where such a request ends.
  */
 export function isCodedResponse({ headers }: IncomingMessage): boolean {
   const codings = (headers['transfer-encoding'] ?? '').toLowerCase().split(',')

@@ -21,11 +21,11 @@ import { reconnectOptions, sourceOptions } from '../reconnect/options.ts'
 import { type RelayOptions, relayOptions } from '../relay/options.ts'
 import type { ProxyRequest } from './downstream.ts'
 
-// What the request or its first answer decides, and what is an option of the proxy itself.
-const { initialResponse, lastEventId, cursor, head, connectTimeout, logger, ...ofRelays } = relayOptions
-export const proxyRelayOptions = ofRelays
+// Without the options that the request or its first answer decides, and those of the proxy itself.
+const { initialResponse, lastEventId, cursor, head, connectTimeout, logger, ...remaining } = relayOptions
+export const proxyRelayOptions = remaining
 
-/** What a proxy's event streams may be told; what the request or its first answer decides is not among it. */
+/** Options of a proxy's event streams: those of {@link relaySse}, except those that the request or its first answer decides. */
 export interface ProxyRelayOptions extends Pick<RelayOptions, keyof typeof proxyRelayOptions> {}
 
 const httpUrl: Kind<URL, string | URL> = written('URL', (value, name) => {
@@ -33,7 +33,7 @@ const httpUrl: Kind<URL, string | URL> = written('URL', (value, name) => {
   const url = typeof given === 'string' && URL.canParse(given) ? new URL(given) : undefined
   const isHttp = url?.protocol === 'http:' || url?.protocol === 'https:'
   if (!url || !isHttp || url.username + url.password + url.search + url.hash !== '') {
-    // Redacted, as messages go to logs.
+    // Redacted, because messages are logged.
     const got = shown(typeof given === 'string' ? redactUrl(given) : given)
     const what = 'an http: or https: URL without credentials, query and fragment'
     throw new TypeError(`${name} must be ${what}, got ${got}`)
@@ -57,16 +57,16 @@ const hostList: Kind<readonly string[]> = {
 }
 
 const ownOptions = {
-  upstream: required(httpUrl, 'where requests are passed on to'),
+  upstream: required(httpUrl, 'the server that requests are passed on to'),
   /**
-   * Header fields for each request to the upstream, such as an authorization, in place of the client's and of ours.
-   * Default: none.
+   * Header fields for each request to the upstream, such as `authorization`. They replace fields of the same name, the client's as
+   * well as the proxy's. Default: none.
    */
   headers: withDefault(object<Readonly<Record<string, string | readonly string[]>>>('an object'), {}),
   /**
-   * The most time until the upstream's response has begun, in milliseconds, for requests that accept
-   * `text/event-stream`, and for each attempt to reopen a stream; while the client's body is on its way, since its last
-   * part. 0 means no limit. Default 30000.
+   * The most time until the head of the upstream's response, in milliseconds, for requests that accept `text/event-stream` and for
+   * each attempt to reopen a stream. While the client sends its body, the time starts anew with each chunk. 0 means no limit.
+   * Default 30000.
    */
   connectTimeout: withDefault(
     milliseconds(),
@@ -74,8 +74,8 @@ const ownOptions = {
     "until the head of the upstream's response, for event streams; 0: no limit",
   ),
   /**
-   * The same for all other requests: some answers are computed for minutes before their first byte. 0 means no limit.
-   * Default 0.
+   * The most time until the head of the upstream's response, in milliseconds, for all other requests. 0 means no limit. Default 0,
+   * because some answers are computed for minutes before their first byte.
    */
   responseTimeout: withDefault(
     milliseconds(),
@@ -83,40 +83,44 @@ const ownOptions = {
     "until the head of the upstream's response, for other requests; 0: no limit",
   ),
   /**
-   * What the upstream is told of the client, in `x-forwarded-for`, `-proto`, `-host` and `forwarded` (RFC 7239):
+   * What the upstream is told about the client, in `x-forwarded-for`, `-proto`, `-host` and `forwarded` (RFC 7239):
    *
-   * - `'append'`: the client's address is added to `x-forwarded-for`, of which only the last entry can be believed then;
-   *   the others say what this server has seen, and nothing else.
-   * - `'trust'`: for a server behind a proxy that sets them. What they say stays; the peer's address is added to
-   *   `x-forwarded-for` and, where there is one or nothing was said, to `forwarded`.
-   * - `'off'`: none are sent, not even the client's own.
+   * - `'append'`: the client's address is appended to `x-forwarded-for`, whose last entry alone can be trusted. The other
+   *   fields are replaced by what this server has seen.
+   * - `'trust'`: for a server behind a proxy that sets these fields. Their values are kept. The peer's address is appended to
+   *   `x-forwarded-for`, and to `forwarded` when the request has that field or none of them.
+   * - `'off'`: none of these fields is sent, not even the client's own.
    *
    * Default `'append'`. `via` is always added (RFC 9110, 7.6.3).
    */
   forwarded: withDefault(
     choice('append', 'trust', 'off'),
     'append',
-    'whether x-forwarded-* and forwarded of whoever stands in front are believed, or none sent',
+    'what becomes of x-forwarded-* and forwarded: trust keeps those of a proxy in front, off sends none',
   ),
-  /** Whose `Host` the upstream gets: its own, or the one that the client asked for. Default `'upstream'`. */
-  host: withDefault(choice('upstream', 'client'), 'upstream', 'whose Host the upstream gets'),
+  /** The `Host` that the upstream gets: its own, or the host that the client requested. Default `'upstream'`. */
+  host: withDefault(
+    choice('upstream', 'client'),
+    'upstream',
+    'the Host that the upstream gets: its own, or the one that the client requested',
+  ),
   /**
-   * The hosts that clients may ask for, such as `localhost` or `localhost:8080`; without a port, on every port. Others,
-   * and requests without a host, get a 421, which is how a server refuses an authority that it does not answer for (RFC
-   * 9110, 15.5.20): a web page whose name has been made to point here (DNS rebinding) then gets nothing. Default: all.
+   * The hosts that clients may request, such as `localhost` or `localhost:8080`; an entry without a port allows every port. A
+   * request for another host, or without a host, is answered with 421 (RFC 9110, 15.5.20). This protects a server on a private address
+   * from a web page whose own name was made to resolve to that address (DNS rebinding). Default: all hosts.
    */
-  hosts: optional(hostList, 'hosts that clients may ask for, against DNS rebinding'),
-  /** Makes the connections, and holds what TLS needs. Default: one with `keepAlive`. */
+  hosts: optional(hostList, 'hosts that clients may request, against DNS rebinding'),
+  /** The agent that makes the connections, with its options for TLS. Default: an agent with `keepAlive`. */
   agent: optional(
     object<http.Agent>('an Agent of node:http or node:https', (value) => value instanceof http.Agent),
   ),
-  /** Told of each request that the upstream, or a function of the caller's, has failed. */
+  /** Called for each request that failed because of the upstream or of a function of the caller's. Default: none. */
   onError: optional(callback<(error: Error, req: ProxyRequest) => void>()),
-  /** Gets a line for each drop, retry, recovery and failure of an event stream; a pino logger fits. Default: none. */
+  /** Logs each drop, retry, recovery and failure of an event stream, and has the shape of a pino logger. Default: none. */
   logger,
 }
 
-/** Checked here, so that a wrong option is refused before the first request; what is absent is left to {@link relaySse}. */
+/** Checks the options before the first request. Defaults are left to {@link relaySse}. */
 const relayKind: Kind<ProxyRelayOptions> = {
   check(given, name) {
     checkOptions(proxyRelayOptions, given, name, {
@@ -131,15 +135,15 @@ const relayKind: Kind<ProxyRelayOptions> = {
 
 export const proxyOptions = {
   ...ownOptions,
-  /** For event streams. */
+  /** Options for event streams. */
   relay: withDefault(relayKind, {}),
 }
 
 /** Options of {@link createSseProxy}. */
 export interface ProxyOptions extends OptionsOf<typeof proxyOptions> {
   /**
-   * Where requests go: an http: or https: URL without credentials, query and fragment. Its path is put in front of
-   * the path of each request.
+   * The server that requests are passed on to: an http: or https: URL without credentials, query and fragment. Its path is put in
+   * front of the path of each request.
    */
   readonly upstream: string | URL
 }
@@ -151,7 +155,7 @@ export interface CheckedProxyOptions extends Omit<ValuesOf<typeof proxyOptions>,
   readonly agent: http.Agent
 }
 
-/** @throws `TypeError` or `RangeError` that names the option and what it got. */
+/** @throws `TypeError` or `RangeError` that names the wrong option and its value. */
 export function checkProxyOptions(options: ProxyOptions): CheckedProxyOptions {
   const checked = checkOptions(proxyOptions, options, '', {
     relay: proxyRelayOptions,
@@ -171,7 +175,7 @@ function fieldLines(name: string, value: unknown): [string, string[]] {
   if (texts.length !== lines.length)
     throw new TypeError(`headers.${name} must be a string, got ${shown(value)}`)
   if (isHopField(name.toLowerCase()))
-    throw new TypeError(`headers.${name} cannot be set: it is for one hop only`)
+    throw new TypeError(`headers.${name} cannot be set: it belongs to one connection`)
   try {
     http.validateHeaderName(name)
     for (const line of texts) http.validateHeaderValue(name, line)

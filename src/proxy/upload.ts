@@ -3,32 +3,32 @@ import type { Readable } from 'node:stream'
 import type { ProxyRequest, ProxyResponse } from './downstream.ts'
 
 /**
- * How much of a client's body is read ahead of the upstream, in bytes. While a socket is not read, nobody can tell that
- * its client has left: with less, most clients that leave while the upstream is dialled would go unnoticed.
+ * The most bytes of a client's body that wait for the upstream. Node notices a disconnected client only while it reads the
+ * socket: with a smaller buffer, most clients that disconnect while the upstream connection is being made would go unnoticed.
  */
-const mostAhead = 2 ** 20
+const longestQueue = 2 ** 20
 
-/** A client's body on its way to the upstream. */
+/** Sends a client's body to the upstream. */
 export class Upload {
   readonly #req: ProxyRequest
   readonly #request: ClientRequest
 
   /**
-   * @param request - The request to the upstream; its head goes out at once.
+   * @param request - The request to the upstream; its head is sent at once.
    * @param onProgress - Called for each part of the body.
    */
   constructor(req: ProxyRequest, res: ProxyResponse, request: ClientRequest, onProgress: () => void) {
     this.#req = req
     this.#request = request
-    // The answer may come before the body's first byte.
+    // The upstream may answer before the body's first byte.
     request.flushHeaders()
     const body: Readable = req
     const onData = (chunk: Buffer) => {
       onProgress()
-      if (!request.write(chunk) && request.writableLength > mostAhead) body.pause()
+      if (!request.write(chunk) && request.writableLength > longestQueue) body.pause()
     }
     const onEnd = () => {
-      // node:http2 ends a body that was cut off as if it were whole; what tells is that its stream is gone.
+      // node:http2 ends an incomplete body as if it were complete; only the destroyed stream shows the difference.
       if ('stream' in req && req.stream.destroyed) request.destroy()
       else request.end()
     }
@@ -36,18 +36,18 @@ export class Upload {
       body.off('data', onData).off('end', onEnd)
       body.resume()
     }
-    // Not `pipeline`: it would destroy `req`, and the client's connection with it, before an answer is out.
+    // Not `pipeline`: it would destroy `req`, and with it the client's connection, before the answer is sent.
     body.on('data', onData).once('end', onEnd)
     request.on('drain', () => body.resume())
     request.on('error', stop)
     res.once('close', () => {
       stop()
-      // Who has answered to the end needs no more of it.
+      // The answer is over: the upstream needs no more of the body.
       if (!request.writableFinished) request.destroy()
     })
   }
 
-  /** A client that is slow to send is not the upstream's fault. */
+  /** Whether the upstream waits for the client's body: a slow client must not count as an upstream that does not answer. */
   get waitsForClient(): boolean {
     const { socket, writableNeedDrain } = this.#request
     return socket?.connecting === false && !writableNeedDrain && !this.#req.complete

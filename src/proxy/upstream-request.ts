@@ -21,12 +21,12 @@ import type { CheckedProxyOptions } from './options.ts'
 import { withoutLastEventId } from './target.ts'
 import { Upload } from './upload.ts'
 
-/** A client's request as it goes to the upstream: once as it came, and again for a stream that is reopened. */
+/** Sends a client's request to the upstream: first unchanged, and later to reopen its event stream. */
 export class UpstreamRequest {
   readonly hasBody: boolean
-  /** Where the client's stream starts; `''` where it does not say. */
+  /** The last event ID that the client sent; `''` without one. */
   readonly lastEventId: string
-  readonly #rules: CheckedProxyOptions
+  readonly #options: CheckedProxyOptions
   readonly #req: ProxyRequest
   readonly #res: ProxyResponse
   readonly #path: string
@@ -37,14 +37,14 @@ export class UpstreamRequest {
   #deadline: Deadline | undefined
   #awaitsContinue: boolean
 
-  constructor(rules: CheckedProxyOptions, req: ProxyRequest, res: ProxyResponse, path: string) {
-    this.#rules = rules
+  constructor(options: CheckedProxyOptions, req: ProxyRequest, res: ProxyResponse, path: string) {
+    this.#options = options
     this.#req = req
     this.#res = res
     this.#path = path
     this.hasBody = hasBody(req)
     this.#awaitsContinue = awaitsContinue(req)
-    this.#fields = forwardedFields(req, rules)
+    this.#fields = forwardedFields(req, options)
     const lastEventId = lastEventIdFrom(req) ?? ''
     const encoded = encodeLastEventId(lastEventId)
     this.lastEventId = encoded === undefined ? '' : lastEventId
@@ -53,37 +53,37 @@ export class UpstreamRequest {
       this.#fields.delete('accept-encoding')
       if (encoded !== undefined && req.method === 'GET') this.#fields.set('last-event-id', [encoded])
     }
-    for (const [name, lines] of rules.headers) this.#fields.set(name, lines)
+    for (const [name, lines] of options.headers) this.#fields.set(name, lines)
   }
 
   get url(): string {
-    return this.#rules.upstream.origin + this.#path
+    return this.#options.upstream.origin + this.#path
   }
 
-  /** Whether the client waits for a 100, and has not got one. */
+  /** Whether the client still waits for a 100. */
   get awaitsContinue(): boolean {
     return this.#awaitsContinue
   }
 
-  /** Sends it with its body, and passes interim responses on. Gives up when the time for an answer is over. */
-  async first(): Promise<IncomingMessage> {
-    this.#watch()
+  /** Sends the request with its body, and passes interim responses on. Fails when the upstream does not answer in time. */
+  async send(): Promise<IncomingMessage> {
+    this.#startDeadline()
     try {
-      const inform = (information: InformationEvent) => this.#inform(information)
-      return await this.#dial(this.#path, this.#fields, this.#controller.signal, inform)
+      const onInformation = (information: InformationEvent) => this.#passInformation(information)
+      return await this.#dial(this.#path, this.#fields, this.#controller.signal, onInformation)
     } finally {
       this.#deadline?.clear()
     }
   }
 
-  /** Asks for the rest of a stream, with its client's credentials: they stay with this upstream. */
-  again({ headers: { 'last-event-id': lastEventId }, signal }: UpstreamContext): Promise<IncomingMessage> {
-    // The stream has moved on from the place that its client named.
+  /** Requests the rest of a stream. The client's credentials are sent again, because the upstream is the same. */
+  reopen({ headers: { 'last-event-id': lastEventId }, signal }: UpstreamContext): Promise<IncomingMessage> {
+    // The last event ID in the client's URL is out of date by now.
     const path = withoutLastEventId(this.#path)
     return this.#dial(path, resumedFields(this.#fields, lastEventId), signal)
   }
 
-  /** Ends the first request, and its response. */
+  /** Destroys the first request and its response. */
   abort(): void {
     this.#deadline?.clear()
     this.#controller.abort()
@@ -95,10 +95,10 @@ export class UpstreamRequest {
     signal: AbortSignal,
     onInformation?: (information: InformationEvent) => void,
   ): Promise<IncomingMessage> {
-    const { upstream, agent, host } = this.#rules
+    const { upstream, agent, host } = this.#options
     const response = await dialHttp({
       ...urlToHttpOptions(upstream),
-      // node would expect a certificate for what stands in the Host field.
+      // Node would expect a certificate for the name in the Host field.
       ...(host === 'client' && { servername: isIP(upstream.hostname) ? '' : upstream.hostname }),
       method: this.#req.method ?? 'GET',
       path,
@@ -106,20 +106,20 @@ export class UpstreamRequest {
       agent,
       signal,
       onInformation,
-      body: this.hasBody ? (request) => this.#send(request) : undefined,
+      body: this.hasBody ? (request) => this.#startUpload(request) : undefined,
     })
     if (!isCodedResponse(response)) return response
     discardBody(response)
     throw new SseError('ERR_SSE_CONNECT', 'the upstream used an unknown transfer coding', { sent: true })
   }
 
-  #send(request: ClientRequest): void {
+  #startUpload(request: ClientRequest): void {
     this.#upload = new Upload(this.#req, this.#res, request, () => this.#deadline?.refresh())
   }
 
-  /** Gives up on an upstream that does not answer. */
-  #watch(): void {
-    const { connectTimeout, responseTimeout } = this.#rules
+  /** Aborts the request when the upstream does not answer in time. */
+  #startDeadline(): void {
+    const { connectTimeout, responseTimeout } = this.#options
     const time = this.#acceptsStream ? connectTimeout : responseTimeout
     this.#deadline = new Deadline(time, () => {
       if (this.#upload?.waitsForClient) {
@@ -132,10 +132,10 @@ export class UpstreamRequest {
   }
 
   /**
-   * Passes on a 100 that the client waits for, and early hints (RFC 8297), of which node can write the links. A client of
-   * HTTP/1.0 does not know interim responses (RFC 9110, 15.2).
+   * Passes on a 100 that the client waits for, and the links of early hints (RFC 8297), which are all that Node can write of them.
+   * An HTTP/1.0 client gets no interim responses (RFC 9110, 15.2).
    */
-  #inform({ statusCode, rawHeaders }: InformationEvent): void {
+  #passInformation({ statusCode, rawHeaders }: InformationEvent): void {
     if (this.#res.headersSent || this.#controller.signal.aborted) return
     if (statusCode === 100 && this.#awaitsContinue) {
       this.#awaitsContinue = false
@@ -146,7 +146,7 @@ export class UpstreamRequest {
     try {
       this.#res.writeEarlyHints({ link: links.flatMap((line) => line.split(/\s*,\s*(?=<)/)) })
     } catch {
-      // A link that node does not know how to write. It was only a hint.
+      // Node cannot write this link. A hint may be lost.
     }
   }
 }
