@@ -3,7 +3,7 @@ import { asError } from '../errors.ts'
 import type { MetricsCollection } from '../metrics.ts'
 import { type Gateway, pathOf } from './gateway.ts'
 
-/** Metrics, and what orchestrators ask for. */
+/** Serves the metrics, and the health checks for orchestrators. */
 export async function createAdminServer(gateway: Gateway): Promise<http.Server> {
   const { collectMetrics } = await import('../metrics.ts')
   const metrics = await collectMetrics()

@@ -12,29 +12,29 @@ import { reconnectOptions } from '../reconnect/options.ts'
 import { prefix, type Setting, serverOptions, settings } from './settings.ts'
 import { isTerminalEvent, terminalOptions } from './terminal.ts'
 
-/** A value that is wrong, unknown or missing; the message names it, its place, and what it got. */
+/** A setting is wrong, unknown or missing. The message names the setting, its place and its value. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 }
 
-/** Where requests go whose path fits, and what becomes of event streams there. */
+/** The options for the requests whose path fits. */
 export interface Route extends ProxyOptions {
-  /** `/` fits every path, `/v1/` what is below it, `/v1` itself and what is below it. */
+  /** `/` fits every path; `/v1/` fits the paths below it; `/v1` fits itself and the paths below it. */
   readonly path: string
   readonly upstream: URL
-  /** What is not set is left to the library's defaults. */
+  /** Only the options that are set; the library has the defaults. */
   readonly relay: ProxyRelayOptions
 }
 
 export interface Config extends ValuesOf<typeof serverOptions> {
-  /** The longest path first. */
+  /** Sorted, the longest path first. */
   readonly routes: readonly Route[]
 }
 
 /**
- * What Kubernetes sets in every pod for a service whose name starts with `resilient-sse`, and what the links of Docker,
- * whose form it has, set for a container: NAME_SERVICE_HOST, NAME_SERVICE_PORT_HTTP, NAME_PORT (an address),
- * NAME_PORT_80_TCP_ADDR; NAME_NAME (a path of containers) and NAME_ENV_X.
+ * Whether a variable describes a service whose name starts with `resilient-sse`. Kubernetes sets such variables in every pod, and
+ * Docker for the links of a container: NAME_SERVICE_HOST, NAME_SERVICE_PORT_HTTP, NAME_PORT (an address),
+ * NAME_PORT_80_TCP_ADDR; Docker alone NAME_NAME (a path of containers) and NAME_ENV_X.
  */
 function isServiceLink(variable: string, text: string): boolean {
   const [, form] = serviceLink.exec(variable) ?? []
@@ -45,14 +45,14 @@ function isServiceLink(variable: string, text: string): boolean {
 const serviceLink =
   /^RESILIENT_SSE_(?:\w+?_)??(SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?|PORT|NAME|ENV_\w+)$/
 
-/** A value as it was given, and where: a flag, a variable or a key of a file. */
+/** A value as it was given, and its place: a flag, a variable or a key of a file. */
 interface Entry {
   readonly setting: Setting
   readonly value: unknown
   readonly place: string
 }
 
-/** What one place says: values that have been checked, by their settings' names. */
+/** The checked values of one source of settings, by the names of the settings. */
 type Layer = ReadonlyMap<string, Entry>
 
 /** @throws {@link ConfigError} */
@@ -67,7 +67,7 @@ function layerOf(entries: readonly Entry[]): Layer {
   return new Map(entries.map((entry) => [entry.setting.name, entry]))
 }
 
-/** Layers put together: the first one that has a value decides. */
+/** Merged layers: the first layer that has a value wins. */
 class Layers {
   readonly #entries: Layer
 
@@ -86,8 +86,9 @@ class Layers {
 }
 
 /**
- * Options from a command line (without node and the script), an environment, and the file that either names.
+ * Reads the settings from the command line, the environment, and the file that one of them names.
  *
+ * @param args - The command line without Node and the script.
  * @throws {@link ConfigError}
  */
 export function readConfig(
@@ -119,7 +120,7 @@ export function readConfig(
   return { ...server, routes: routes.sort((a, b) => b.path.length - a.path.length) }
 }
 
-/** The route that a request for this path takes. */
+/** The route for a request's path. `routes` is sorted, the longest path first. */
 export function routeFor<R extends Pick<Route, 'path'>>(routes: readonly R[], path: string): R | undefined {
   return routes.find(
     (route) =>
@@ -144,7 +145,7 @@ function parse(args: readonly string[]) {
   try {
     return parseArgs({ args: [...args], options }).values
   } catch (error) {
-    // An option without its value, or an argument too many: parseArgs names it.
+    // An option lacks its value, or there is an argument too many: the message of parseArgs names it.
     throw new ConfigError(asError(error).message.split('\n')[0], { cause: error })
   }
 }
@@ -167,7 +168,7 @@ function settingCalled(name: string, by: 'name' | 'variable', place: string): Se
   throw new ConfigError(`${place} is not a setting${proposal(name, known, by === 'variable' ? prefix : '')}`)
 }
 
-/** What a message says after an unknown name; empty where no known name is like it. */
+/** The end of the message about an unknown name; empty when no known name is similar. */
 function proposal(name: string, known: readonly string[], start: string): string {
   const near = nearest(name, known, start)
   return near === undefined ? '' : `, did you mean ${near}?`
@@ -182,7 +183,7 @@ function readFile(file: string | undefined, from: string): FileLayers {
   if (file === undefined) return { defaults: new Map(), paths: new Map() }
   const { defaults = {}, paths = {}, ...others } = objectAt(file, parseFile(file, from))
   for (const name of Object.keys(others)) {
-    throw new ConfigError(`${file}: ${name} is unknown, a file has defaults and paths`)
+    throw new ConfigError(`${file}: ${name} is unknown, a file has only defaults and paths`)
   }
   return {
     defaults: fileLayer(`${file}: defaults`, defaults),
@@ -207,7 +208,7 @@ function parseFile(file: string, from: string): unknown {
   try {
     return JSON.parse(text)
   } catch (error) {
-    throw new ConfigError(`${file} (${from}) is no JSON: ${asError(error).message}`, { cause: error })
+    throw new ConfigError(`${file} (${from}) is not JSON: ${asError(error).message}`, { cause: error })
   }
 }
 
@@ -219,7 +220,7 @@ function objectAt(place: string, value: unknown): Readonly<Record<string, unknow
 function fileLayer(place: string, values: unknown): Layer {
   const entries = Object.entries(objectAt(place, values)).map(([name, value]) => {
     const setting = settingCalled(name, 'name', `${place}.${name}`)
-    // JSON has no Infinity.
+    // JSON has no Infinity, so that a file holds it as text.
     return {
       setting,
       value: value === 'Infinity' ? setting.text.parse(value) : value,
@@ -238,7 +239,7 @@ function pathLayer(place: string, values: unknown): Layer {
   return layer
 }
 
-/** The server's own setting `drain` has the name of a relay's option that cannot be written. */
+/** Without `drain`: the relay's option of this name is an object, while the setting is the server's time limit. */
 const { drain: _, ...relaySettings } = proxyRelayOptions
 
 function routeOf(path: string, layers: Layers, place: string | undefined): Route {
@@ -252,16 +253,16 @@ function routeOf(path: string, layers: Layers, place: string | undefined): Route
   checkDelays(layers)
   const relay = {
     ...readGiven(relaySettings, given),
-    ...endOf(readGiven(terminalOptions, given)),
+    ...terminalRelayOptions(readGiven(terminalOptions, given)),
     reconnect: readGiven(reconnectOptions, given),
-    // The only label of metrics that neither a URL nor a client can choose.
+    // The name is a label of metrics: it must not come from a URL or from a client.
     name: path,
   }
   return { ...proxy, path, upstream, relay }
 }
 
-/** An end without the terminal event is a drop where that event was given. The default may be no stream's at all. */
-function endOf({ terminal }: Partial<ValuesOf<typeof terminalOptions>>): ProxyRelayOptions {
+/** An end without the terminal event is a drop only when that event was set: few streams may end with the default one. */
+function terminalRelayOptions({ terminal }: Partial<ValuesOf<typeof terminalOptions>>): ProxyRelayOptions {
   const last = terminal === undefined ? terminalOptions.terminal.read(undefined, 'terminal') : terminal
   if (last === null) return {}
   return {

@@ -11,32 +11,36 @@ import { type Route, routeFor } from './config.ts'
 /** The interval at which a drain closes idle connections, in milliseconds. */
 const drainInterval = 50
 
-/** Passes requests on, each by its route, and knows those that are under way. */
+/** Passes each request on by its route, and keeps track of the open responses. */
 export class Gateway {
   readonly server = http.createServer((req, res) => this.#answer(req, res))
   draining = false
-  readonly #routes: readonly (Route & { readonly pass: ReturnType<typeof createSseProxy> })[]
+  readonly #routes: readonly (Route & { readonly proxy: ReturnType<typeof createSseProxy> })[]
   readonly #log: Logger
-  readonly #answers = new Set<ServerResponse>()
+  readonly #openResponses = new Set<ServerResponse>()
   readonly #drain = createDrain()
-  /** What a stream's own line has told of. */
+  /** Errors that the log line of their stream has reported. */
   readonly #logged = new WeakSet<Error>()
 
   /** @throws {@link ConfigError} */
   constructor(routes: readonly Route[], log: Logger) {
     this.#log = log
-    this.#routes = routes.map((route) => ({ ...route, pass: this.#proxyOf(route) }))
-    // Balancers keep connections for a minute: it is for them to close first, or they lose requests.
+    this.#routes = routes.map((route) => ({ ...route, proxy: this.#createProxy(route) }))
+    // Longer than the minute for which load balancers keep a connection: if the server closed first, a request could be lost.
     this.server.keepAliveTimeout = 75_000
-    // An upload takes as long as it takes. The time for a request's head is limited all the same.
+    // No limit for uploads. The time for a request's head stays limited.
     this.server.requestTimeout = 0
-    // Without a listener node sends a 100 by itself: it is the upstream's to send.
+    // Without a listener Node sends the 100, which the upstream must decide about.
     this.server.on('checkContinue', (req, res) => this.#answer(req, res))
-    // Upgrades come as requests, and are refused by the proxy.
+    // Without a listener for `upgrade`, upgrades arrive as requests, and the proxy refuses them.
     this.server.on('connect', refuseUpgrade)
   }
 
-  /** Ends what is under way: streams at once, with word to come back, the rest in its own time until the limit. */
+  /**
+   * Ends the open responses: event streams at once, with a time to reconnect, and all others when they are complete.
+   *
+   * @param limit - When the remaining connections are closed, in milliseconds.
+   */
   async drain(limit: number): Promise<void> {
     const closed = once(this.server, 'close')
     this.draining = true
@@ -44,13 +48,13 @@ export class Gateway {
     this.#closeAfterAnswers()
     this.#drain.start()
     const streams = this.#drain.dismissed
-    this.#log.info({ streams, requests: this.#answers.size - streams, limit }, 'draining')
+    this.#log.info({ streams, requests: this.#openResponses.size - streams, limit }, 'draining')
     const timer = setInterval(() => {
       this.#closeAfterAnswers()
       this.server.closeIdleConnections()
     }, drainInterval)
     const deadline = setTimeout(() => {
-      this.#log.warn({ requests: this.#answers.size }, 'drain limit reached')
+      this.#log.warn({ requests: this.#openResponses.size }, 'drain limit reached')
       this.server.closeAllConnections()
     }, limit)
     await closed
@@ -58,7 +62,7 @@ export class Gateway {
     clearTimeout(deadline)
   }
 
-  #proxyOf({ path: _, ...options }: Route) {
+  #createProxy({ path: _, ...options }: Route) {
     const log = this.#log
     const error = (fields: object, message: string) => {
       if ('err' in fields && fields.err instanceof Error) this.#logged.add(fields.err)
@@ -77,11 +81,11 @@ export class Gateway {
       refuse(req, res, 404)
       return
     }
-    this.#answers.add(res)
-    res.once('close', () => this.#answers.delete(res))
+    this.#openResponses.add(res)
+    res.once('close', () => this.#openResponses.delete(res))
     if (this.draining) res.shouldKeepAlive = false
     try {
-      route.pass(req, res)
+      route.proxy(req, res)
     } catch (fault) {
       this.#log.error({ method: req.method, path: redactUrl(req.url ?? ''), err: asError(fault) }, 'fault')
       if (res.headersSent) res.destroy()
@@ -89,13 +93,13 @@ export class Gateway {
     }
   }
 
-  /** A client whose answer has no head yet is told not to send another request on its connection. */
+  /** Makes the responses whose head was not sent yet tell their clients to close the connection. */
   #closeAfterAnswers(): void {
-    for (const res of this.#answers) if (!res.headersSent) res.shouldKeepAlive = false
+    for (const res of this.#openResponses) if (!res.headersSent) res.shouldKeepAlive = false
   }
 }
 
-/** What a route is chosen by: no more than that, the proxy has its own look at the request target. */
+/** The path that selects a route. The proxy itself checks the request target. */
 export function pathOf({ url = '' }: IncomingMessage): string {
   return url.replace(/^https?:\/\/[^/?#]*/i, '').split('?', 1)[0] || '/'
 }

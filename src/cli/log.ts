@@ -1,10 +1,10 @@
 import type { Logger } from '../diagnostics.ts'
 import { reasonOf, SseError } from '../errors.ts'
 
-/** How much is logged: this level and those above. */
+/** The lowest level that is logged. */
 export type LogLevel = keyof Logger
 
-/** From the least to the most important one. */
+/** From the least to the most important level. */
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const satisfies readonly LogLevel[]
 
 export const logFormats = ['logfmt', 'json'] as const
@@ -12,11 +12,11 @@ export const logFormats = ['logfmt', 'json'] as const
 export interface LogOptions {
   readonly format: (typeof logFormats)[number]
   readonly level: LogLevel
-  /** Gets each line, with its line end. */
+  /** Called with each line, including the line break. */
   write(line: string): void
 }
 
-/** A logger that writes a line for each call: time, level and msg first, then the fields. */
+/** Makes a logger that writes one line for each call: time, level and msg, then the fields. */
 export function createLogger({ format, level, write }: LogOptions): Logger {
   const lineOf = format === 'json' ? jsonOf : logfmtOf
   const least = logLevels.indexOf(level)
@@ -32,7 +32,7 @@ export function createLogger({ format, level, write }: LogOptions): Logger {
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
 }
 
-/** What could end a line, or make a reader see something else than what is there, written as an escape. */
+/** Escapes the characters that could end a line, or make it look different from what it is. */
 export function oneLine(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) =>
     character
@@ -46,14 +46,14 @@ type Field = readonly [key: string, value: string | number | boolean]
 
 const ownFields: readonly string[] = ['time', 'level', 'msg']
 
-/** More of one value is no help: an id, say, may be as long as an event. */
+/** The most characters of one value: an id, for example, may be as long as an event. */
 const longestValue = 1000
 
 function fieldsOf(fields: object): Field[] {
   return Object.entries(fields).flatMap(([key, value]: [string, unknown]): Field[] => {
     if (value === undefined || ownFields.includes(key)) return []
     if (value instanceof Error) return errorFields(value)
-    // Times come in fractions of a millisecond.
+    // Times have fractions of a millisecond.
     if (typeof value === 'number') return [[key, Math.round(value)]]
     return [[key, typeof value === 'boolean' ? value : cut(String(value))]]
   })
@@ -62,14 +62,14 @@ function fieldsOf(fields: object): Field[] {
 function errorFields(error: Error): Field[] {
   const code: unknown = 'code' in error ? error.code : undefined
   const { cause, message } = error
-  // Where an error says no more than what it led to, its cause tells the reason.
-  const said = cause instanceof Error ? reasonOf(cause) : ''
-  const reason = message.includes(said) ? undefined : said
+  // The cause is logged only when the message does not repeat it.
+  const causeReason = cause instanceof Error ? reasonOf(cause) : ''
+  const reason = message.includes(causeReason) ? undefined : causeReason
   return [
     ...(typeof code === 'string' ? ([['code', cut(code)]] as const) : []),
     ['error', cut(message)],
     ...(reason === undefined ? [] : ([['cause', cut(reason)]] as const)),
-    // A network's error is no fault of the code: nobody needs to know where it was made.
+    // An error of the network is not a fault of the code, and its stack is of no use.
     ...(error instanceof SseError || code !== undefined
       ? []
       : ([['stack', cut(error.stack ?? '')]] as const)),

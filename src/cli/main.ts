@@ -9,9 +9,9 @@ import { Gateway } from './gateway.ts'
 import { createLogger, oneLine } from './log.ts'
 import { type Address, helpText } from './settings.ts'
 
-/** Runs the command: parses its arguments, serves, and sets the exit code. */
+/** Runs the command: parses the arguments, serves, and sets the exit code. */
 export async function main(args: readonly string[]): Promise<void> {
-  // A terminal or collector that closes its end is no reason to stop.
+  // The command goes on when the reader of its log closes the pipe.
   process.stderr.on('error', () => {})
   try {
     if (args[0] === 'demo') {
@@ -26,7 +26,7 @@ export async function main(args: readonly string[]): Promise<void> {
   } catch (error) {
     const wrong = error instanceof ConfigError
     process.stderr.write(`resilient-sse: ${oneLine(asError(error).message)}${wrong ? ' (see --help)' : ''}\n`)
-    // Not by itself: one of two servers may be listening.
+    // One of the two servers may be listening, and would keep the process alive.
     process.exit(wrong ? 2 : 1)
   }
 }
@@ -38,7 +38,7 @@ function version(): string {
     : 'unknown'
 }
 
-/** Serves until a signal ends it. */
+/** Serves until a signal arrives, and drains. */
 async function run(config: Config): Promise<void> {
   const { bind, metricsBind, drain, logFormat, logLevel, routes } = config
   const log = createLogger({
@@ -51,7 +51,7 @@ async function run(config: Config): Promise<void> {
   if (admin) log.info({ address: await listen(admin, metricsBind) }, 'metrics listening')
   log.info({ address: await listen(gateway.server, bind) }, 'listening')
   const onFault = (fault: unknown) => log.error({ err: asError(fault) }, 'fault')
-  // One request's fault is not to end the streams of all others.
+  // A fault in one request must not end the streams of the others.
   process.on('uncaughtException', onFault).on('unhandledRejection', onFault)
   await firstSignal()
   await gateway.drain(drain * 1000)
@@ -59,7 +59,7 @@ async function run(config: Config): Promise<void> {
   process.exit(0)
 }
 
-/** Resolves at the first signal; the next one, whichever it is, ends the process at once. */
+/** Resolves at the first SIGINT or SIGTERM. The second one ends the process at once. */
 async function firstSignal(): Promise<void> {
   await new Promise<void>((resolve) => {
     let stopping = false
@@ -72,7 +72,7 @@ async function firstSignal(): Promise<void> {
   })
 }
 
-/** @returns The address, with the port that it got. */
+/** @returns The address, with the port that the system chose for port 0. */
 async function listen(server: http.Server, { host, port }: Address): Promise<string> {
   const shown = (port: number) => `${host.includes(':') ? `[${host}]` : host}:${port}`
   try {

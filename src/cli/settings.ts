@@ -20,16 +20,16 @@ const address = written<Address, string>('HOST:PORT', (value, name) => {
   return { host: v6 ?? host, port: Number(port) }
 })
 
-/** What is the same for all paths. */
+/** Options that are the same for all paths. */
 export const serverOptions = {
-  bind: withDefault(address, '127.0.0.1:8080', 'where to listen; a port alone is one on 127.0.0.1'),
+  bind: withDefault(address, '127.0.0.1:8080', 'where to listen; a port alone means 127.0.0.1'),
   metricsBind: optional(address, 'where to serve /metrics, /healthz and /readyz'),
-  drain: withDefault(number(0, 86_400, 'SECONDS'), 10, 'how long a stop waits for requests'),
-  logFormat: withDefault(choice(...logFormats), 'logfmt', 'how log lines are written'),
-  logLevel: withDefault(choice(...logLevels), 'info', 'the least important lines that are logged'),
+  drain: withDefault(number(0, 86_400, 'SECONDS'), 10, 'how long a stop waits for open requests'),
+  logFormat: withDefault(choice(...logFormats), 'logfmt', 'format of log lines'),
+  logLevel: withDefault(choice(...logLevels), 'info', 'the lowest level that is logged'),
 }
 
-/** An option that the command has: under its name in a file, as a flag, and as a variable. */
+/** An option of the command: a key in a file, a flag, and an environment variable. */
 export interface Setting {
   readonly name: string
   readonly flag: string
@@ -37,7 +37,7 @@ export interface Setting {
   readonly option: Option<unknown, unknown>
   readonly text: TextForm
   readonly help: string
-  /** A server's setting is the same for all paths. */
+  /** A setting with the scope `server` is the same for all paths. */
   readonly scope: 'server' | 'path'
 }
 
@@ -62,7 +62,7 @@ export const settings: readonly Setting[] = [
   ...settingsOf('path', terminalOptions),
 ]
 
-/** What `--help` prints. */
+/** The text that `--help` prints. */
 export function helpText(): string {
   const row = (left: string, help: string) =>
     `  ${left.length > 24 ? `${left}\n${' '.repeat(26)}` : left.padEnd(24)}  ${help}\n`
@@ -79,15 +79,15 @@ export function helpText(): string {
   return `Usage: resilient-sse --upstream URL [options]
        resilient-sse demo [--help]
 
-Passes requests on to an upstream server, and keeps the event streams among its answers alive and whole while the
-upstream comes and goes.
+Passes requests on to an upstream server. An event stream that the upstream drops is reopened and resumed, while the
+client's response stays open.
 
 ${rows('server')}${row('--config FILE', 'JSON: {"defaults": {"baseDelay": 500}, "paths": {"/v1/": {"upstream": "..."}}}')}\
 ${row('--help, -h', 'prints this')}${row('--version', 'prints the version')}
 For each path (times in milliseconds):
 ${rows('path')}
-Each option is also a variable (RESILIENT_SSE_BASE_DELAY) and a key of the file (baseDelay). The command line goes
-before the environment, that before the file (there a path before defaults).
+Each option is also a variable (RESILIENT_SSE_BASE_DELAY) and a key of the file (baseDelay). The command line overrides
+the environment, the environment overrides the file, and in the file a path overrides defaults.
 
 Exit code: 0 when stopped, 1 when it cannot run, 2 for a wrong option.
 `

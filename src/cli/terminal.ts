@@ -2,7 +2,7 @@ import { shown } from '../errors.ts'
 import { type Kind, withDefault } from '../options.ts'
 import type { SseEvent } from '../wire/event.ts'
 
-/** What tells a stream's last event: its type, its data, or both. */
+/** The type, the data, or both, of a stream's last event. */
 export interface Terminal {
   readonly event?: string
   readonly data?: string
@@ -10,7 +10,7 @@ export interface Terminal {
 
 const what = '{"event": TYPE} or {"data": DATA}, event=TYPE, data=DATA, or null or none'
 
-/** As it stands in a file, or as a text: JSON, `event=done`, `data=[DONE]`, `none`. */
+/** An object or null in a file, or a text: JSON, `event=done`, `data=[DONE]`, `none`. */
 const terminalKind: Kind<Terminal | null, unknown> = {
   text: { placeholder: 'event=TYPE|data=DATA|none', parse: (text) => text },
   check(value, name) {
@@ -32,7 +32,7 @@ export const terminalOptions = {
   terminal: withDefault(terminalKind, 'data=[DONE]', 'the last event of a stream'),
 }
 
-/** Whether an event is the last one. An event without a type is a `message` (HTML, 9.2.6). */
+/** Whether an event is the last one. The type of an event without a type field is `message` (HTML, 9.2.6). */
 export function isTerminalEvent(terminal: Terminal, event: SseEvent): boolean {
   return (
     (terminal.event === undefined || terminal.event === (event.event ?? 'message')) &&

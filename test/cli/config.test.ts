@@ -390,13 +390,13 @@ describe('readConfig', () => {
       })
     }
 
-    it('a file that is not there, and one that is no JSON', () => {
+    it('a file that is not there, and one that is not JSON', () => {
       expect(messageOf(['--config', '/nowhere/conf.json'])).to.match(
         /^--config: .*\/nowhere\/conf.json.*ENOENT/,
       )
       expect(messageOf([], { RESILIENT_SSE_CONFIG: '/nowhere' })).to.match(/^RESILIENT_SSE_CONFIG: .*ENOENT/)
       using file = fileOf('{"defaults": ')
-      expect(messageOf(['--config', file.path])).to.include(`${file.path} (--config) is no JSON`)
+      expect(messageOf(['--config', file.path])).to.include(`${file.path} (--config) is not JSON`)
     })
   })
 
