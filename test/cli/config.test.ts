@@ -212,7 +212,7 @@ describe('readConfig', () => {
         })
       }
 
-      it('is checked even where another place goes first', () => {
+      it('is checked even where another place overrides it', () => {
         const [text = ''] = wrong
         expect(messageOf([...args(row), `${flag}=${value}`], { [variable]: text })).to.include(variable)
       })
@@ -223,7 +223,7 @@ describe('readConfig', () => {
           expect(messageOf(['--config', file.path])).to.include(`${file.path}: paths./v1/.${name} `)
         })
       } else {
-        it('may differ by path, where flags and variables go first all the same', () => {
+        it('may differ by path, and flags and variables override it there too', () => {
           using file = fileOf({
             defaults: { upstream, [name]: value },
             paths: { '/v1/': { [name]: other }, '/v2/': {} },
@@ -275,7 +275,7 @@ describe('readConfig', () => {
     expect(helpText()).to.match(/--upstream [^(]*\(required\)/)
   })
 
-  it('takes Infinity where the library does, in JSON as text', () => {
+  it('accepts Infinity where the library does, in JSON as text', () => {
     using file = fileOf({ defaults: { upstream, maxRetries: 'Infinity' } })
     for (const config of [
       configOf(['--upstream', upstream, '--max-retries', 'Infinity']),
@@ -325,7 +325,7 @@ describe('readConfig', () => {
       expect(messageOf(['--config', file.path])).to.include(`${file.path}: paths./v2/.upstream is missing`)
     })
 
-    it('unknown names, wherever they stand', () => {
+    it('unknown names in the file, the flags and the environment', () => {
       expect(messageOf(['--upstream', upstream, '--base', '5'])).to.include('--base')
       expect(messageOf(['--upstream', upstream, 'stray'])).to.include('stray')
       expect(messageOf(['--upstream'])).to.include('--upstream')
@@ -357,12 +357,12 @@ describe('readConfig', () => {
       ],
       [[], { RESILIENT_SSE_X: '5' }, 'RESILIENT_SSE_X is not a setting'],
     ] as const) {
-      it(`${[...args, ...Object.keys(env)].join(' ')}, and proposes what is like it`, () => {
+      it(`${[...args, ...Object.keys(env)].join(' ')}, and proposes the nearest known one`, () => {
         expect(messageOf(args, env)).to.equal(message)
       })
     }
 
-    it('an unknown key of a file, and proposes the one that is like it', () => {
+    it('an unknown key of a file, and proposes the nearest known one', () => {
       using file = fileOf({ defaults: { 'base-delay': 5 } })
       using other = fileOf({ paths: { '/v1/': { hartbeat: 5 } } })
       expect(messageOf(['--config', file.path])).to.equal(
@@ -390,7 +390,7 @@ describe('readConfig', () => {
       })
     }
 
-    it('a file that is not there, and one that is not JSON', () => {
+    it('a file that does not exist, and a file that is not JSON', () => {
       expect(messageOf(['--config', '/nowhere/conf.json'])).to.match(
         /^--config: .*\/nowhere\/conf.json.*ENOENT/,
       )
@@ -463,7 +463,7 @@ describe('readConfig', () => {
     }
   })
 
-  it("calls each path's streams after the path", () => {
+  it('names the streams of each path after the path', () => {
     using file = fileOf({ defaults: { upstream }, paths: { '/v1/': {} } })
     const { routes } = configOf(['--config', file.path])
     expect(routes.map(({ relay }) => relay.name)).to.deep.equal(['/v1/', '/'])
@@ -489,7 +489,7 @@ describe('readConfig', () => {
         [`RESILIENT_SSE_${service}ENV_HOME`, '/root'],
       ]),
     ]) {
-      it(`may have ${name}=${value}, which others set`, () => {
+      it(`may have ${name}=${value}, which another program sets`, () => {
         expect(withVariable(name, value)).not.to.throw()
       })
     }
@@ -503,7 +503,7 @@ describe('readConfig', () => {
       ['RESILIENT_SSE_DEMO_SERVICE', '1'],
       ['RESILIENT_SSE_X', '1'],
     ] as const) {
-      it(`may not have ${name}=${value}, which is nobody's`, () => {
+      it(`may not have ${name}=${value}, which no other program sets`, () => {
         expect(withVariable(name, value)).to.throw(ConfigError, `${name} is not a setting`)
       })
     }
@@ -523,7 +523,7 @@ describe('readConfig', () => {
     expect(readConfig(['--version'], { RESILIENT_SSE_DRAIN: 'x' })).to.equal('version')
   })
 
-  it('makes a route for everything else only where there is an upstream for it', () => {
+  it('makes a route for all other paths only when there is an upstream for them', () => {
     const paths = { '/v1/': { upstream }, '/v1/long/': { upstream } }
     using alone = fileOf({ paths })
     using withRest = fileOf({ defaults: { upstream }, paths })
@@ -556,7 +556,7 @@ describe('routeFor', () => {
     })
   }
 
-  it('knows when nothing fits', () => {
+  it('returns undefined when no route fits', () => {
     expect(routeFor([{ path: '/v1/' }], '/v2/')).to.equal(undefined)
   })
 })

@@ -239,7 +239,7 @@ describe('resilient-sse', function () {
     expect(err).to.match(/^resilient-sse: .*prom-client.*$/m)
   })
 
-  it('lives on after a fault', async () => {
+  it('goes on after a fault in one request', async () => {
     const fault = `process.on('SIGUSR2', () => { Promise.reject(new Error('one')); throw new Error('two') })`
     await using upstream = await serve((_, response) => response.end('fine'))
     await using gateway = await start(['--upstream', upstream.url], ['--import', dataUrl(fault)])
@@ -257,7 +257,7 @@ describe('resilient-sse', function () {
     expect(line).to.match(/ level=warn msg="request failed" method=GET path=\/x code=ERR_SSE_CONNECT error=/)
   })
 
-  it('leaves it to the upstream to send a 100', async () => {
+  it('passes on a 100 of the upstream, and sends none itself', async () => {
     await using upstream = await serve(() => {})
     upstream.server.on('checkContinue', (_, response: http.ServerResponse) => response.writeHead(403).end())
     await using gateway = await start(['--upstream', upstream.url])
@@ -275,7 +275,7 @@ describe('resilient-sse', function () {
     request.destroy()
   })
 
-  it('does not take its own absence for the upstream’s', async () => {
+  it('does not count the time of its own suspension as silence of the upstream', async () => {
     let answer = () => {}
     await using upstream = await serve((_, response) => {
       answer = () => response.end('in time')
@@ -320,7 +320,7 @@ describe('resilient-sse', function () {
     })
   }
 
-  it('takes an end without the terminal that it is told for a drop', async () => {
+  it('treats an end without the given terminal event as a drop', async () => {
     await using upstream = await serve(ends('data: 1\n\n'))
     await using gateway = await start(['--upstream', upstream.url, '--terminal', 'event=done'])
     using client = ask(gateway.url, 'POST')
@@ -329,7 +329,7 @@ describe('resilient-sse', function () {
   })
 
   describe('drain', () => {
-    it('sends streams away with word to come back, and is through', async () => {
+    it('ends streams with a reconnection time, and exits', async () => {
       await using upstream = await serve(stays('id: 1\ndata: 1\n\n'))
       await using gateway = await start(['--upstream', upstream.url])
       using one = ask(gateway.url)
@@ -376,7 +376,7 @@ describe('resilient-sse', function () {
       expect(client).to.include({ over: 'end', text: 'data: 1\n\ndata: 2\n\n' })
     })
 
-    it('sends a stream away that opens only then', async () => {
+    it('ends a stream that opens during the drain', async () => {
       let open = () => {}
       await using upstream = await serve((_, response) => {
         open = () => stream(response, 'id: 1\ndata: 1\n\n')
@@ -423,7 +423,7 @@ describe('resilient-sse', function () {
       ['a request', 'POST', []],
       ['a stream that must not be asked for again', 'GET', ['--resume', 'before-first-event']],
     ] as const) {
-      it(`breaks ${what} off at the limit, so that its client can tell`, async () => {
+      it(`breaks ${what} off at the limit, so that its client sees a failure`, async () => {
         await using upstream = await serve(stays('data: 1\n\n'))
         await using gateway = await start(['--upstream', upstream.url, '--drain', '0.2', ...args])
         using client = ask(gateway.url, method)
@@ -435,7 +435,7 @@ describe('resilient-sse', function () {
       })
     }
 
-    it('is over at once with a second signal', async () => {
+    it('ends at once at a second signal', async () => {
       await using upstream = await serve(() => {})
       await using gateway = await start(['--upstream', upstream.url, '--drain', '3600'])
       using _ = ask(gateway.url)
@@ -501,7 +501,7 @@ describe('resilient-sse', function () {
       expect(gateway.log, 'a failure is logged once').not.to.include('request failed')
     })
 
-    it('has the same as JSON, and what comes from outside stays a value', async () => {
+    it('has the same fields as JSON, and text from outside stays a value', async () => {
       await using upstream = await serveInTurn(
         resets('id: "}\u2028\u009b\ndata: 1\n\n'),
         stays('data: 2\n\n'),
@@ -560,25 +560,25 @@ describe('createLogger', () => {
     })
   }
 
-  it('writes what is important enough only', () => {
+  it('writes only lines of the level and above', () => {
     const lines: string[] = []
     const log = createLogger({ format: 'logfmt', level: 'warn', write: (line) => lines.push(line) })
     for (const level of ['debug', 'info', 'warn', 'error'] as const) log[level]({}, level)
     expect(lines.map((line) => /level=(\w+)/.exec(line)?.[1])).to.deep.equal(['warn', 'error'])
   })
 
-  it('leaves out what is undefined, and cuts what is long', () => {
+  it('leaves out undefined fields, and cuts long values', () => {
     expect(fieldsOf({ a: undefined, b: 'x'.repeat(5000) })).to.equal(`b="${'x'.repeat(1000)}…"\n`)
   })
 
-  it('writes of an error its code, message and cause, and of a fault where it was made', () => {
+  it('writes the code, message and cause of an error, and the stack of a fault', () => {
     const cause = new Error('why')
     const known = Object.assign(new Error('what', { cause }), { code: 'ERR_X' })
     expect(fieldsOf({ err: known })).to.equal('code=ERR_X error=what cause=why\n')
     expect(fieldsOf({ err: new Error('what') })).to.match(/^error=what stack="Error: what\\n .*"\n$/)
   })
 
-  it('does not let a field take the place of time, level or msg', () => {
+  it('does not let a field replace time, level or msg', () => {
     expect(JSON.parse(lineOf({ level: 'error', msg: 'lie', time: 'never' }, 'json'))).to.include({
       level: 'info',
       msg: 'a message',

@@ -171,7 +171,7 @@ describe('a request through the proxy', () => {
     expect(proxy.errors).to.deep.equal([])
   })
 
-  it('passes on an answer that comes before the body is through', async () => {
+  it('passes on an answer that comes before the whole body was sent', async () => {
     await using upstream = await serve((req, res) => {
       res.writeHead(413, { connection: 'close' }).end('too much')
       req.resume()
@@ -218,7 +218,7 @@ describe('a request through the proxy', () => {
     })
   }
 
-  it('waits longer than connectTimeout for an answer that is no event stream', async () => {
+  it('waits longer than connectTimeout for a client that accepts no event stream', async () => {
     await using upstream = await serve((req, res) => {
       const timer = setTimeout(() => res.end('thought about'), 100)
       req.socket.once('close', () => clearTimeout(timer))
@@ -239,7 +239,7 @@ describe('a request through the proxy', () => {
     expect(upstream.requests).to.have.length(2)
   })
 
-  it('does not hold it against the upstream that the client is slow to send', async () => {
+  it('does not count a client that sends slowly as an upstream that does not answer', async () => {
     await using upstream = await serve(slowEcho)
     const responseTimeout = 250
     await using proxy = await proxyTo(upstream, { responseTimeout })
@@ -262,7 +262,7 @@ describe('a request through the proxy', () => {
     ['DELETE', 200, 3],
     ['POST', 502, 2],
   ] as const) {
-    it(`answers a ${method} ${status} when a kept-alive connection was closed under it`, async () => {
+    it(`answers a ${method} ${status} when a kept-alive connection turns out to be closed`, async () => {
       await using upstream = await serve((req, res) => {
         if (upstream.requests.length === 2) req.socket.resetAndDestroy()
         else res.end('fine')
@@ -280,7 +280,7 @@ describe('a request through the proxy', () => {
     ['with links', '</a.css>; rel=preload; as=style, </b.js>; rel=preload', true],
     ['with a link that node cannot write', 'a.css', false],
   ] as const) {
-    it(`passes on the answer behind early hints ${what}`, async () => {
+    it(`passes on the answer that follows early hints ${what}`, async () => {
       await using upstream = await serve(({ socket }, res) => {
         socket.write(`HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: ${link}\r\n\r\n`)
         res.end('final')

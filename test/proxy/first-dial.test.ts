@@ -7,7 +7,7 @@ import { answers, freePort, isLeft, resets, serve, serveInTurn, stays } from '..
 import { until } from '../support/until.ts'
 
 // What the answer is when the upstream stays away is for relaySse to say; here it is that the request is handed over.
-describe('the first dial of a request that reconnects', () => {
+describe('the first attempt for a client that reconnects', () => {
   const relay = { isTerminal: lastIs('end'), reconnect: fast }
   const never: RequestListener = () => {}
   const noAnswer: RequestListener = (req) => req.socket.destroy()
@@ -21,7 +21,7 @@ describe('the first dial of a request that reconnects', () => {
     ['a connection that closes', noAnswer, {}],
     ['no answer', never, { connectTimeout: 100 }],
   ] as const) {
-    it(`is made again after ${name}`, async () => {
+    it(`is repeated after ${name}`, async () => {
       await using upstream = await serveInTurn(script, stays(wire(8), wire(9, 'end')))
       await using proxy = await proxyTo(upstream, { relay, ...options })
       const client = await ask(`${proxy.url}?last_event_id=7`, { headers: sse })
@@ -31,7 +31,7 @@ describe('the first dial of a request that reconnects', () => {
     })
   }
 
-  it('is made again when nobody listens, with the answer that comes in the end', async () => {
+  it('is repeated until the upstream listens, and its answer is relayed', async () => {
     const port = await freePort()
     await using proxy = await proxyTo(
       { port },
@@ -55,7 +55,7 @@ describe('the first dial of a request that reconnects', () => {
     expect(proxy.errors).to.deep.equal([])
   })
 
-  it('takes nothing to another host: a redirect is passed on, at once and when it comes later', async () => {
+  it('sends nothing to another host: a redirect is passed on, from the first attempt and from a later one', async () => {
     await using other = await serve(stays(wire(1)))
     await using upstream = await serveInTurn(answers(503), answers(307, { location: other.url }))
     await using proxy = await proxyTo(upstream)
@@ -99,7 +99,7 @@ describe('the first dial of a request that reconnects', () => {
     expect(upstream.requests).to.have.length(2)
   })
 
-  it('that stays without success is a 200 that says when to come back (HTML, 9.2.3)', async () => {
+  it('that keeps failing is answered with a 200 and a reconnection time (HTML, 9.2.3)', async () => {
     const port = await freePort()
     await using proxy = await proxyTo({ port }, { relay: { reconnect: { ...fast, maxRetries: 2 } } })
     const text = await raw(

@@ -7,7 +7,7 @@ import { ask, echo, lines, proxyTo, raw, rawGet, statusOf } from '../support/pro
 import { answers, serve } from '../support/server.ts'
 
 describe('header fields through the proxy', () => {
-  it('leaves out those of the hop, and those that connection names', async () => {
+  it('removes hop-by-hop fields, and the fields that connection names', async () => {
     await using upstream = await serve((_, res) => {
       res.writeHead(200, { connection: 'x-hop', 'x-hop': '1', 'x-end': '1', 'proxy-authenticate': 'Basic' })
       res.end()
@@ -48,7 +48,7 @@ describe('header fields through the proxy', () => {
     expect(lines(upstream.requests[0] ?? never(), '__proto__')).to.deep.equal(['1'])
   })
 
-  it('appends to x-forwarded-for and via, and puts those of the options in place', async () => {
+  it('appends to x-forwarded-for and via, and sets the fields of the option headers', async () => {
     await using upstream = await serve(answers(200))
     await using proxy = await proxyTo(upstream, {
       headers: { 'X-Forwarded-Proto': 'https', 'x-new': ['1', '2'] },
@@ -111,7 +111,7 @@ describe('header fields through the proxy', () => {
     })
   }
 
-  it('names an IPv6 address as RFC 7239 has it', async () => {
+  it('writes an IPv6 address in the form of RFC 7239', async () => {
     await using upstream = await serve(answers(200))
     await using proxy = await proxyTo(upstream)
     proxy.server.server.prependListener('request', ({ socket }) =>
@@ -181,7 +181,7 @@ describe('header fields through the proxy', () => {
     }
   })
 
-  it('lets no second request hide in the first', async () => {
+  it('passes on no request that is hidden in the body of another request', async () => {
     await using upstream = await serve(echo)
     await using proxy = await proxyTo(upstream)
     const smuggled = 'GET /smuggled HTTP/1.1\r\nhost: us\r\n\r\n'

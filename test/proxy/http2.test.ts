@@ -54,7 +54,7 @@ async function proxyTo({ port }: { port: number }, options: Partial<ProxyOptions
 }
 
 describe('createSseProxy on a server of HTTP/2', () => {
-  it('passes requests and answers on, without what belongs to a version or a hop', async () => {
+  it('passes requests and answers on, without the fields of one HTTP version or one hop', async () => {
     await using upstream = await serve((_, res) => {
       res.writeHead(418, 'Short and stout', {
         'set-cookie': ['a=1', 'b=2'],
@@ -139,7 +139,7 @@ describe('createSseProxy on a server of HTTP/2', () => {
     expect(upstream.requests[1]?.complete).to.equal(false)
   })
 
-  it('answers by itself as on HTTP/1.1', async () => {
+  it('sends its own answers as on HTTP/1.1', async () => {
     await using upstream = await serve(answers(200))
     await using proxy = await proxyTo(upstream, { hosts: ['localhost'] })
     expect((await proxy.ask({ ':path': '/../x' })).headers[':status']).to.equal(400)

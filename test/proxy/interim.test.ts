@@ -68,7 +68,7 @@ describe('interim responses through the proxy', () => {
     client.socket.destroy()
   })
 
-  it('are none where the upstream refuses, and nobody takes the body for the next request', async () => {
+  it('are not sent when the upstream refuses, and the body is not read as the next request', async () => {
     await using upstream = await serve(() => {})
     upstream.server.on('checkContinue', (_, res: http.ServerResponse) => res.writeHead(401).end('no'))
     await using proxy = await leavingTo(upstream)
@@ -82,7 +82,7 @@ describe('interim responses through the proxy', () => {
     ['nobody answers for its host', { hosts: ['a.test'] }, 421],
     ['its upstream is away', {}, 502],
   ] as const) {
-    it(`are none where ${who}`, async () => {
+    it(`are not sent when ${who}`, async () => {
       await using upstream = await serve(() => {})
       await upstream.close()
       await using proxy = await leavingTo(upstream, options)
@@ -118,7 +118,7 @@ describe('interim responses through the proxy', () => {
     expect(upstream.requests[0]?.headers).not.to.have.property('expect')
   })
 
-  it('that nobody has asked for are kept: a 100 between two neighbours', async () => {
+  it('that the client did not ask for are dropped: a 100 concerns one connection', async () => {
     await using upstream = await serveRaw((socket) =>
       socket.write(
         'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok',
@@ -132,7 +132,7 @@ describe('interim responses through the proxy', () => {
     expect(answer).to.match(/^HTTP\/1\.1 200 OK\r\n[\s\S]*\r\n\r\nok$/)
   })
 
-  it('are early hints, also while the body is on its way', async () => {
+  it('are early hints, also while the body is being sent', async () => {
     const hint: RequestListener = (req, res) => {
       res.writeEarlyHints({ link: '</a.css>; rel=preload' })
       req.resume().on('end', () => res.end('final'))

@@ -8,7 +8,7 @@ import { proxyTo, raw, rawGet, statusOf } from '../support/proxy.ts'
 import { answers, ends, serve } from '../support/server.ts'
 
 describe('createSseProxy', () => {
-  it('passes on to an https: upstream, also when its event stream is asked for again', async () => {
+  it('passes on to an https: upstream, also when its event stream is reopened', async () => {
     let asked = 0
     const upstream = https.createServer(certificate, (request, response) => {
       const script = ++asked === 1 ? ends(wire(1)) : ends(wire(2, 'end'))

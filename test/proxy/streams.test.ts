@@ -7,7 +7,7 @@ import { answers, ends, resets, serve, serveInTurn, stays } from '../support/ser
 import { until } from '../support/until.ts'
 
 describe('event streams of a GET', () => {
-  it('outlive drops; the upstream is asked the same, from where the stream is', async () => {
+  it('outlive drops; the same request is sent again, with the last event ID', async () => {
     await using upstream = await serveInTurn(
       resets(wire(1), wire(2), 'id: 3\nda'),
       answers(503),
@@ -51,7 +51,7 @@ describe('event streams of a GET', () => {
     expect(proxy.errors).to.deep.equal([])
   })
 
-  it("have the head of the upstream's first answer, but for what is about its body", async () => {
+  it("have the fields of the upstream's first answer, except those about its body", async () => {
     await using upstream = await serve((_, res) => {
       res.writeHead(200, {
         'content-type': 'text/event-stream;charset=utf-8',
@@ -84,7 +84,7 @@ describe('event streams of a GET', () => {
     expect(headers.date).not.to.include('1970')
   })
 
-  it('go through as they are in a coding that cannot be taken off', async () => {
+  it('are passed on unchanged in a content coding that cannot be decoded', async () => {
     await using upstream = await serve(
       answers(200, { 'content-type': 'text/event-stream', 'content-encoding': 'x-odd' }, 'bytes'),
     )
@@ -119,7 +119,7 @@ describe('event streams of a GET', () => {
     [503, { 'retry-after': '30', 'x-custom': '1' }, {}],
     [429, { 'retry-after': '30', 'content-type': 'text/event-stream' }, { accept: 'application/json' }],
   ] as const) {
-    it(`do not come of a ${status}, which goes through as it is`, async () => {
+    it(`are not made of a ${status}, which is passed on unchanged`, async () => {
       await using upstream = await serve(answers(status, headers, 'the reason'))
       await using proxy = await proxyTo(upstream)
       const client = await ask(proxy.url, { headers: asked })
@@ -138,7 +138,7 @@ describe('event streams of a GET', () => {
     ['/?Last-Event-Id=6&lastEventID=7&x=lastEventId=1', null, '/?x=lastEventId=1'],
     ['/lastEventId=7?lastEventIds=7?lastEventId=7', null, '/lastEventId=7?lastEventIds=7?lastEventId=7'],
   ] as const) {
-    it(`leave the place that their client named: ${sent}`, async () => {
+    it(`leave out the last event ID of the URL when they reconnect: ${sent}`, async () => {
       await using upstream = await serveInTurn(resets(wire(8)), resets(wire(9)), stays(wire(10, 'end')))
       await using proxy = await proxyTo(upstream, { relay: { isTerminal: lastIs('end') } })
       const client = await ask(`${new URL(proxy.url).origin}${sent}`, { headers: sse })
@@ -171,7 +171,7 @@ describe('event streams of a GET', () => {
     })
   }
 
-  it('are asked for as the option says, whatever their client', async () => {
+  it('are requested as the option resume says, for every kind of client', async () => {
     await using upstream = await serveInTurn(ends('data: 1\n\n'), stays(wire(2, 'end')))
     await using proxy = await proxyTo(upstream, { relay: { isTerminal: lastIs('end'), resume: 'always' } })
     const client = await ask(proxy.url, { headers: { accept: 'application/json' } })
@@ -218,7 +218,7 @@ describe('event streams of a GET', () => {
     expect(proxy.errors[0]).to.have.property('code', 'ERR_SSE_STATUS')
   })
 
-  it('survive that the upstream is killed and comes back on its port', async () => {
+  it('survive an upstream that is killed and restarts on its port', async () => {
     const first = await serve(stays(wire(1), wire(2)))
     const { port } = first
     await using proxy = await proxyTo(first, {
@@ -236,7 +236,7 @@ describe('event streams of a GET', () => {
     expect(second.requests[0]?.headers['last-event-id']).to.equal('2')
   })
 
-  it('resume without backoff when a kept-alive connection was closed', async () => {
+  it('resume without backoff when a kept-alive connection turns out to be closed', async () => {
     await using upstream = await serve((req, res) => {
       const n = upstream.requests.length
       // The second request comes over the first one's connection.
@@ -281,7 +281,7 @@ describe('event streams of other requests', () => {
     ['a clean end after it', ends(wire(1)), wire(1), 'end'],
   ] as const) {
     for (const method of ['POST', 'PUT', 'GET'] as const) {
-      it(`are never asked for twice: ${name}, ${method}`, async () => {
+      it(`are never requested twice: ${name}, ${method}`, async () => {
         await using upstream = await serve((req, res) => {
           req.resume().on('end', () => script(req, res))
         })

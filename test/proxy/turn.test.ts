@@ -9,7 +9,7 @@ import { until } from '../support/until.ts'
 
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nhost: us\r\n\r\n`
 
-describe('a request that waits behind others on its connection', () => {
+describe('a pipelined request that waits for its turn', () => {
   for (const [name, script] of [
     ['an event stream', stays(wire(1))],
     ['an upstream that does not answer', () => {}],
@@ -31,7 +31,7 @@ describe('a request that waits behind others on its connection', () => {
     })
   }
 
-  it('is dialled when the others are answered, and all are answered in order', async () => {
+  it('is dialled when the earlier requests are answered, and all are answered in order', async () => {
     let open = 0
     let most = 0
     await using upstream = await serve((req, res) => {
@@ -49,7 +49,7 @@ describe('a request that waits behind others on its connection', () => {
   })
 })
 
-describe('a client that leaves with its body unread', () => {
+describe('a client that disconnects while its body is unread', () => {
   const big = 'x'.repeat(700_000)
   const post = `POST / HTTP/1.1\r\nhost: us\r\ncontent-length: ${2 * big.length}\r\n\r\n${big}`
 
