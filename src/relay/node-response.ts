@@ -3,7 +3,7 @@ import { Readable, type Writable } from 'node:stream'
 import { hasDisconnected, onDisconnect } from './client.ts'
 import type { Answer, Downstream, DownstreamListener, ResponseFields } from './downstream.ts'
 
-/** The members of a node:http, node:https or node:http2 response that are used here. */
+/** The members of a node:http, node:https or node:http2 response that a relay uses. */
 export type DownstreamResponse = Writable & {
   statusCode: number
   readonly headersSent: boolean
@@ -98,7 +98,7 @@ export class NodeResponse implements Downstream {
     const res = this.#res
     if (res.write(bytes)) this.#behind = 0
     else this.#behind += bytes.length
-    // Compression middleware adds `flush`, and holds events back without a call.
+    // Compression middleware adds `flush`, and holds events back until it is called.
     if ('flush' in res && typeof res.flush === 'function') res.flush()
     return this.#behind < mostBehind
   }
@@ -124,7 +124,7 @@ export function turnOf(res: Writable): Promise<void> | undefined {
   return new Promise((resolve) => res.once('socket', () => resolve()))
 }
 
-/** What is used of a response that is to be broken off. */
+/** The members of a response that `breakOff` uses. */
 type Breakable = Writable & Pick<DownstreamResponse, 'getHeader'>
 
 /**

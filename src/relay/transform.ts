@@ -35,8 +35,8 @@ export interface TransformStage {
 
 const AsyncGeneratorFunction: unknown = Object.getPrototypeOf(async function* () {}).constructor
 
-/** The most events that wait for an `async function*`. */
-const mostWaiting = 16
+/** The most events that are queued for an `async function*`. */
+const longestQueue = 16
 
 function isGenerator(
   transform: EventTransform,
@@ -78,7 +78,7 @@ class FunctionStage implements TransformStage {
 
 class GeneratorStage implements TransformStage {
   readonly isQueue = true
-  readonly #events = new PassThrough({ objectMode: true, highWaterMark: mostWaiting })
+  readonly #events = new PassThrough({ objectMode: true, highWaterMark: longestQueue })
   readonly #target: TransformTarget
   /** The error that the stream failed with. */
   #failure: Error | undefined

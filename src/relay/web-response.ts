@@ -1,6 +1,6 @@
 import type { Answer, Downstream, DownstreamListener, ResponseFields } from './downstream.ts'
 
-/** The most bytes that wait for the body's consumer before the upstream is paused. */
+/** The most bytes that are queued for the body's consumer before the upstream is paused. */
 const room = 65_536
 
 /** A response of the fetch API, which is created when its head is known. */
@@ -12,7 +12,7 @@ export class WebResponse implements Downstream {
   readonly #signal: AbortSignal
   #listener: DownstreamListener | undefined
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined
-  /** The error that cuts the body off once its queue was read. */
+  /** The error that breaks the body off after its queue was read. */
   #failure: Error | undefined
   #resolve: (response: Response) => void = () => {}
 
