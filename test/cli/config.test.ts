@@ -1,43 +1,8 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { expect } from 'chai'
-import { type Config, ConfigError, type Route, readConfig, routeFor } from '../../src/cli/config.ts'
+import { type Config, ConfigError, readConfig, routeFor } from '../../src/cli/config.ts'
 import { helpText } from '../../src/cli/settings.ts'
 import { checkSourceOptions } from '../../src/reconnect/options.ts'
-
-const upstream = 'http://upstream.test/'
-type Environment = Readonly<Record<string, string | undefined>>
-
-function configOf(args: readonly string[], env: Environment = {}): Config {
-  const config = readConfig(args, env)
-  if (typeof config === 'string') throw new Error(`asked for ${config}`)
-  return config
-}
-
-function routeOf(config: Config, path = '/'): Route {
-  const route = config.routes.find((each) => each.path === path)
-  if (!route) throw new Error(`no route ${path}`)
-  return route
-}
-
-function messageOf(args: readonly string[], env: Environment = {}): string {
-  try {
-    readConfig(args, env)
-  } catch (error) {
-    expect(error).to.be.instanceOf(ConfigError)
-    return error instanceof Error ? error.message : ''
-  }
-  throw new Error('nothing was wrong')
-}
-
-/** A file of settings, gone at the end of the block. */
-function fileOf(content: unknown): Disposable & { readonly path: string } {
-  const folder = mkdtempSync(join(tmpdir(), 'config-'))
-  const path = join(folder, 'conf.json')
-  writeFileSync(path, typeof content === 'string' ? content : JSON.stringify(content))
-  return { path, [Symbol.dispose]: () => rmSync(folder, { recursive: true }) }
-}
+import { configOf, type Environment, fileOf, messageOf, routeOf, upstream } from '../support/config.ts'
 
 interface Row {
   readonly name: string
@@ -398,69 +363,6 @@ describe('readConfig', () => {
       using file = fileOf('{"defaults": ')
       expect(messageOf(['--config', file.path])).to.include(`${file.path} (--config) is not JSON`)
     })
-  })
-
-  describe('terminal', () => {
-    const done = { event: 'done', data: 'x' }
-    const last = { data: '[DONE]' }
-    const relayOf = (given: unknown) => {
-      using file = fileOf({ defaults: { upstream }, paths: { '/v1/': { terminal: given } } })
-      const config = configOf(['--config', file.path])
-      expect(routeOf(config).relay.isTerminal?.(last), 'of another path').to.equal(true)
-      return routeOf(config, '/v1/').relay
-    }
-
-    for (const [given, ends, goesOn] of [
-      [{ event: 'done' }, done, last],
-      [{ data: '[DONE]' }, last, done],
-      [{ event: 'done', data: 'x' }, done, { event: 'done', data: 'y' }],
-      [{ event: 'message' }, last, done],
-      ['event=done', done, last],
-      ['data=', { data: '' }, last],
-    ] as const) {
-      it(`is ${JSON.stringify(given)} for a path, and then an end without it is a drop`, () => {
-        const { isTerminal, endWithoutTerminal } = relayOf(given)
-        expect([isTerminal?.(ends), isTerminal?.(goesOn), endWithoutTerminal]).to.deep.equal([
-          true,
-          false,
-          'drop',
-        ])
-      })
-    }
-
-    for (const given of [null, 'none', 'null']) {
-      it(`is no event with ${JSON.stringify(given)}`, () => {
-        expect(relayOf(given)).not.to.have.any.keys('isTerminal', 'endWithoutTerminal')
-      })
-    }
-
-    it('is a flag and a variable, as JSON or shorter', () => {
-      for (const text of ['event=done', '{"event":"done"}']) {
-        for (const config of [
-          configOf(['--upstream', upstream, '--terminal', text]),
-          configOf(['--upstream', upstream], { RESILIENT_SSE_TERMINAL: text }),
-        ]) {
-          const { isTerminal } = routeOf(config).relay
-          expect([isTerminal?.(done), isTerminal?.(last)]).to.deep.equal([true, false])
-        }
-      }
-    })
-
-    for (const given of [
-      {},
-      { event: 1 },
-      { type: 'x' },
-      { event: 'x', type: 'y' },
-      [],
-      5,
-      'done',
-      '{"event"',
-    ]) {
-      it(`is not ${JSON.stringify(given)}`, () => {
-        using file = fileOf({ defaults: { upstream, terminal: given } })
-        expect(messageOf(['--config', file.path])).to.match(/: defaults\.terminal must be .*, got \S/)
-      })
-    }
   })
 
   it('names the streams of each path after the path', () => {

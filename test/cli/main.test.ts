@@ -4,114 +4,21 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
-import { createLogger } from '../../src/cli/log.ts'
 import { type Program, startNode } from '../support/child.ts'
+import {
+  answerOf,
+  ask,
+  type Client,
+  got,
+  onFreePorts,
+  over,
+  patience,
+  quick,
+  run,
+  start,
+} from '../support/command.ts'
 import { ends, freePort, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
 import { until } from '../support/until.ts'
-
-/** The process, and what it has said so far. */
-interface Running extends AsyncDisposable {
-  readonly program: Program
-  readonly url: string
-  readonly adminUrl: string
-  readonly log: string
-  /** Waits for a line of the log. */
-  line(pattern: RegExp): Promise<string>
-}
-
-const onFreePorts = ['--bind', '127.0.0.1:0', '--metrics-bind', '127.0.0.1:0']
-const quick = ['--base-delay', '20', '--max-delay', '50', '--jitter', '0']
-
-/** A process takes its time to start where many do. */
-const patience = 20_000
-
-/** Starts it and waits until it listens. */
-async function start(args: readonly string[], preload: readonly string[] = []): Promise<Running> {
-  const program = startNode([...preload, 'src/cli.ts', ...onFreePorts, ...args])
-  let log = ''
-  program.child.stderr?.on('data', (text: string) => {
-    log += text
-  })
-  const line = async (pattern: RegExp) => {
-    const find = () => log.split('\n').find((each) => pattern.test(each))
-    await until(
-      () => find() !== undefined || program.child.exitCode !== null,
-      () => `${pattern} in ${log}`,
-      patience,
-    )
-    const found = find()
-    if (found === undefined) throw new Error(`ended without ${pattern}: ${log}`)
-    return found
-  }
-  const portIn = (text: string) => /127\.0\.0\.1:(\d+)/.exec(text)?.[1]
-  const adminUrl = `http://127.0.0.1:${portIn(await line(/metrics listening/))}`
-  const url = `http://127.0.0.1:${portIn(await line(/msg"?[=:]"?listening/))}`
-  return {
-    program,
-    url,
-    adminUrl,
-    get log() {
-      return log
-    },
-    line,
-    [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
-  }
-}
-
-const run = (...args: string[]) => startNode(['src/cli.ts', ...args]).ended
-
-/** What a client of its own connection has got so far. */
-interface Client extends Disposable {
-  readonly status: number | undefined
-  readonly text: string
-  /** `'end'` after a whole response, `'broken'` after one that was cut off. */
-  readonly over: 'end' | 'broken' | undefined
-}
-
-function ask(url: string, method = 'GET', headers: http.OutgoingHttpHeaders = {}): Client {
-  const client: { status: number | undefined; text: string; over: Client['over'] } = {
-    status: undefined,
-    text: '',
-    over: undefined,
-  }
-  const request = http.request(url, { method, agent: false, headers }, (response) => {
-    client.status = response.statusCode
-    response.setEncoding('utf8').on('data', (text: string) => {
-      client.text += text
-    })
-    response.on('error', () => {})
-    response.on('close', () => {
-      client.over = response.complete ? 'end' : 'broken'
-    })
-  })
-  request.on('error', () => {
-    client.over ??= 'broken'
-  })
-  request.end()
-  return Object.assign(client, { [Symbol.dispose]: () => void request.destroy() })
-}
-
-/** An answer to its end. */
-async function answerOf(url: string): Promise<Client> {
-  using client = ask(url)
-  await until(
-    () => client.over !== undefined,
-    () => `an answer from ${url}`,
-  )
-  return client
-}
-
-const got = (client: Client, part: string) =>
-  until(
-    () => client.text.includes(part),
-    () => `${JSON.stringify(part)} in ${JSON.stringify(client.text)}`,
-  )
-
-const over = (client: Client) =>
-  until(
-    () => client.over !== undefined,
-    () => 'the end of the response',
-  )
 
 /** Numbers events without end, from where its client is: a program of its own, for kill -9. */
 const countingUpstream = `
@@ -328,128 +235,6 @@ describe('resilient-sse', function () {
     expect(client).to.include({ over: 'broken', text: 'data: 1\n\n' })
   })
 
-  describe('drain', () => {
-    it('ends streams with a reconnection time, and exits', async () => {
-      await using upstream = await serve(stays('id: 1\ndata: 1\n\n'))
-      await using gateway = await start(['--upstream', upstream.url])
-      using one = ask(gateway.url)
-      using two = ask(gateway.url)
-      await got(one, 'data: 1\n\n')
-      await got(two, 'data: 1\n\n')
-      gateway.program.child.kill('SIGTERM')
-      expect((await gateway.program.ended).code).to.equal(0)
-      await over(one)
-      await over(two)
-      for (const { over, text } of [one, two]) {
-        expect(over).to.equal('end')
-        const retry = Number(/\n\nretry: (\d+)\n$/.exec(text)?.[1])
-        expect(retry).to.be.within(1000, 5000)
-      }
-      expect(gateway.log).to.match(/msg=draining streams=2 requests=0 /)
-      expect(gateway.log).not.to.include('level=error')
-      await until(
-        () => upstream.sockets.size === 0,
-        () => 'the upstream let go',
-      )
-    })
-
-    it('lets other requests end, is not ready meanwhile, and takes no new ones', async () => {
-      let end = () => {}
-      await using upstream = await serve((request, response) => {
-        if (request.method === 'POST') stream(response, 'data: 1\n\n')
-        end = () => response.end('data: 2\n\n')
-      })
-      await using gateway = await start(['--upstream', upstream.url])
-      expect((await answerOf(`${gateway.adminUrl}/readyz`)).status).to.equal(200)
-      // What a POST is answered with cannot be asked for again.
-      using client = ask(gateway.url, 'POST')
-      await got(client, 'data: 1\n\n')
-      gateway.program.child.kill('SIGINT')
-      await gateway.line(/msg=draining streams=0 requests=1 /)
-      expect((await answerOf(`${gateway.adminUrl}/readyz`)).status).to.equal(503)
-      expect((await answerOf(`${gateway.adminUrl}/healthz`)).status).to.equal(200)
-      expect((await answerOf(gateway.url)).status, 'a new connection').to.equal(undefined)
-      expect(client.over).to.equal(undefined)
-      end()
-      expect((await gateway.program.ended).code).to.equal(0)
-      await over(client)
-      expect(client).to.include({ over: 'end', text: 'data: 1\n\ndata: 2\n\n' })
-    })
-
-    it('ends a stream that opens during the drain', async () => {
-      let open = () => {}
-      await using upstream = await serve((_, response) => {
-        open = () => stream(response, 'id: 1\ndata: 1\n\n')
-      })
-      await using gateway = await start(['--upstream', upstream.url])
-      using client = ask(gateway.url)
-      await until(
-        () => upstream.requests.length === 1,
-        () => 'the request',
-      )
-      gateway.program.child.kill('SIGTERM')
-      await gateway.line(/msg=draining/)
-      open()
-      expect((await gateway.program.ended).code).to.equal(0)
-      await over(client)
-      expect(client.over).to.equal('end')
-      expect(client.text).to.match(/^retry: \d+\n$/)
-    })
-
-    for (const [what, status, method, headers] of [
-      ['a 429 that is labelled as an event stream', 429, 'GET', {}],
-      ['an event stream in a coding of its own', 200, 'GET', { 'content-encoding': 'x-odd' }],
-      ['the event stream of a POST', 200, 'POST', {}],
-    ] as const) {
-      it(`puts nothing into ${what}, and lets it end`, async () => {
-        let end = () => {}
-        await using upstream = await serve((_, response) => {
-          response.writeHead(status, { 'content-type': 'text/event-stream', ...headers }).write('data: a')
-          end = () => response.end('b\n\n')
-        })
-        await using gateway = await start(['--upstream', upstream.url])
-        using client = ask(gateway.url, method)
-        await got(client, 'data: a')
-        gateway.program.child.kill('SIGTERM')
-        await gateway.line(/msg=draining streams=0 requests=1 /)
-        end()
-        expect((await gateway.program.ended).code).to.equal(0)
-        await over(client)
-        expect(client).to.include({ over: 'end', status, text: 'data: ab\n\n' })
-      })
-    }
-
-    for (const [what, method, args] of [
-      ['a request', 'POST', []],
-      ['a stream that must not be asked for again', 'GET', ['--resume', 'before-first-event']],
-    ] as const) {
-      it(`breaks ${what} off at the limit, so that its client sees a failure`, async () => {
-        await using upstream = await serve(stays('data: 1\n\n'))
-        await using gateway = await start(['--upstream', upstream.url, '--drain', '0.2', ...args])
-        using client = ask(gateway.url, method)
-        await got(client, 'data: 1\n\n')
-        gateway.program.child.kill('SIGTERM')
-        expect((await gateway.program.ended).code).to.equal(0)
-        await over(client)
-        expect(client).to.include({ over: 'broken', text: 'data: 1\n\n' })
-      })
-    }
-
-    it('ends at once at a second signal', async () => {
-      await using upstream = await serve(() => {})
-      await using gateway = await start(['--upstream', upstream.url, '--drain', '3600'])
-      using _ = ask(gateway.url)
-      await until(
-        () => upstream.requests.length === 1,
-        () => 'the request',
-      )
-      gateway.program.child.kill('SIGTERM')
-      await gateway.line(/msg=draining/)
-      gateway.program.child.kill('SIGINT')
-      expect((await gateway.program.ended).code).to.equal(130)
-    })
-  })
-
   describe('metrics', () => {
     it('are served beside healthz and readyz, and count', async () => {
       await using upstream = await serveInTurn(resets('id: 1\ndata: 1\n\n'), stays('id: 2\ndata: 2\n\n'))
@@ -518,70 +303,6 @@ describe('resilient-sse', function () {
       expect(JSON.parse(line)).to.deep.include({ level: 'info', attempt: 0, cursor: '"}\u2028\u009b' })
       for (const each of gateway.log.trimEnd().split('\n'))
         expect(JSON.parse(each)).to.include.keys('time', 'level', 'msg')
-    })
-  })
-})
-
-describe('createLogger', () => {
-  function lineOf(fields: object, format: 'logfmt' | 'json' = 'logfmt'): string {
-    const lines: string[] = []
-    createLogger({ format, level: 'debug', write: (line) => lines.push(line) }).info(fields, 'a message')
-    expect(lines).to.have.length(1)
-    return lines[0] ?? ''
-  }
-  const fieldsOf = (fields: object) => lineOf(fields).replace(/^time=\S+ level=info msg="a message" /, '')
-
-  for (const [value, written] of [
-    ['plain/1.2:3', 'plain/1.2:3'],
-    ['', '""'],
-    ['two words', '"two words"'],
-    ['a=b', '"a=b"'],
-    ['say "no"', '"say \\"no\\""'],
-    ['back\\slash', '"back\\\\slash"'],
-    ['x\nlevel=error msg=lie', '"x\\nlevel=error msg=lie"'],
-    ['\r\t\0', '"\\r\\t\\u0000"'],
-    ['\u001b[31m\u007f\u009b', '"\\u001b[31m\\u007f\\u009b"'],
-    ['\u2028\u2029\u202e\ufeff', '"\\u2028\\u2029\\u202e\\ufeff"'],
-    ['\u{e0001}', '"\\udb40\\udc01"'],
-    ['\ud800', '"\\ud800"'],
-    ['日本', '"日本"'],
-    [1.6, '2'],
-    [true, 'true'],
-  ] as const) {
-    it(`writes ${JSON.stringify(value)} as ${written}`, () => {
-      expect(fieldsOf({ value })).to.equal(`value=${written}\n`)
-      const line = lineOf({ value }, 'json')
-      expect(line.trimEnd()).not.to.match(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u)
-      expect(JSON.parse(line)).to.include({
-        level: 'info',
-        msg: 'a message',
-        value: value === 1.6 ? 2 : value,
-      })
-    })
-  }
-
-  it('writes only lines of the level and above', () => {
-    const lines: string[] = []
-    const log = createLogger({ format: 'logfmt', level: 'warn', write: (line) => lines.push(line) })
-    for (const level of ['debug', 'info', 'warn', 'error'] as const) log[level]({}, level)
-    expect(lines.map((line) => /level=(\w+)/.exec(line)?.[1])).to.deep.equal(['warn', 'error'])
-  })
-
-  it('leaves out undefined fields, and cuts long values', () => {
-    expect(fieldsOf({ a: undefined, b: 'x'.repeat(5000) })).to.equal(`b="${'x'.repeat(1000)}…"\n`)
-  })
-
-  it('writes the code, message and cause of an error, and the stack of a fault', () => {
-    const cause = new Error('why')
-    const known = Object.assign(new Error('what', { cause }), { code: 'ERR_X' })
-    expect(fieldsOf({ err: known })).to.equal('code=ERR_X error=what cause=why\n')
-    expect(fieldsOf({ err: new Error('what') })).to.match(/^error=what stack="Error: what\\n .*"\n$/)
-  })
-
-  it('does not let a field replace time, level or msg', () => {
-    expect(JSON.parse(lineOf({ level: 'error', msg: 'lie', time: 'never' }, 'json'))).to.include({
-      level: 'info',
-      msg: 'a message',
     })
   })
 })
