@@ -1,4 +1,5 @@
 // What `npm run test:matrix` does: the same tests on each supported line of Node, from npm's builds of Node.
+import { spawnSync } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { runWithCounts } from './counts.mjs'
@@ -6,6 +7,13 @@ import { runWithCounts } from './counts.mjs'
 const manifest = createRequire(import.meta.url).resolve('mocha/package.json')
 const mocha = join(dirname(manifest), 'bin', 'mocha.js')
 const lines = process.argv.length > 2 ? process.argv.slice(2) : ['22', '24', '26']
+
+// The examples and the command are run as built.
+const { status } = spawnSync('npm', ['run', '--silent', 'build'], {
+  stdio: 'inherit',
+  shell: process.platform === 'win32',
+})
+if (status !== 0) process.exit(status ?? 1)
 
 for (const line of lines) {
   const build = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}@${line}`
