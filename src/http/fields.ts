@@ -8,6 +8,17 @@ export function fieldOf(headers: HeaderFields, name: string): string | undefined
 }
 
 /**
+ * The values of all lines of a field. node:http's `headersDistinct` has the same, and keeps about 1 kB for it until the message
+ * is freed.
+ *
+ * @param rawHeaders - Names and values in turn.
+ * @param name - In lower case.
+ */
+export function linesOf(rawHeaders: readonly string[], name: string): string[] {
+  return rawHeaders.filter((_, n) => n % 2 === 1 && rawHeaders[n - 1]?.toLowerCase() === name)
+}
+
+/**
  * The delay that an upstream asks for, in milliseconds from `now`.
  *
  * `retry-after-ms` (a de-facto field of LLM APIs) is more precise and comes first; then `Retry-After`, as seconds or as an HTTP

@@ -1,7 +1,7 @@
 import { type IncomingMessage, ServerResponse } from 'node:http'
 import { finished } from 'node:stream'
 import { asError, callReport, reasonOf, SseError } from '../errors.ts'
-import { endToEndFields, type FieldLines } from '../http/fields.ts'
+import { endToEndFields, type FieldLines, linesOf } from '../http/fields.ts'
 import { isEventStream } from '../http/media-type.ts'
 import { redactUrl } from '../http/url.ts'
 import { isRetryable } from '../reconnect/delay.ts'
@@ -85,7 +85,7 @@ export class Exchange {
 
   /** Why a response is not relayed as an event stream; undefined when it is. */
   #obstacleTo(response: IncomingMessage): string | undefined {
-    if (!isEventStream(response.headersDistinct['content-type'])) return 'content type'
+    if (!isEventStream(linesOf(response.rawHeaders, 'content-type'))) return 'content type'
     if (this.#req.method === 'HEAD') return 'method HEAD'
     if (response.statusCode !== 200) return `status ${response.statusCode}`
     const { encodings } = openUpstream(response)
@@ -95,7 +95,7 @@ export class Exchange {
   /** Passes an answer on unchanged. */
   #passOn(response: IncomingMessage, fields: FieldLines): void {
     const res = this.#res
-    if (isEventStream(response.headersDistinct['content-type']))
+    if (isEventStream(linesOf(response.rawHeaders, 'content-type')))
       this.#logPassedOnce(this.#obstacleTo(response))
     if (this.#request.awaitsContinue) closeIfContinueAwaited(this.#req, res)
     res.statusCode = response.statusCode ?? 502

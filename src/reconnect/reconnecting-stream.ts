@@ -160,12 +160,15 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
    * a function of the caller.
    */
   async #run(): Promise<void> {
-    let interruption: Interruption | undefined
+    // Most streams are never interrupted, and a call of the package holds about 3 kB until it resolves.
+    let outcome = await this.#attempt()
+    if (outcome === 'ended') return
+    let isFirst = true
     await backOff(
       async () => {
-        const outcome = await this.#attempt()
-        interruption = outcome === 'ended' ? undefined : outcome
-        if (interruption) throw interruption.error
+        if (!isFirst) outcome = await this.#attempt()
+        isFirst = false
+        if (outcome !== 'ended') throw outcome.error
       },
       {
         // #beforeRetry counts retries: the package cannot reset its own count on progress.
@@ -174,7 +177,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
         startingDelay: 0,
         // With a factor of 2 the delay would become 0·Infinity, which is NaN, after about a thousand attempts.
         timeMultiple: 1,
-        retry: async () => interruption !== undefined && (await this.#beforeRetry(interruption)),
+        retry: async () => outcome !== 'ended' && (await this.#beforeRetry(outcome)),
       },
     )
   }

@@ -88,11 +88,7 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     const lastEventId = source.lastEventId ?? lastEventIdFrom(request)
     const start = cursorAsId ? { lastEventId: undefined, tracker: trackerFrom(lastEventId) } : { lastEventId }
     const objectMode = transform !== undefined || cursorAsId
-    this.#stream = new ReconnectingStream(
-      this.#watched(factory),
-      completeOptions({ ...source, ...start, objectMode }),
-      this,
-    )
+    this.#stream = new ReconnectingStream(factory, completeOptions({ ...source, ...start, objectMode }), this)
   }
 
   /** Relays until the stream ends or the client disconnects. */
@@ -130,6 +126,8 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
     else this.#headUntil = performance.now() + headTimeout
     this.#isStarted = true
     this.#stream.start()
+    // A factory that reads the request's body has started to do so in its first call.
+    setImmediate(() => this.#downstream.discardRequestBody())
   }
 
   /** Writes without a detour: an upstream's chunk becomes a write after few calls. */
@@ -267,19 +265,6 @@ export class Relay implements Sink, DownstreamListener, Drainable, TransformTarg
   #startStage(): void {
     const { transform } = this.#options
     this.#stage ??= transform && transformInto(transform, this)
-  }
-
-  /** The factory, followed by a discard of the request's body: a factory that reads the body starts to do so in its first call. */
-  #watched(factory: UpstreamFactory): UpstreamFactory {
-    const { url, method } = factory
-    const watched: UpstreamFactory = (context) => {
-      setImmediate(() => this.#downstream.discardRequestBody())
-      return factory(context)
-    }
-    return Object.assign(watched, {
-      ...(url !== undefined && { url }),
-      ...(method !== undefined && { method }),
-    })
   }
 
   /** Catches errors while the head is sent: a function of the caller, or middleware of the response, may throw. */

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
 import { type HeaderFields, shown } from '../errors.ts'
 import { breakWithRequest } from '../http/cut.ts'
+import { linesOf } from '../http/fields.ts'
 import { codingsOf } from './decode.ts'
 import { isHttp2Stream, watchEndStream } from './http2-stream.ts'
 
@@ -59,7 +60,7 @@ export interface ResponseData {
 export type ResponseMessage = Readable & {
   readonly statusCode?: number | undefined
   readonly headers: HeaderFields
-  readonly headersDistinct?: Readonly<Record<string, readonly string[] | undefined>> | undefined
+  readonly rawHeaders?: readonly string[] | undefined
   readonly url?: string | undefined
 }
 
@@ -118,8 +119,9 @@ export function openUpstream(upstream: Upstream, who = 'the factory must return'
 
 /** The fields of a message, its content type with all lines: in `headers` node:http has the first one only. */
 function headersOf(message: ResponseData | ResponseMessage): HeaderFields {
-  const lines = 'headersDistinct' in message ? message.headersDistinct?.['content-type'] : undefined
-  return lines && lines.length > 1 ? { ...message.headers, 'content-type': lines } : message.headers
+  const rawHeaders = 'rawHeaders' in message ? message.rawHeaders : undefined
+  const lines = linesOf(rawHeaders ?? [], 'content-type')
+  return lines.length > 1 ? { ...message.headers, 'content-type': lines } : message.headers
 }
 
 function opened(
