@@ -13,7 +13,7 @@ function redactText(text: string): string {
   // A path alone has no credentials.
   if (!text.includes('@') || /^\/(?!\/)/.test(text)) return withoutQuery
   const [, scheme = '', userinfo = ''] = /^((?:[a-z][a-z\d+.-]*:)?\/\/)?(.*)@/is.exec(text) ?? []
-  // In an invalid URL the password may contain a delimiter, and nobody can tell where the password ends.
+  // In an invalid URL the password may contain a delimiter: the end of the password is then unknown.
   if (/[/?#@]/.test(userinfo)) return `${scheme}*`
   return scheme + withoutQuery.slice(scheme.length + userinfo.length + 1)
 }

@@ -83,7 +83,7 @@ const ownOptions = {
     "until the head of the upstream's response, for other requests; 0: no limit",
   ),
   /**
-   * What the upstream is told about the client, in `x-forwarded-for`, `-proto`, `-host` and `forwarded` (RFC 7239):
+   * What the proxy tells the upstream about the client, in `x-forwarded-for`, `-proto`, `-host` and `forwarded` (RFC 7239):
    *
    * - `'append'`: the client's address is appended to `x-forwarded-for`, whose last entry alone can be trusted. The other
    *   fields are replaced by what this server has seen.

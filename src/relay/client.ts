@@ -12,7 +12,7 @@ export type ClientRequestLike = RequestWithLastEventId & { readonly method?: str
  *   9.2.3).
  * - `'program'`: a request whose `Accept` names types, but neither `text/event-stream` nor a range that includes this type.
  *   The client expects a status as the answer, and does not reconnect when a stream ends.
- * - `'other'`: any other request, such as one with the `Accept: *\/*` of curl and fetch, or a POST that accepts event streams.
+ * - `'other'`: any other request, such as one that accepts any type (curl and fetch by default), or a POST that accepts event streams.
  *
  * A type with a weight of 0 is not acceptable (RFC 9110, 12.4.2) and is ignored. A request without a method is a GET.
  */

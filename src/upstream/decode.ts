@@ -13,23 +13,23 @@ const decoders: Readonly<Record<string, () => Duplex>> = {
   ...('createZstdDecompress' in zlib && { zstd: () => zlib.createZstdDecompress() }),
 }
 
-/** `none` is not registered, and what GraphQL Yoga and many Next.js routes say so that nothing compresses the stream. */
+/** `none` is not registered. GraphQL Yoga and many Next.js routes send it to keep servers in front of them from compressing. */
 const noCodings = ['identity', 'none']
 
-/** The most content codings that are taken off one body. */
+/** The greatest number of content codings of a body that is decoded. */
 const mostEncodings = 4
 
-/** Whether all of the codings can be taken off. */
+/** Whether a body with these codings can be decoded. */
 export function isDecodable(encodings: readonly string[]): boolean {
-  // Each takes memory of its own, and makes more of what comes in.
+  // Each decoder takes memory, and each one can multiply the size of its input.
   return encodings.length <= mostEncodings && encodings.every((coding) => Object.hasOwn(decoders, coding))
 }
 
-/** Takes the codings off a body, the last one first; each chunk comes out as far as it can be decoded. */
+/** Decodes a body, the last coding first. Each chunk is decoded on arrival, as far as its bytes allow. */
 export function decodeBody(body: Readable, encodings: readonly string[]): Readable {
   return encodings.reduceRight<Readable>((encoded, coding) => {
     const decoder = decoders[coding]?.()
-    // Errors reach whoever reads the decoder; pipeline passes them on in both directions.
+    // pipeline passes errors on in both directions, so the reader of the last decoder gets them.
     return decoder ? pipeline(encoded, decoder, () => {}) : encoded
   }, body)
 }

@@ -83,7 +83,7 @@ export interface OpenedUpstream {
   readonly headers: HeaderFields
   /** The body as it came. */
   readonly body: Readable
-  /** Codings that were applied to the body and not yet taken off, in the order of their application. */
+  /** The content codings of a body that is still encoded, in the order of their application. */
   readonly encodings: readonly string[]
   /** The URL that answered, where it is known. */
   readonly url: string | undefined

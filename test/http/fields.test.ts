@@ -162,7 +162,7 @@ describe('encodeLastEventId', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', minLength: 1 }), (id) => {
         const value = encodeLastEventId(id)
-        // biome-ignore lint/suspicious/noControlCharactersInRegex: it is those that no header may hold
+        // biome-ignore lint/suspicious/noControlCharactersInRegex: a header field must not hold these characters
         expect(value === undefined).to.equal(/[\0-\x08\n-\x1f\x7f]|^[ \t]|[ \t]$/.test(id))
         if (value === undefined) return
         expect(decoded(value)).to.equal(id)

@@ -216,7 +216,7 @@ describe('transform', () => {
     'a function': () => {
       throw new Error('own')
     },
-    // biome-ignore lint/correctness/useYield: it fails before its first event
+    // biome-ignore lint/correctness/useYield: the generator throws before its first event
     'an async function*': async function* () {
       throw new Error('own')
     },
