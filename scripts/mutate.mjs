@@ -46,7 +46,7 @@ const alsoTests = {
     'test/reconnect/reconnecting-stream.test.ts',
     'test/integration/backpressure.test.ts',
   ],
-  'src/relay': ['test/integration/pass-through.test.ts', 'test/integration/frameworks.test.ts'],
+  'src/relay': ['test/integration/pass-through.test.ts'],
   'src/proxy': ['test/security/hostile-client.test.ts'],
 }
 
