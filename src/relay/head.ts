@@ -2,6 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import { type HeaderFields, SseError } from '../errors.ts'
 import { fieldOf } from '../http/fields.ts'
 import { isEventStream } from '../http/media-type.ts'
+import { isRetryable } from '../reconnect/delay.ts'
 import type { Answer, Downstream, ResponseFields } from './downstream.ts'
 
 /**
@@ -87,6 +88,17 @@ export function failureOf(error: Error): Partial<SseError> {
   if (!(error instanceof SseError)) return {}
   const { code, cause } = error
   return code === 'ERR_SSE_RETRIES_EXHAUSTED' && cause instanceof SseError ? failureOf(cause) : error
+}
+
+/** The error, if a function of the caller has thrown it; undefined for a failure of the upstream and for an abort. */
+export function faultOf(error: Error): Error | undefined {
+  return error instanceof SseError || error.name === 'AbortError' ? undefined : error
+}
+
+/** Whether the same request may succeed later. */
+export function isTransient(error: Error): boolean {
+  if (!(error instanceof SseError)) return true
+  return error.code === 'ERR_SSE_RETRIES_EXHAUSTED' || isRetryable(error, { passedOn: false, once: false })
 }
 
 /** Whether node:http accepts a field value (RFC 9110, 5.5): a lenient parser or a factory may have let in others. */
