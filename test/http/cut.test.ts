@@ -29,7 +29,7 @@ const bodies = {
 describe('a reset of the connection', () => {
   for (const [client, open] of Object.entries({ httpUpstream, 'http.get': throughHttp })) {
     for (const [body, [fields, bytes]] of Object.entries(bodies)) {
-      it(`is a cut of a body ${body} through ${client}, and not its end`, async () => {
+      it(`is a drop of a body ${body} through ${client}, and not its end`, async () => {
         const start = body === 'of HTTP/1.0' ? head.replace('HTTP/1.1', 'HTTP/1.0') : head
         await using upstream = await serveRaw((socket, n) => {
           if (n === 0) cutAfter(socket, `${start}${fields}\r\n${bytes}`)
@@ -45,7 +45,7 @@ describe('a reset of the connection', () => {
       })
     }
 
-    it(`fails a stream through ${client} that cannot go on`, async () => {
+    it(`fails a stream through ${client} that must not reconnect`, async () => {
       await using upstream = await serveRaw((socket) => cutAfter(socket, `${head}\r\n${wire(1)}`))
       const { error } = await drain(
         createResilientSseSource(open(upstream.url), { resume: 'before-first-event' }),
@@ -56,7 +56,7 @@ describe('a reset of the connection', () => {
     })
   }
 
-  it('is a cut of an adopted response that nobody has read yet', async () => {
+  it('is a drop of an adopted response that was not read yet', async () => {
     await using upstream = await serveRaw((socket, n) => {
       if (n === 0) cutAfter(socket, `${head}\r\n${wire(1)}`)
       else socket.end(`${head}\r\n${wire(2)}`)
@@ -75,13 +75,13 @@ describe('a reset of the connection', () => {
     expect(source.stats.drops).to.include({ reset: 1, end: 0 })
   })
 
-  it('breaks a dialled body without a length, which its reader sees', async () => {
+  it('fails a body without a length through dialHttp', async () => {
     await using upstream = await serveRaw((socket) => cutAfter(socket, 'HTTP/1.1 200 OK\r\n\r\nhalf'))
     const error: unknown = await read(dial(upstream.url)).catch((error: unknown) => error)
     expect(error).to.include({ code: 'ECONNRESET' })
   })
 
-  it('behind a whole body takes nothing of it', async () => {
+  it('after a complete body does not affect that body', async () => {
     await using upstream = await serveRaw((socket) =>
       cutAfter(socket, 'HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwhole'),
     )

@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect } from 'chai'
 import { Deadline } from '../../src/http/deadline.ts'
 
-/** Does nothing else for a while. */
+/** Blocks the event loop, as a busy process does. */
 function work(duration: number): void {
   const end = performance.now() + duration
   while (performance.now() < end);
@@ -33,11 +33,11 @@ async function pair(): Promise<{ near: net.Socket; far: net.Socket; close(): Pro
 }
 
 describe('Deadline', () => {
-  it('calls once the time is up', async () => {
+  it('calls the function after the limit', async () => {
     await new Promise<void>((resolve) => new Deadline(5, resolve))
   })
 
-  it('is never up for 0', () => {
+  it('never calls the function with the limit 0', () => {
     const timers = process.getActiveResourcesInfo().length
     const deadline = new Deadline(0, () => {})
     deadline.refresh()
@@ -46,7 +46,7 @@ describe('Deadline', () => {
   })
 
   for (const sign of ['refresh', 'clear'] as const) {
-    it(`is not up before what had arrived was read, where that leads to ${sign}()`, async () => {
+    it(`does not call the function before pending input was read, when the input leads to ${sign}()`, async () => {
       const { near, far, close } = await pair()
       const order: string[] = []
       const deadline = new Deadline(10, () => order.push('up'))
@@ -55,7 +55,7 @@ describe('Deadline', () => {
         deadline[sign]()
       })
       const read = once(near, 'data')
-      // It is there as soon as it is written, and this process is late.
+      // The byte arrives at once, but this process is busy until after the limit.
       far.write('x')
       work(30)
       await read

@@ -23,7 +23,7 @@ import { answers, freePort, serve, stays } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 describe('dialHttp', () => {
-  it('sends method, fields and body, and gives the response', async () => {
+  it('sends method, fields and body, and returns the response', async () => {
     await using server = await serve(echo)
     const headers = { 'x-a': ['1', '2'], 'x-b': '3' }
     expect(await read(dial(server.url, { method: 'POST', headers, body: 'bytes' }))).to.equal('POST bytes')
@@ -41,7 +41,7 @@ describe('dialHttp', () => {
     expect(await read(dial(server.url, { method: 'PUT', body }))).to.equal('PUT by parts')
   })
 
-  it('takes an IPv6 address out of its brackets, and asks for the host with them', async () => {
+  it('connects to an IPv6 address without its brackets, and sends the Host field with them', async () => {
     await using server = await serve((req, res) => res.end(req.headers.host))
     let asked: string | null | undefined
     using agent = new CountingAgent()
@@ -53,7 +53,7 @@ describe('dialHttp', () => {
     expect(asked).to.equal('::1')
   })
 
-  it('sends the credentials of a URL, and does not show them when it fails', async () => {
+  it('sends the credentials of a URL, and does not show them in its error', async () => {
     await using server = await serve((req, res) => res.end(req.headers.authorization))
     const url = (port: number) => `http://us%C3%A9r:p%40ss@127.0.0.1:${port}/`
     expect(await read(dial(url(server.port)))).to.equal(
@@ -64,15 +64,15 @@ describe('dialHttp', () => {
     expect(JSON.stringify(error) + String(error)).not.to.match(/p@ss|p%40ss/)
   })
 
-  it('passes on what node says of a field that cannot be sent', async () => {
+  it("rejects with Node's error for a field that cannot be sent", async () => {
     const error = await failureOf(dial('http://127.0.0.1:9/', { headers: { 'x-a': 'a\nb' } }))
     expect(error).to.be.instanceOf(TypeError).and.have.property('code', 'ERR_INVALID_CHAR')
   })
 
-  describe('tells whether a request may have been processed', () => {
+  describe('tells in `sent` whether the request may have been processed:', () => {
     const neverConnects: Partial<Call> = { lookup: () => {} }
 
-    it('not where nobody listens; all addresses are told', async () => {
+    it('false when no server listens, with all addresses in the message', async () => {
       const port = await freePort()
       const lookup: net.LookupFunction = (_, __, callback) =>
         callback(null, [
@@ -88,14 +88,14 @@ describe('dialHttp', () => {
       expect(error).to.have.nested.property('cause.code', 'ECONNREFUSED')
     })
 
-    it('not where the host is unknown', async () => {
+    it('false for an unknown host', async () => {
       const unknown = Object.assign(new Error('getaddrinfo ENOTFOUND no.test'), { code: 'ENOTFOUND' })
       const lookup: net.LookupFunction = (_, __, callback) => callback(unknown, '')
       const error = await failureOf(dial('http://no.test/', { lookup, method: 'POST' }))
       expect(error).to.include({ sent: false, cause: unknown })
     })
 
-    it('not where the connection timed out', async () => {
+    it('false when the connection times out', async () => {
       const timeout = Object.assign(new Error('connect ETIMEDOUT'), { code: 'ETIMEDOUT' })
       using agent = new CountingAgent()
       agent.createConnection = () => {
@@ -106,14 +106,14 @@ describe('dialHttp', () => {
       expect(await failureOf(dial('http://no.test/', { agent, method: 'POST' }))).to.include({ sent: false })
     })
 
-    it('not where the certificate is not trusted', async () => {
+    it('false when the certificate is not trusted', async () => {
       let requests = 0
       await using server = await serveTls(() => requests++)
       expect(await failureOf(dial(server.url, { method: 'POST', body: 'bytes' }))).to.include({ sent: false })
       expect(requests).to.equal(0)
     })
 
-    it('not where TLS is not spoken', async () => {
+    it('false when the server does not use TLS', async () => {
       await using server = await serveRaw('HTTP/1.1 400 Bad Request\r\n\r\n')
       const url = server.url.replace('http:', 'https:')
       expect(await failureOf(dial(url, { method: 'POST' }))).to.include({ sent: false })
@@ -127,7 +127,7 @@ describe('dialHttp', () => {
       ['changes protocols', `${switching}upgrade: x\r\nconnection: upgrade\r\n\r\n`, 'changed protocols'],
       ['changes protocols without a name', `${switching}\r\n`, 'changed protocols'],
     ] as const) {
-      it(`where the upstream ${what}`, async () => {
+      it(`true when the upstream ${what}`, async () => {
         await using server = await serveRaw(onData)
         const error = await failureOf(dial(server.url))
         expect(error).to.include({ code: 'ERR_SSE_CONNECT', sent: true })
@@ -139,14 +139,14 @@ describe('dialHttp', () => {
       })
     }
 
-    it('over TLS where the upstream resets', async () => {
+    it('true when the upstream closes a TLS connection', async () => {
       await using server = await serveTls(({ socket }) => socket.destroy())
       const agent = new https.Agent({ ca: certificate.cert })
       expect(await failureOf(dial(server.url, { agent }))).to.include({ sent: true })
       agent.destroy()
     })
 
-    it('nothing of a signal that is aborted while it connects', async () => {
+    it('absent when the signal is aborted while connecting, whose reason is the error', async () => {
       const controller = new AbortController()
       const error = failureOf(dial('http://no.test/', { ...neverConnects, signal: controller.signal }))
       controller.abort(new SseError('ERR_SSE_CONNECT_TIMEOUT', 'late'))
@@ -154,13 +154,13 @@ describe('dialHttp', () => {
     })
   })
 
-  describe('aborted', () => {
-    const reset = Object.assign(new Error('gone'), { code: 'ECONNRESET' })
+  describe('with an aborted signal', () => {
+    const reset = Object.assign(new Error('reset'), { code: 'ECONNRESET' })
     for (const [what, reason] of [
-      ['a reason that is no Error', 'gone'],
-      ['an error like that of a reset', reset],
+      ['a reason that is not an Error', 'stopped'],
+      ['an error like the error of a reset', reset],
     ] as const) {
-      it(`before it connects with ${what}, makes no connection`, async () => {
+      it(`before the call, with ${what}: opens no connection`, async () => {
         using agent = new CountingAgent()
         expect(
           await failureOf(dial('http://127.0.0.1:9/', { agent, signal: AbortSignal.abort(reason) })),
@@ -168,12 +168,12 @@ describe('dialHttp', () => {
         expect(agent.connections).to.equal(0)
       })
 
-      for (const when of ['as soon as', 'while'] as const) {
-        it(`${when} it connects with ${what}, closes the socket`, async () => {
+      for (const when of ['right after the call', 'while it connects'] as const) {
+        it(`${when}, with ${what}: closes the socket`, async () => {
           const { signal, ...controller } = abortable()
           using agent = new CountingAgent()
           const error = failureOf(dial('http://no.test/', { agent, signal, lookup: () => {} }))
-          if (when === 'while') await nextTurn()
+          if (when === 'while it connects') await nextTurn()
           controller.abort(reason)
           expect(await error).to.equal(reason)
           await noneLeft(signal, agent)
@@ -181,7 +181,7 @@ describe('dialHttp', () => {
         })
       }
 
-      it(`while it waits in the agent's queue with ${what}, sends nothing`, async () => {
+      it(`while the request waits in the agent's queue, with ${what}: sends nothing`, async () => {
         await using server = await serve(stays())
         const { signal, ...controller } = abortable()
         using agent = new CountingAgent({ maxSockets: 1 })
@@ -190,7 +190,7 @@ describe('dialHttp', () => {
         controller.abort(reason)
         expect(await error).to.equal(reason)
         stream.on('error', () => {}).destroy()
-        // Node may make a connection all the same, and keeps it for others.
+        // Node may open a connection anyway, and keeps it in the pool.
         await until(
           () => countsOf(agent)[0] === 0 && countsOf(agent)[2] === 0,
           () => `left: ${countsOf(agent)}`,
@@ -199,7 +199,7 @@ describe('dialHttp', () => {
         expect(server.requests).to.have.length(1)
       })
 
-      it(`while it waits for the head on a kept-alive connection with ${what}, sends it once`, async () => {
+      it(`while it waits for the head on a kept-alive connection, with ${what}: does not send the request again`, async () => {
         await using server = await serve((_, res) => {
           if (server.requests.length === 1) res.end()
         })
@@ -217,7 +217,7 @@ describe('dialHttp', () => {
         expect([server.requests.length, agent.connections]).to.deep.equal([2, 1])
       })
 
-      it(`during the redial with ${what}, ends that`, async () => {
+      it(`during the second attempt, with ${what}: closes its connection`, async () => {
         await using server = await serve((req, res) => {
           if (server.requests.length === 1) res.end()
           if (server.requests.length === 2) req.socket.resetAndDestroy()
@@ -228,7 +228,7 @@ describe('dialHttp', () => {
         const error = failureOf(dial(server.url, { agent, signal }))
         await until(
           () => server.requests.length === 3,
-          () => 'the redial',
+          () => 'the second attempt',
         )
         controller.abort(reason)
         expect(await error).to.equal(reason)
@@ -239,7 +239,7 @@ describe('dialHttp', () => {
         )
       })
 
-      it(`behind the head with ${what}, breaks off the response`, async () => {
+      it(`after the head, with ${what}: destroys the response`, async () => {
         await using server = await serve(stays())
         const { signal, ...controller } = abortable()
         using agent = new CountingAgent()
@@ -251,7 +251,7 @@ describe('dialHttp', () => {
       })
     }
 
-    it('hears nothing any more after the end of the response', async () => {
+    it('after the end of the response: has no listener, and does not affect the connection', async () => {
       await using server = await serve(answers(200))
       const { signal, ...controller } = abortable()
       using agent = new CountingAgent()
@@ -266,7 +266,7 @@ describe('dialHttp', () => {
     })
   })
 
-  it('tells of interim responses', async () => {
+  it('reports interim responses', async () => {
     await using server = await serve((_, res) => {
       res.writeProcessing()
       res.writeEarlyHints({ link: '</a.css>; rel=preload' })
@@ -288,7 +288,7 @@ function abortable() {
   return { signal: controller.signal, abort: (reason?: unknown) => controller.abort(reason) }
 }
 
-/** Waits until nothing is left of a request: no listener, no connection, nothing in a queue. */
+/** Waits until a request has left no listener on its signal, no connection and no entry in the agent's queue. */
 async function noneLeft(signal: AbortSignal, agent: http.Agent): Promise<void> {
   const left = () => [getEventListeners(signal, 'abort').length, ...countsOf(agent)]
   await until(
@@ -307,7 +307,7 @@ describe('isIdempotent', () => {
     ['QUERY', false],
     ['', false],
   ] as const) {
-    it(`says ${idempotent} of ${JSON.stringify(method)}`, () => {
+    it(`returns ${idempotent} for ${JSON.stringify(method)}`, () => {
       expect(isIdempotent(method)).to.equal(idempotent)
     })
   }

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { encodeLastEventId, fieldOf, isWireId, lastEventIdFrom, retryAfterOf } from '../../src/http/fields.ts'
 
 describe('fieldOf', () => {
-  it('gives the value, the first of several, or nothing', () => {
+  it('returns the value, the first of several values, or undefined', () => {
     expect(fieldOf({ a: 'x' }, 'a')).to.equal('x')
     expect(fieldOf({ a: ['x', 'y'] }, 'a')).to.equal('x')
     expect(fieldOf({ a: [] }, 'a')).to.equal(undefined)
@@ -26,7 +26,7 @@ describe('retryAfterOf', () => {
     ['0.0001', 1],
     ['9'.repeat(400), Number.POSITIVE_INFINITY],
   ] as const) {
-    it(`takes ${JSON.stringify(value.slice(0, 20))} for seconds`, () => {
+    it(`reads ${JSON.stringify(value.slice(0, 20))} as seconds`, () => {
       expect(of(value)).to.equal(delay)
     })
   }
@@ -36,12 +36,12 @@ describe('retryAfterOf', () => {
     ['RFC 850', 'Sunday, 06-Nov-94 08:49:37 GMT'],
     ['asctime', 'Sun Nov  6 08:49:37 1994'],
   ]) {
-    it(`takes an HTTP date in the form of ${form}`, () => {
+    it(`reads an HTTP date in the form ${form}`, () => {
       expect(of(date ?? '')).to.equal(37_000)
     })
   }
 
-  it('takes an asctime date for UTC, whatever the zone of the process', () => {
+  it('reads an asctime date as UTC, in any time zone of the process', () => {
     const { TZ: zone } = process.env
     try {
       Object.assign(process.env, { TZ: 'America/New_York' })
@@ -53,7 +53,7 @@ describe('retryAfterOf', () => {
     }
   })
 
-  it('takes a date that is over for no delay', () => {
+  it('returns 0 for a date in the past', () => {
     expect(of('Sun, 06 Nov 1994 08:48:59 GMT')).to.equal(0)
     expect(of('Thu, 01 Jan 1970 00:00:00 GMT')).to.equal(0)
   })
@@ -82,29 +82,29 @@ describe('retryAfterOf', () => {
     'Soon 5',
     'Tomorrow, 2030',
   ]) {
-    it(`takes ${JSON.stringify(value)} for nothing`, () => {
+    it(`ignores ${JSON.stringify(value)}`, () => {
       expect(of(value)).to.equal(undefined)
     })
   }
 
-  it('gives nothing without a field', () => {
+  it('returns undefined without the field', () => {
     expect(retryAfterOf({}, now)).to.equal(undefined)
     expect(retryAfterOf({ 'retry-after': undefined }, now)).to.equal(undefined)
   })
 
-  it('prefers retry-after-ms, the finer one', () => {
+  it('prefers retry-after-ms, which is more precise', () => {
     expect(retryAfterOf({ 'retry-after-ms': '250', 'retry-after': '1' }, now)).to.equal(250)
     expect(retryAfterOf({ 'retry-after-ms': ' 0.5 ' }, now)).to.equal(1)
     expect(retryAfterOf({ 'retry-after-ms': '0', 'retry-after': '1' }, now)).to.equal(0)
   })
 
-  it('falls back to Retry-After where retry-after-ms is no number', () => {
+  it('falls back to Retry-After when retry-after-ms is not a number', () => {
     expect(retryAfterOf({ 'retry-after-ms': 'x', 'retry-after': '1' }, now)).to.equal(1000)
     expect(retryAfterOf({ 'retry-after-ms': '-1', 'retry-after': '1' }, now)).to.equal(1000)
     expect(retryAfterOf({ 'retry-after-ms': '-1' }, now)).to.equal(undefined)
   })
 
-  it('takes the first of repeated fields', () => {
+  it('reads the first of repeated fields', () => {
     expect(of(['2', '3'])).to.equal(2000)
     expect(retryAfterOf({ 'retry-after-ms': ['2', '3'] }, now)).to.equal(2)
     expect(of([])).to.equal(undefined)
@@ -114,18 +114,18 @@ describe('retryAfterOf', () => {
 const decoded = (value: string) => Buffer.from(value, 'latin1').toString('utf8')
 
 describe('encodeLastEventId', () => {
-  it('leaves ASCII as it is', () => {
+  it('leaves ASCII unchanged', () => {
     expect(encodeLastEventId('1700000000000-0')).to.equal('1700000000000-0')
     expect(encodeLastEventId('a\tb ~')).to.equal('a\tb ~')
   })
 
-  it('gives one character for each byte of UTF-8', () => {
+  it('returns one character for each byte of UTF-8', () => {
     expect(encodeLastEventId('é')).to.equal('\xc3\xa9')
     expect(encodeLastEventId('日本')).to.equal('\xe6\x97\xa5\xe6\x9c\xac')
     expect(encodeLastEventId('😀')).to.equal('\xf0\x9f\x98\x80')
   })
 
-  it('gives what fetch and node:http take, where they refuse the id itself', () => {
+  it('returns a value that fetch and node:http accept, although they reject the id itself', () => {
     const value = encodeLastEventId('日本') ?? ''
     expect(() => new Headers({ 'last-event-id': '日本' })).to.throw(TypeError)
     expect(() => http.validateHeaderValue('last-event-id', '日本')).to.throw(TypeError)
@@ -133,11 +133,11 @@ describe('encodeLastEventId', () => {
     expect(() => http.validateHeaderValue('last-event-id', value)).not.to.throw()
   })
 
-  it('gives nothing for an empty id', () => {
+  it('returns undefined for an empty id', () => {
     expect(encodeLastEventId('')).to.equal(undefined)
   })
 
-  it('gives nothing for an id with any control character but TAB', () => {
+  it('returns undefined for an id with any control character except TAB', () => {
     const controls = Array.from({ length: 32 }, (_, code) => String.fromCharCode(code)).concat('\x7f')
     for (const control of controls) {
       const expected = control === '\t' ? 'a\tb' : undefined
@@ -146,19 +146,19 @@ describe('encodeLastEventId', () => {
     expect(encodeLastEventId('a\n')).to.equal(undefined)
   })
 
-  it('gives nothing for an id whose outer spaces or tabs a header would lose', () => {
+  it('returns undefined for an id whose outer spaces or tabs a header would lose', () => {
     for (const id of [' ', '\t', ' 7', '7 ', '\t7', '7\t', ' 7 ', '   ', ' é'])
       expect(encodeLastEventId(id), JSON.stringify(id)).to.equal(undefined)
     for (const id of ['7', '7 7', '7\t7', '\u00a07\u00a0', '\u20287'])
       expect(decoded(encodeLastEventId(id) ?? ''), JSON.stringify(id)).to.equal(id)
   })
 
-  it('gives nothing for an id that UTF-8 cannot write', () => {
+  it('returns undefined for an id that UTF-8 cannot encode', () => {
     expect(encodeLastEventId('a\ud800b')).to.equal(undefined)
     expect(encodeLastEventId('a\ufffdb')).to.equal('a\xef\xbf\xbdb')
   })
 
-  it('is undone by reading the bytes as UTF-8, and is taken as a header, wherever it is defined', () => {
+  it('returns for any id undefined, or a valid header value that decodes to the id as UTF-8', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', minLength: 1 }), (id) => {
         const value = encodeLastEventId(id)
@@ -187,7 +187,7 @@ describe('lastEventIdFrom', () => {
     expect(lastEventIdFrom(new Request('http://host/', { headers }))).to.equal('日本')
   })
 
-  it('takes a node:http header with the name "get" for what it is', () => {
+  it('does not mistake a node:http header with the name "get" for a method', () => {
     expect(lastEventIdFrom({ headers: { get: 'x', 'last-event-id': '7' } })).to.equal('7')
   })
 
@@ -207,7 +207,7 @@ describe('lastEventIdFrom', () => {
     })
   }
 
-  it('reads the first that is not empty, and no other name', () => {
+  it('reads the first parameter that is not empty, and no parameter with another name', () => {
     expect(fromUrl('/?last_event_id=8&lastEventId=7')).to.equal('8')
     expect(fromUrl('/?lastEventId=&last_event_id=8')).to.equal('8')
     for (const name of ['last_event-id', 'last_eventid', 'lastEvent', 'xlastEventId', 'lastEventIds', 'id'])
@@ -215,7 +215,7 @@ describe('lastEventIdFrom', () => {
     expect(lastEventIdFrom(new Request('http://host/?lastEventId=7'))).to.equal('7')
   })
 
-  it('takes percent-encoding and + off the query', () => {
+  it('decodes percent-encoding and + in the query', () => {
     expect(fromUrl('/?lastEventId=%E6%97%A5%20a+b%3F')).to.equal('日 a b?')
     expect(fromUrl('/?lastEventId=a?b')).to.equal('a?b')
   })
@@ -231,7 +231,7 @@ describe('lastEventIdFrom', () => {
     expect(lastEventIdFrom({ headers: { 'last-event-id': '' }, url: '/?lastEventId=7' })).to.equal('7')
   })
 
-  it('gives nothing where there is nothing', () => {
+  it('returns undefined without a last event ID', () => {
     expect(lastEventIdFrom({ headers: {} })).to.equal(undefined)
     expect(lastEventIdFrom({ headers: { 'last-event-id': '' } })).to.equal(undefined)
     expect(lastEventIdFrom(new Request('http://host/'))).to.equal(undefined)
@@ -240,18 +240,18 @@ describe('lastEventIdFrom', () => {
     }
   })
 
-  it('gives nothing for an id that no event stream can have sent', () => {
+  it('returns undefined for an id that no event stream can have sent', () => {
     for (const code of ['%00', '%0A', '%0D', 'a%00b']) {
       expect(fromUrl(`/?lastEventId=${code}`), code).to.equal(undefined)
     }
     expect(lastEventIdFrom({ headers: { 'last-event-id': 'a\nb' } })).to.equal(undefined)
   })
 
-  it('gives something for other control characters, which may be in an id', () => {
+  it('accepts other control characters, which an id may contain', () => {
     expect(fromUrl('/?lastEventId=a%01b')).to.equal('a\x01b')
   })
 
-  it('reads a path that looks like a host, and an absolute URL', () => {
+  it('reads the query after a path that looks like a host, and of an absolute URL', () => {
     expect(fromUrl('//host?lastEventId=7')).to.equal('7')
     expect(fromUrl('//?lastEventId=7')).to.equal('7')
     expect(fromUrl('http://host:99999/a?lastEventId=7')).to.equal('7')
@@ -263,7 +263,7 @@ describe('lastEventIdFrom', () => {
     expect(fromUrl('/?x=1#&lastEventId=7')).to.equal(undefined)
   })
 
-  it('reads back every id that the other end encoded', () => {
+  it('reads every id that encodeLastEventId or a query has encoded', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', minLength: 1 }), (id) => {
         const value = encodeLastEventId(id)
@@ -277,7 +277,7 @@ describe('lastEventIdFrom', () => {
 })
 
 describe('isWireId', () => {
-  it('refuses CR, LF and NUL, wherever they stand, and nothing else', () => {
+  it('rejects CR, LF and NUL at any position, and accepts all other characters', () => {
     for (const id of ['\r', '\n', '\0', 'a\n', '\ra', 'a\0b', 'a\r\nb']) {
       expect(isWireId(id), JSON.stringify(id)).to.equal(false)
     }

@@ -16,33 +16,33 @@ import {
 import { answers, serve, stays, type TestServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
-/** As those of the package agent-base: makes no connection when its `createConnection` is called by somebody else. */
-class SecretiveAgent extends CountingAgent {
-  #asked = false
+/** Like the agents of the package agent-base: `createConnection` works only when the agent's own `createSocket` calls it. */
+class CreateSocketAgent extends CountingAgent {
+  #isCreating = false
 
   createSocket(...args: unknown[]): void {
     setImmediate(() => {
-      this.#asked = true
+      this.#isCreating = true
       // @ts-expect-error A method of node's that its types do not have.
       super.createSocket(...args)
-      this.#asked = false
+      this.#isCreating = false
     })
   }
 
   override createConnection(...args: Parameters<http.Agent['createConnection']>) {
-    if (!this.#asked) throw new Error('no connection was made')
+    if (!this.#isCreating) throw new Error('no connection was made')
     return super.createConnection(...args)
   }
 }
 
-/** Closes all of a server's connections; this process hears of it only after it has done what it is about to do. */
+/** Closes all connections of a server. The client, in the same process, notices only in a later turn of the event loop. */
 function closeAll({ sockets }: Pick<TestServer, 'sockets'>): void {
   for (const socket of sockets) socket.resetAndDestroy()
 }
 
 describe('dialHttp on a kept-alive connection that was closed', () => {
   for (const connections of [1, 5]) {
-    it(`makes one new connection, with ${connections} in the pool`, async () => {
+    it(`opens a single new connection, with a pool of ${connections}`, async () => {
       await using server = await serve(answers(200))
       using agent = new CountingAgent()
       await fillPool(server.url, agent, connections)
@@ -53,7 +53,7 @@ describe('dialHttp on a kept-alive connection that was closed', () => {
     })
   }
 
-  it('takes none of the connections that live in the pool, which the new one joins', async () => {
+  it('uses no live connection of the pool, and adds the new connection to the pool', async () => {
     await using server = await serve((req, res) => {
       if (server.requests.length === 4) req.socket.resetAndDestroy()
       else res.end('fine')
@@ -70,7 +70,7 @@ describe('dialHttp on a kept-alive connection that was closed', () => {
     expect(agent.connections).to.equal(4)
   })
 
-  it('makes a connection that ends with its agent', async () => {
+  it('opens a connection that agent.destroy() closes', async () => {
     await using server = await serve((req, res) =>
       server.requests.length === 1 ? res.end() : stays()(req, res),
     )
@@ -89,7 +89,7 @@ describe('dialHttp on a kept-alive connection that was closed', () => {
     ['ECONNABORTED', 2],
     ['ETIMEDOUT', 1],
   ] as const) {
-    it(`${times === 1 ? 'does not repeat' : 'repeats'} after ${code}`, async () => {
+    it(`${times === 1 ? 'does not repeat' : 'repeats'} the request after ${code}`, async () => {
       await using server = await serve((_, res) => {
         if (server.requests.length !== 2) res.end('fine')
       })
@@ -104,7 +104,7 @@ describe('dialHttp on a kept-alive connection that was closed', () => {
         () => server.requests.length === 2,
         () => 'the second request',
       )
-      const cause = Object.assign(new Error('gone'), { code })
+      const cause = Object.assign(new Error('closed'), { code })
       for (const socket of Object.values(agent.sockets).flat()) socket?.destroy(cause)
       if (times === 1) expect(await outcome).to.include({ sent: true, cause })
       else expect(await read(response)).to.equal('fine')
@@ -112,7 +112,7 @@ describe('dialHttp on a kept-alive connection that was closed', () => {
     })
   }
 
-  it('hears of a clean close as of a reset', async () => {
+  it('repeats the request after a clean close too', async () => {
     await using server = await serve(answers(200))
     using agent = new CountingAgent()
     await fillPool(server.url, agent)
@@ -121,7 +121,7 @@ describe('dialHttp on a kept-alive connection that was closed', () => {
     expect(agent.connections).to.equal(2)
   })
 
-  it('repeats once only', async () => {
+  it('repeats the request only once', async () => {
     await using server = await serve((req, res) => {
       if (server.requests.length === 1) res.end()
       else req.socket.resetAndDestroy()
@@ -133,7 +133,7 @@ describe('dialHttp on a kept-alive connection that was closed', () => {
     expect(agent.connections).to.equal(2)
   })
 
-  it('repeats once only also where an agent hands out used connections for new ones', async () => {
+  it('repeats the request only once even if the agent returns used connections as new ones', async () => {
     await using server = await serve(answers(200))
     using other = new CountingAgent()
     await fillPool(server.url, other, 3)
@@ -145,7 +145,7 @@ describe('dialHttp on a kept-alive connection that was closed', () => {
     expect(dead).to.have.length(1)
   })
 
-  it('says that it was not sent when nobody listens any more', async () => {
+  it('reports that the request was not sent when no server listens for the second attempt', async () => {
     const server = await serve(answers(200))
     using agent = new CountingAgent()
     await fillPool(server.url, agent)
@@ -184,8 +184,9 @@ describe('dialHttp on a kept-alive connection that was closed', () => {
     ['MERGE', undefined, true],
     ['PUT', (request: http.ClientRequest) => request.end('stream'), false],
   ] as const) {
-    const what = typeof body === 'function' ? 'a body that its caller writes' : `body ${body}`
-    it(`sends a ${method} with ${what} once`, async () => {
+    const what =
+      typeof body === 'function' ? 'a body that its caller writes' : body === undefined ? 'no body' : 'a body'
+    it(`sends a ${method} with ${what} only once`, async () => {
       await using server = await serve((req, res) => {
         if (server.requests.length === 1) res.end()
         else req.resume().on('end', () => req.socket.resetAndDestroy())
@@ -203,7 +204,7 @@ describe('dialHttp on a kept-alive connection that was closed', () => {
     ['half a head', 'HTTP/1.1 200 O'],
     ['an interim response', 'HTTP/1.1 103 Early Hints\r\n\r\n'],
   ] as const) {
-    it(`does not repeat a GET that has got ${what}`, async () => {
+    it(`does not repeat a GET after ${what}`, async () => {
       await using server = await serve((req, res) => {
         if (server.requests.length === 1) res.end()
         else req.socket.write(bytes, () => setImmediate(() => req.socket.destroy()))
@@ -215,7 +216,7 @@ describe('dialHttp on a kept-alive connection that was closed', () => {
     })
   }
 
-  it('repeats over TLS with the options of the agent', async () => {
+  it('repeats a request over TLS with the options of the agent', async () => {
     await using server = await serveTls(echo)
     const agent = new https.Agent({ keepAlive: true, ca: certificate.cert })
     await fillPool(server.url, agent)
@@ -224,20 +225,20 @@ describe('dialHttp on a kept-alive connection that was closed', () => {
     agent.destroy()
   })
 
-  it('does not wait for its turn behind what has taken the only place in the pool meanwhile', async () => {
+  it('does not queue the second attempt behind a request that has taken the only place in the pool', async () => {
     await using server = await serve((req, res) =>
       server.requests.length === 1 ? res.end() : stays()(req, res),
     )
     using agent = new CountingAgent({ maxSockets: 1 })
     await fillPool(server.url, agent)
     closeAll(server)
-    // The second stream waits for the first one's connection, and gets the place that this leaves.
+    // The second request waits in the queue for the connection of the first, and takes its place when that connection closes.
     const streams = await Promise.all([dial(server.url, { agent }), dial(server.url, { agent })])
     for (const stream of streams) stream.on('error', () => {}).destroy()
     expect(server.requests).to.have.length(3)
   })
 
-  it('knows one that it was given after a wait', async () => {
+  it('recognizes a used connection that a request got after a wait in the queue', async () => {
     await using server = await serve((req, res) => {
       if (server.requests.length === 2) req.socket.resetAndDestroy()
       else res.end('fine')
@@ -248,16 +249,16 @@ describe('dialHttp on a kept-alive connection that was closed', () => {
     expect(server.requests).to.have.length(3)
   })
 
-  it('has an agent that makes its connections in a way of its own make one', async () => {
+  it('lets an agent with its own createSocket open the connection', async () => {
     await using server = await serve(answers(200))
-    using agent = new SecretiveAgent()
+    using agent = new CreateSocketAgent()
     await fillPool(server.url, agent, 3)
     closeAll(server)
     expect(await read(dial(server.url, { agent }))).to.equal('no')
     expect(agent.connections).to.equal(4)
   })
 
-  it("does so with node's own agent where none is given", async () => {
+  it("uses Node's global agent when the call has no agent", async () => {
     await using server = await serve(answers(200))
     await fillPool(server.url, http.globalAgent, 3)
     closeAll(server)

@@ -9,13 +9,13 @@ import { proxyTo, raw, rawGet, statusOf } from '../support/proxy.ts'
 import { serveRaw } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
-/** An answer in two parts, by how it says where its body ends. */
+/** Answers in two parts, by the framing of their bodies. */
 const framings = {
   chunked: ['transfer-encoding: chunked', '4\r\nhalf\r\n', '4\r\nrest\r\n0\r\n\r\n'],
-  'of a length': ['content-length: 8', 'half', 'rest'],
+  'with a length': ['content-length: 8', 'half', 'rest'],
   'that ends with its connection': ['connection: close', 'half', 'rest'],
   'that is HTTP/1.0': ['x-old: 1', 'half', 'rest'],
-  'of transfer-encoding identity': ['transfer-encoding: identity', 'half', 'rest'],
+  'with transfer-encoding identity': ['transfer-encoding: identity', 'half', 'rest'],
 } as const
 
 type Framing = keyof typeof framings
@@ -26,7 +26,7 @@ const ways = {
   'sends the rest': (socket: Socket, framing: Framing) => void socket.end(framings[framing][2]),
 }
 
-/** What a client of a version gets, when the upstream has sent a half and then something happens to its connection. */
+/** The answer that a client of an HTTP version gets, after the upstream has sent half of it and then ends in one of the ways. */
 async function answerThrough(framing: Framing, way: keyof typeof ways, version: string) {
   const [field, half] = framings[framing]
   const status = framing === 'that is HTTP/1.0' ? 'HTTP/1.0 200 OK' : 'HTTP/1.1 200 OK'
@@ -59,7 +59,7 @@ async function answerThrough(framing: Framing, way: keyof typeof ways, version: 
   return { text, isWhole: isWhole(text, how), errors }
 }
 
-/** What kind each record is of (RFC 5246, 6.2.1). */
+/** The content type of each TLS record (RFC 5246, 6.2.1). */
 function recordKinds(bytes: Buffer): number[] {
   const kinds: number[] = []
   for (let at = 0; at + 5 <= bytes.length; at += 5 + bytes.readUInt16BE(at + 3)) kinds.push(bytes[at] ?? 0)
@@ -72,7 +72,7 @@ function portOf(server: net.Server): number {
   return address.port
 }
 
-/** Whether a client takes an answer for complete (RFC 9112, 6.3 and 8). */
+/** Whether an answer is complete for its client (RFC 9112, 6.3 and 8). */
 function isWhole(text: string, how: string): boolean {
   const [head = '', body = ''] = text.split(/\r\n\r\n(.*)/s)
   if (/^transfer-encoding: chunked$/im.test(head)) return body.endsWith('\r\n0\r\n\r\n')
@@ -85,13 +85,13 @@ describe('an answer through the proxy', () => {
     for (const [framing, way] of [
       ['chunked', 'is reset'],
       ['chunked', 'is closed'],
-      ['of a length', 'is reset'],
-      ['of a length', 'is closed'],
+      ['with a length', 'is reset'],
+      ['with a length', 'is closed'],
       ['that ends with its connection', 'is reset'],
       ['that is HTTP/1.0', 'is reset'],
-      ['of transfer-encoding identity', 'is reset'],
+      ['with transfer-encoding identity', 'is reset'],
     ] as const) {
-      it(`${framing} whose upstream ${way} is not whole to a client of HTTP/${version}`, async () => {
+      it(`${framing} whose upstream ${way} is incomplete for a client of HTTP/${version}`, async () => {
         const { text, isWhole, errors } = await answerThrough(framing, way, version)
         expect(isWhole, text).to.equal(false)
         expect(errors).to.deep.equal(['ERR_SSE_DROPPED'])
@@ -100,12 +100,12 @@ describe('an answer through the proxy', () => {
 
     for (const [framing, way] of [
       ['chunked', 'sends the rest'],
-      ['of a length', 'sends the rest'],
+      ['with a length', 'sends the rest'],
       ['that ends with its connection', 'sends the rest'],
       ['that is HTTP/1.0', 'sends the rest'],
-      ['of transfer-encoding identity', 'sends the rest'],
+      ['with transfer-encoding identity', 'sends the rest'],
     ] as const) {
-      it(`${framing} whose upstream ${way} is whole to a client of HTTP/${version}`, async () => {
+      it(`${framing} whose upstream ${way} is complete for a client of HTTP/${version}`, async () => {
         const { text, isWhole, errors } = await answerThrough(framing, way, version)
         expect(isWhole, text).to.equal(true)
         expect(text).to.match(/half(\r\n4\r\n)?rest/)
@@ -118,14 +118,14 @@ describe('an answer through the proxy', () => {
     ['is reset', false],
     ['sends the rest', true],
   ] as const) {
-    it(`whose upstream ${way} over TLS, to a client of HTTP/1.0, ${isWhole ? 'has' : 'has no'} close_notify`, async () => {
+    it(`over TLS to a client of HTTP/1.0 ends ${isWhole ? 'with' : 'without'} close_notify when its upstream ${way}`, async () => {
       let upstreamSocket: Socket | undefined
       await using upstream = await serveRaw((socket) => {
         upstreamSocket = socket
         socket.write('HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhalf')
       })
       await using server = await serveTls(createSseProxy({ upstream: `http://127.0.0.1:${upstream.port}` }))
-      // What the server sends, on its way.
+      // The TLS records that the server sends.
       const sent: Buffer[] = []
       const ends: Socket[] = []
       const wire = net.createServer((near) => {
@@ -137,7 +137,7 @@ describe('an answer through the proxy', () => {
       const port = await new Promise<number>((resolve) => {
         wire.listen(0, '127.0.0.1', () => resolve(portOf(wire)))
       })
-      // Later versions hide what kind a record is of.
+      // TLS 1.3 encrypts the content type of a record.
       const client = tls.connect({
         port,
         servername: 'localhost',
@@ -160,7 +160,7 @@ describe('an answer through the proxy', () => {
   }
 
   for (const coding of ['gzip', 'gzip, chunked', 'chunked, gzip', 'identity, gzip']) {
-    it(`of transfer-encoding ${coding}, which nobody has asked for, is a 502`, async () => {
+    it(`with transfer-encoding ${coding}, which the proxy does not decode, is a 502`, async () => {
       await using upstream = await serveRaw((socket) =>
         socket.end(`HTTP/1.1 200 OK\r\ntransfer-encoding: ${coding}\r\n\r\n0\r\n\r\n`),
       )

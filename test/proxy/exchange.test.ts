@@ -90,7 +90,7 @@ describe('a request through the proxy', () => {
     expect(client.response.headers.location).to.equal('http://elsewhere.test/')
   })
 
-  it('streams 100 MB up and down at the same time, holding nothing back', async () => {
+  it('streams 100 MB up and down at the same time, and passes each part on at once', async () => {
     await using upstream = await serve(echo)
     await using proxy = await proxyTo(upstream)
     const request = http.request(proxy.url, { method: 'POST', agent: false })
@@ -104,7 +104,7 @@ describe('a request through the proxy', () => {
     })
     for (let n = 1; n <= 100; n++) {
       request.write(part)
-      // The next part is sent when this one is back.
+      // The next part is sent when this part has come back.
       await until(
         () => got === n * part.length,
         () => `part ${n}, got ${got}`,
@@ -114,7 +114,7 @@ describe('a request through the proxy', () => {
     await once(response, 'end')
   })
 
-  it('stops an upstream whose client does not read', async () => {
+  it('pauses an upstream whose client does not read', async () => {
     let made = 0
     await using upstream = await serve((_, res) => {
       const endless = function* () {
@@ -154,7 +154,7 @@ describe('a request through the proxy', () => {
     expect(proxy.errors[0]).to.have.property('code', 'ERR_SSE_DROPPED')
   })
 
-  it("destroys the upstream's request when the client leaves in the middle of its body", async () => {
+  it("destroys the upstream's request when the client disconnects in the middle of its body", async () => {
     await using upstream = await serve((req) => req.on('error', () => {}).resume())
     await using proxy = await proxyTo(upstream)
     const request = http.request(proxy.url, { method: 'POST', agent: false }).on('error', () => {})
@@ -186,7 +186,7 @@ describe('a request through the proxy', () => {
   })
 
   for (const method of ['GET', 'POST']) {
-    it(`answers a ${method} 502 when the upstream refuses`, async () => {
+    it(`answers a ${method} with 502 when the upstream refuses the connection`, async () => {
       await using proxy = await proxyTo({ port: await freePort() })
       const client = await ask(proxy.url, { method }, method === 'POST' ? 'x'.repeat(1e6) : undefined)
       expect(await client.over).to.equal('end')
@@ -200,10 +200,10 @@ describe('a request through the proxy', () => {
   }
 
   for (const [what, headers, time, other] of [
-    ['connectTimeout where the client accepts an event stream', sse, 'connectTimeout', 'responseTimeout'],
-    ['responseTimeout where it does not', {}, 'responseTimeout', 'connectTimeout'],
+    ['connectTimeout, for a client that accepts event streams', sse, 'connectTimeout', 'responseTimeout'],
+    ['responseTimeout, for any other client', {}, 'responseTimeout', 'connectTimeout'],
   ] as const) {
-    it(`answers 504 when the upstream does not, within ${what}, and closes it`, async () => {
+    it(`answers 504 when the upstream does not answer within ${what}, and closes its connection`, async () => {
       await using upstream = await serve((req) => req.resume())
       await using proxy = await proxyTo(upstream, { [time]: 30, [other]: 0 })
       const client = await ask(proxy.url, { method: 'POST', headers }, 'body')
@@ -229,7 +229,7 @@ describe('a request through the proxy', () => {
     expect(client.text).to.equal('thought about')
   })
 
-  it('does not wait twice on a kept-alive connection', async () => {
+  it('does not wait for responseTimeout twice on a kept-alive connection', async () => {
     await using upstream = await serveInTurn(answers(200), () => {})
     await using proxy = await proxyTo(upstream, { responseTimeout: 250 })
     await (await ask(proxy.url)).over
@@ -262,7 +262,7 @@ describe('a request through the proxy', () => {
     ['DELETE', 200, 3],
     ['POST', 502, 2],
   ] as const) {
-    it(`answers a ${method} ${status} when a kept-alive connection turns out to be closed`, async () => {
+    it(`answers a ${method} with ${status} when a kept-alive connection turns out to be closed`, async () => {
       await using upstream = await serve((req, res) => {
         if (upstream.requests.length === 2) req.socket.resetAndDestroy()
         else res.end('fine')
@@ -308,7 +308,7 @@ describe('a request through the proxy', () => {
   })
 })
 
-describe('a client that leaves', () => {
+describe('a client that disconnects', () => {
   const pending: RequestListener = () => {}
   const body: RequestListener = (_, res) => {
     res.write('half')
@@ -338,7 +338,7 @@ describe('a client that leaves', () => {
     })
   }
 
-  it('while it reconnects closes the attempt at once', async () => {
+  it('while the proxy reconnects closes the attempt at once', async () => {
     await using upstream = await serveInTurn(resets(wire(1)), pending)
     await using proxy = await proxyTo(upstream)
     const client = await ask(proxy.url, { headers: sse })
@@ -354,7 +354,7 @@ describe('a client that leaves', () => {
     expect(upstream.requests).to.have.length(2)
   })
 
-  it("reads the upstream to its end with onClientGone: 'drain'", async () => {
+  it("with onClientGone: 'drain' lets the proxy read the upstream to its end", async () => {
     let finish = () => {}
     let finished = false
     await using upstream = await serve((_, res) => {
@@ -371,7 +371,7 @@ describe('a client that leaves', () => {
     client.request.destroy()
     await until(
       () => proxy.server.sockets.size === 0,
-      () => 'leaving',
+      () => 'the disconnect',
     )
     finish()
     await until(

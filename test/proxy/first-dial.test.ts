@@ -6,7 +6,7 @@ import { ask, proxyTo, raw, sse } from '../support/proxy.ts'
 import { answers, freePort, isLeft, resets, serve, serveInTurn, stays } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
-// What the answer is when the upstream stays away is for relaySse to say; here it is that the request is handed over.
+// The tests of relaySse check the answers while the upstream is unavailable; these tests check that the proxy hands over to relaySse.
 describe('the first attempt for a client that reconnects', () => {
   const relay = { isTerminal: lastIs('end'), reconnect: fast }
   const never: RequestListener = () => {}
@@ -21,7 +21,7 @@ describe('the first attempt for a client that reconnects', () => {
     ['a connection that closes', noAnswer, {}],
     ['no answer', never, { connectTimeout: 100 }],
   ] as const) {
-    it(`is repeated after ${name}`, async () => {
+    it(`is retried after ${name}`, async () => {
       await using upstream = await serveInTurn(script, stays(wire(8), wire(9, 'end')))
       await using proxy = await proxyTo(upstream, { relay, ...options })
       const client = await ask(`${proxy.url}?last_event_id=7`, { headers: sse })
@@ -31,7 +31,7 @@ describe('the first attempt for a client that reconnects', () => {
     })
   }
 
-  it('is repeated until the upstream listens, and its answer is relayed', async () => {
+  it('is retried until the upstream listens, and the answer is relayed', async () => {
     const port = await freePort()
     await using proxy = await proxyTo(
       { port },
@@ -55,7 +55,7 @@ describe('the first attempt for a client that reconnects', () => {
     expect(proxy.errors).to.deep.equal([])
   })
 
-  it('sends nothing to another host: a redirect is passed on, from the first attempt and from a later one', async () => {
+  it('follows no redirect, and neither does a retry, so that nothing is sent to another host', async () => {
     await using other = await serve(stays(wire(1)))
     await using upstream = await serveInTurn(answers(503), answers(307, { location: other.url }))
     await using proxy = await proxyTo(upstream)
@@ -70,7 +70,7 @@ describe('the first attempt for a client that reconnects', () => {
     ['a client that accepts anything', 'GET', {}],
     ['a POST', 'POST', sse],
   ] as const) {
-    it(`is the only one of ${name}: a status is its answer`, async () => {
+    it(`is not retried for ${name}, which gets the status`, async () => {
       await using upstream = await serve(answers(503, { 'x-a': '1' }, 'away'))
       await using proxy = await proxyTo(upstream, { relay })
       const client = await ask(proxy.url, { method, headers })
@@ -84,7 +84,7 @@ describe('the first attempt for a client that reconnects', () => {
     })
   }
 
-  it('ends with its client', async () => {
+  it('is not retried any more when the client disconnects during a retry', async () => {
     await using upstream = await serveInTurn(answers(503), never)
     await using proxy = await proxyTo(upstream, { relay })
     const client = net.connect(proxy.server.port, '127.0.0.1').on('error', () => {})
@@ -99,7 +99,7 @@ describe('the first attempt for a client that reconnects', () => {
     expect(upstream.requests).to.have.length(2)
   })
 
-  it('that keeps failing is answered with a 200 and a reconnection time (HTML, 9.2.3)', async () => {
+  it('is answered with a 200 and a reconnection time when all retries fail (HTML, 9.2.3)', async () => {
     const port = await freePort()
     await using proxy = await proxyTo({ port }, { relay: { reconnect: { ...fast, maxRetries: 2 } } })
     const text = await raw(
@@ -111,7 +111,7 @@ describe('the first attempt for a client that reconnects', () => {
       .and.to.match(/\nretry: \d+\n/)
   })
 
-  it("passes on an event stream in 'content-encoding: none', as one that it keeps", async () => {
+  it("opens an event stream with 'content-encoding: none', which is reopened after a drop", async () => {
     await using upstream = await serveInTurn(
       (req, res) => {
         res.setHeader('content-encoding', 'none')

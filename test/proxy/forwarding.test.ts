@@ -7,7 +7,7 @@ import { ask, echo, lines, proxyTo, raw, rawGet, statusOf } from '../support/pro
 import { answers, serve } from '../support/server.ts'
 
 describe('header fields through the proxy', () => {
-  it('removes hop-by-hop fields, and the fields that connection names', async () => {
+  it('do not include hop-by-hop fields and the fields that connection names', async () => {
     await using upstream = await serve((_, res) => {
       res.writeHead(200, { connection: 'x-hop', 'x-hop': '1', 'x-end': '1', 'proxy-authenticate': 'Basic' })
       res.end()
@@ -48,7 +48,7 @@ describe('header fields through the proxy', () => {
     expect(lines(upstream.requests[0] ?? never(), '__proto__')).to.deep.equal(['1'])
   })
 
-  it('appends to x-forwarded-for and via, and sets the fields of the option headers', async () => {
+  it('include the appended x-forwarded-for and via, and the fields of the option headers', async () => {
     await using upstream = await serve(answers(200))
     await using proxy = await proxyTo(upstream, {
       headers: { 'X-Forwarded-Proto': 'https', 'x-new': ['1', '2'] },
@@ -99,7 +99,7 @@ describe('header fields through the proxy', () => {
     ['off', {}, {}],
     ['off', said, {}],
   ] as const) {
-    it(`with forwarded: '${forwarded}', of a client that says ${Object.keys(given).join() || 'nothing'}`, async () => {
+    it(`follow the option forwarded: '${forwarded}' when the client sends ${Object.keys(given).join() || 'no such field'}`, async () => {
       await using upstream = await serve(answers(200))
       await using proxy = await proxyTo(upstream, { forwarded })
       const fields = Object.entries(given).map(([name, value]) => `${name}: ${value}`)
@@ -111,7 +111,7 @@ describe('header fields through the proxy', () => {
     })
   }
 
-  it('writes an IPv6 address in the form of RFC 7239', async () => {
+  it('include an IPv6 address in the form of RFC 7239', async () => {
     await using upstream = await serve(answers(200))
     await using proxy = await proxyTo(upstream)
     proxy.server.server.prependListener('request', ({ socket }) =>
@@ -130,7 +130,7 @@ describe('header fields through the proxy', () => {
     ['client', 'http://u:p@other.test', 'host: public.test', 'other.test'],
     ['upstream', 'http://other.test:82/', 'host: public.test', undefined],
   ] as const) {
-    it(`gives the upstream the ${host}'s Host: ${target} with ${field}`, async () => {
+    it(`include the ${host}'s host as Host for ${target} with ${field}`, async () => {
       await using upstream = await serve(answers(200))
       await using proxy = await proxyTo(upstream, { host })
       await raw(proxy.server.port, `GET ${target} HTTP/1.1\r\n${field}\r\nconnection: close\r\n\r\n`)
@@ -138,7 +138,7 @@ describe('header fields through the proxy', () => {
     })
   }
 
-  it("expects the upstream's certificate also with the client's Host", async () => {
+  it("do not affect the check of the upstream's certificate with host: 'client'", async () => {
     const names: unknown[] = []
     await using upstream = await serveTls((req, res) => res.end(req.headers.host))
     upstream.server.on('secureConnection', ({ servername }) => names.push(servername))
@@ -150,7 +150,7 @@ describe('header fields through the proxy', () => {
     agent.destroy()
   })
 
-  describe('for hosts that are not listed', () => {
+  describe('with the option hosts', () => {
     const hosts = ['Us.test', 'one.test:81', '[::1]']
     for (const [target, host, status] of [
       ['/', 'us.test', 200],
@@ -166,7 +166,7 @@ describe('header fields through the proxy', () => {
       ['http://evil.test/', 'us.test', 421],
       ['/', undefined, 421],
     ] as const) {
-      it(`answers ${status}: ${target} of ${host}`, async () => {
+      it(`lead to a ${status} for ${target} with the host ${host}`, async () => {
         await using upstream = await serve(answers(200))
         await using proxy = await proxyTo(upstream, { hosts })
         const field = host === undefined ? '' : `host: ${host}\r\n`
@@ -181,7 +181,7 @@ describe('header fields through the proxy', () => {
     }
   })
 
-  it('passes on no request that is hidden in the body of another request', async () => {
+  it('cannot hide a request in the body of another request', async () => {
     await using upstream = await serve(echo)
     await using proxy = await proxyTo(upstream)
     const smuggled = 'GET /smuggled HTTP/1.1\r\nhost: us\r\n\r\n'
@@ -206,11 +206,11 @@ describe('header fields through the proxy', () => {
     )
   })
 
-  it('leaves it to node to refuse a head of 1 MB', async () => {
+  it('are refused by Node above its limit, such as 1 MB', async () => {
     await using upstream = await serve(answers(200))
     await using proxy = await proxyTo(upstream)
     const answer = await raw(proxy.server.port, rawGet('/', `last-event-id: ${'1'.repeat(2 ** 20)}`))
-    // Node closes with bytes unread: the reset may overtake the answer.
+    // Node closes the connection with unread bytes, and the reset that follows may overtake the answer.
     if (answer !== '') expect(statusOf(answer)).to.equal(431)
     expect(upstream.requests).to.deep.equal([])
   })

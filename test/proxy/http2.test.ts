@@ -25,7 +25,7 @@ async function proxyTo({ port }: { port: number }, options: Partial<ProxyOptions
   return {
     errors,
     authority: `localhost:${address.port}`,
-    /** Sends a request; its answer, once its head is here. */
+    /** Sends a request, and resolves when the head of the answer has arrived. */
     async ask(fields: http2.OutgoingHttpHeaders, body?: string) {
       const stream = session.request(fields, { endStream: body === undefined })
       let text = ''
@@ -54,7 +54,7 @@ async function proxyTo({ port }: { port: number }, options: Partial<ProxyOptions
 }
 
 describe('createSseProxy on a server of HTTP/2', () => {
-  it('passes requests and answers on, without the fields of one HTTP version or one hop', async () => {
+  it('passes requests and answers on, without the fields that belong to an HTTP version or a connection', async () => {
     await using upstream = await serve((_, res) => {
       res.writeHead(418, 'Short and stout', {
         'set-cookie': ['a=1', 'b=2'],

@@ -6,14 +6,14 @@ import { type Options, proxyTo, raw } from '../support/proxy.ts'
 import { serve, serveRaw } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
-/** A proxy whose server leaves it to the proxy to say 100. */
+/** A proxy whose server has a listener for `checkContinue`, so that Node does not send a 100 itself. */
 async function leavingTo(upstream: { port: number }, options?: Options) {
   const proxy = await proxyTo(upstream, options)
   proxy.server.server.on('checkContinue', (req, res) => proxy.server.server.emit('request', req, res))
   return proxy
 }
 
-/** A client that sends its head and waits, with what it gets. */
+/** A client that sends a head and waits; `text` is the answer so far. */
 async function waitingClient(port: number, head: string) {
   const socket = net.connect(port, '127.0.0.1').on('error', () => {})
   let text = ''
@@ -38,7 +38,7 @@ const expecting = (version = '1.1') =>
   `PUT /file HTTP/${version}\r\nhost: us\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n`
 
 describe('interim responses through the proxy', () => {
-  it("are the upstream's 100 to a client that waits for it, and not before the upstream has said so", async () => {
+  it("include the upstream's 100 for a client that waits for it, and no earlier 100", async () => {
     let say: (() => void) | undefined
     await using upstream = await serve(() => {})
     upstream.server.on('checkContinue', (req: IncomingMessage, res: http.ServerResponse) => {
@@ -68,7 +68,7 @@ describe('interim responses through the proxy', () => {
     client.socket.destroy()
   })
 
-  it('are not sent when the upstream refuses, and the body is not read as the next request', async () => {
+  it('do not include a 100 when the upstream refuses, and the body is not read as the next request', async () => {
     await using upstream = await serve(() => {})
     upstream.server.on('checkContinue', (_, res: http.ServerResponse) => res.writeHead(401).end('no'))
     await using proxy = await leavingTo(upstream)
@@ -78,11 +78,11 @@ describe('interim responses through the proxy', () => {
     client.socket.destroy()
   })
 
-  for (const [who, options, status] of [
-    ['nobody answers for its host', { hosts: ['a.test'] }, 421],
-    ['its upstream is away', {}, 502],
+  for (const [what, options, status] of [
+    ['the host is not listed', { hosts: ['a.test'] }, 421],
+    ['the upstream is unavailable', {}, 502],
   ] as const) {
-    it(`are not sent when ${who}`, async () => {
+    it(`do not include a 100 when ${what}`, async () => {
       await using upstream = await serve(() => {})
       await upstream.close()
       await using proxy = await leavingTo(upstream, options)
@@ -95,7 +95,7 @@ describe('interim responses through the proxy', () => {
     })
   }
 
-  it('are the 100 of node where its server has no listener for checkContinue', async () => {
+  it("include Node's own 100 when the server has no listener for checkContinue", async () => {
     await using upstream = await serve((req, res) => {
       req.resume().on('end', () => res.end('fine'))
     })
@@ -118,7 +118,7 @@ describe('interim responses through the proxy', () => {
     expect(upstream.requests[0]?.headers).not.to.have.property('expect')
   })
 
-  it('that the client did not ask for are dropped: a 100 concerns one connection', async () => {
+  it('do not include a 100 that the client did not ask for', async () => {
     await using upstream = await serveRaw((socket) =>
       socket.write(
         'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok',
@@ -132,7 +132,7 @@ describe('interim responses through the proxy', () => {
     expect(answer).to.match(/^HTTP\/1\.1 200 OK\r\n[\s\S]*\r\n\r\nok$/)
   })
 
-  it('are early hints, also while the body is being sent', async () => {
+  it('include early hints, also while the body is being sent', async () => {
     const hint: RequestListener = (req, res) => {
       res.writeEarlyHints({ link: '</a.css>; rel=preload' })
       req.resume().on('end', () => res.end('final'))

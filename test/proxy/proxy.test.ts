@@ -42,7 +42,7 @@ describe('createSseProxy', () => {
     })
   }
 
-  it('answers 501 to an upgrade that nobody listens for, and ignores one to h2c', async () => {
+  it('answers 501 to an upgrade on a server without an upgrade listener, and ignores an upgrade to h2c', async () => {
     await using upstream = await serve(answers(200))
     await using proxy = await proxyTo(upstream)
     proxy.server.server.removeAllListeners('upgrade')

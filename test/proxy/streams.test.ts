@@ -51,7 +51,7 @@ describe('event streams of a GET', () => {
     expect(proxy.errors).to.deep.equal([])
   })
 
-  it("have the fields of the upstream's first answer, except those about its body", async () => {
+  it("have the fields of the upstream's first answer, except the fields about its body", async () => {
     await using upstream = await serve((_, res) => {
       res.writeHead(200, {
         'content-type': 'text/event-stream;charset=utf-8',
@@ -98,8 +98,8 @@ describe('event streams of a GET', () => {
   for (const [name, query, headers, sent] of [
     ['the header', '', { 'last-event-id': '7' }, '7'],
     ['the query', '?lastEventId=7', {}, '7'],
-    ['no query with CR', '?lastEventId=7%0D', {}, undefined],
-    ['no query with a control character', '?lastEventId=7%01', {}, undefined],
+    ['no id for a query with CR', '?lastEventId=7%0D', {}, undefined],
+    ['no id for a query with a control character', '?lastEventId=7%01', {}, undefined],
   ] as const) {
     it(`start from ${name}`, async () => {
       await using upstream = await serveInTurn(resets(':\n\n'), stays(wire(8, 'end')))
@@ -119,7 +119,7 @@ describe('event streams of a GET', () => {
     [503, { 'retry-after': '30', 'x-custom': '1' }, {}],
     [429, { 'retry-after': '30', 'content-type': 'text/event-stream' }, { accept: 'application/json' }],
   ] as const) {
-    it(`are not made of a ${status}, which is passed on unchanged`, async () => {
+    it(`are not opened for a ${status}, which is passed on unchanged`, async () => {
       await using upstream = await serve(answers(status, headers, 'the reason'))
       await using proxy = await proxyTo(upstream)
       const client = await ask(proxy.url, { headers: asked })
@@ -160,7 +160,7 @@ describe('event streams of a GET', () => {
     ['*/*', ends('data: 1\n\n'), `data: 1\n\n${wire(2, 'end')}`, 'end', 2],
     ['*/*', resets('data: 1\n\n'), `data: 1\n\n${wire(2, 'end')}`, 'end', 2],
   ] as const) {
-    it(`are asked for ${requests} times of a client that accepts ${accept}: ${JSON.stringify(text)}`, async () => {
+    it(`are requested ${requests === 1 ? 'once' : 'twice'} for a client that accepts ${accept}: ${JSON.stringify(text)}`, async () => {
       await using upstream = await serveInTurn(script, stays(wire(2, 'end')))
       const relay = { isTerminal: lastIs('end'), endWithoutTerminal: 'end' } as const
       await using proxy = await proxyTo(upstream, { relay })
@@ -171,7 +171,7 @@ describe('event streams of a GET', () => {
     })
   }
 
-  it('are requested as the option resume says, for every kind of client', async () => {
+  it('are requested according to the option resume, for every kind of client', async () => {
     await using upstream = await serveInTurn(ends('data: 1\n\n'), stays(wire(2, 'end')))
     await using proxy = await proxyTo(upstream, { relay: { isTerminal: lastIs('end'), resume: 'always' } })
     const client = await ask(proxy.url, { headers: { accept: 'application/json' } })
@@ -188,7 +188,7 @@ describe('event streams of a GET', () => {
     [undefined, 'GET', 200, { 'content-type': 'text/plain' }],
     [undefined, 'GET', 204, { 'content-type': 'text/plain' }],
   ] as const) {
-    it(`are logged where they are passed on once: ${reason ?? `none, a ${status} of ${fields['content-type']}`}`, async () => {
+    it(`are logged when they are passed on once, and other answers are not: ${reason ?? `a ${status} of ${fields['content-type']}`}`, async () => {
       const lines: unknown[] = []
       const note = (fields: object, message: string) => void lines.push([message, fields])
       const ignore = () => {}
@@ -204,7 +204,7 @@ describe('event streams of a GET', () => {
     })
   }
 
-  it('fail on a redirect when they reconnect: credentials go nowhere else', async () => {
+  it('fail on a redirect when they reconnect, and send credentials to no other host', async () => {
     await using other = await serve(stays(wire(2)))
     await using upstream = await serveInTurn(resets(wire(1)), answers(307, { location: other.url }))
     await using proxy = await proxyTo(upstream)
@@ -261,7 +261,7 @@ describe('event streams of a GET', () => {
     expect(retries[0]).to.include({ source: 'clean-end' })
   })
 
-  it('are not made of a HEAD', async () => {
+  it('are not opened for a HEAD', async () => {
     await using upstream = await serve(ends())
     await using proxy = await proxyTo(upstream)
     const client = await ask(proxy.url, { method: 'HEAD', headers: sse })
@@ -276,9 +276,9 @@ describe('event streams of other requests', () => {
   const relay: ProxyRelayOptions = { resume: 'always', reconnect: { ...fast, shouldRetry: () => true } }
   for (const [name, script, text, over] of [
     ['a reset before the first event', resets(': hi\n'), undefined, 'aborted'],
-    ['a reset after it', resets(wire(1)), wire(1), 'aborted'],
+    ['a reset after the first event', resets(wire(1)), wire(1), 'aborted'],
     ['a clean end before the first event', ends(), '', 'end'],
-    ['a clean end after it', ends(wire(1)), wire(1), 'end'],
+    ['a clean end after the first event', ends(wire(1)), wire(1), 'end'],
   ] as const) {
     for (const method of ['POST', 'PUT', 'GET'] as const) {
       it(`are never requested twice: ${name}, ${method}`, async () => {
@@ -299,7 +299,7 @@ describe('event streams of other requests', () => {
     }
   }
 
-  it('break when they end before the terminal event', async () => {
+  it('break the connection when they end before the terminal event', async () => {
     for (const script of [ends(), ends(wire(1))]) {
       await using upstream = await serve(script)
       await using proxy = await proxyTo(upstream, { relay: { ...relay, isTerminal: lastIs('end') } })

@@ -12,9 +12,9 @@ const get = (path: string) => `GET ${path} HTTP/1.1\r\nhost: us\r\n\r\n`
 describe('a pipelined request that waits for its turn', () => {
   for (const [name, script] of [
     ['an event stream', stays(wire(1))],
-    ['an upstream that does not answer', () => {}],
+    ['no answer', () => {}],
   ] as const) {
-    it(`is not dialled: ${name}`, async () => {
+    it(`is not sent to the upstream while the request before it gets ${name}`, async () => {
       await using upstream = await serve(script)
       await using proxy = await proxyTo(upstream)
       const client = net.connect(proxy.server.port, '127.0.0.1').on('error', () => {})
@@ -26,12 +26,12 @@ describe('a pipelined request that waits for its turn', () => {
       expect(upstream.requests).to.have.length(1)
       client.destroy()
       await isLeft(upstream)
-      expect(upstream.requests, 'after the client has left').to.have.length(1)
+      expect(upstream.requests, 'after the client has disconnected').to.have.length(1)
       expect(proxy.errors).to.deep.equal([])
     })
   }
 
-  it('is dialled when the earlier requests are answered, and all are answered in order', async () => {
+  it('is sent to the upstream when the earlier requests are answered, and all answers come in order', async () => {
     let open = 0
     let most = 0
     await using upstream = await serve((req, res) => {
@@ -53,27 +53,27 @@ describe('a client that disconnects while its body is unread', () => {
   const big = 'x'.repeat(700_000)
   const post = `POST / HTTP/1.1\r\nhost: us\r\ncontent-length: ${2 * big.length}\r\n\r\n${big}`
 
-  /** Sends the half of a body, and leaves when the proxy's connection to the upstream is in some state. */
-  async function leave(port: number, reached: () => boolean) {
+  /** Sends half of a body, and disconnects when the proxy's connection to the upstream has reached a state. */
+  async function disconnect(port: number, reached: () => boolean) {
     const client = net.connect(port, '127.0.0.1').on('error', () => {})
     await new Promise((resolve) => client.write(post, resolve))
     await until(reached, () => 'the state')
     client.destroy()
   }
 
-  it('is noticed while the upstream is dialled', async () => {
-    let dialled = 0
-    // A name whose address never comes, as the answer of a host that drops what it is sent.
+  it('is noticed while the proxy connects to the upstream', async () => {
+    let lookups = 0
+    // The lookup of the name never ends, so the proxy keeps connecting.
     const agent = new http.Agent({
       lookup: () => {
-        dialled++
+        lookups++
       },
     })
     const errors: Error[] = []
     await using server = await serve(
       createSseProxy({ upstream: 'http://never.test', agent, onError: (error) => errors.push(error) }),
     )
-    await leave(server.port, () => dialled === 1)
+    await disconnect(server.port, () => lookups === 1)
     await isLeft(server)
     expect(errors).to.deep.equal([])
     agent.destroy()
@@ -82,7 +82,7 @@ describe('a client that disconnects while its body is unread', () => {
   it('is noticed while the upstream does not read', async () => {
     await using upstream = await serve(() => {})
     await using proxy = await proxyTo(upstream)
-    await leave(proxy.server.port, () => upstream.requests.length === 1)
+    await disconnect(proxy.server.port, () => upstream.requests.length === 1)
     // The upstream, which does not read, cannot notice anything.
     await isLeft(proxy.server)
     expect(proxy.errors).to.deep.equal([])
@@ -92,7 +92,7 @@ describe('a client that disconnects while its body is unread', () => {
     ['an event stream', 'content-type: text/event-stream\r\n', wire(1)],
     ['an answer', 'content-type: text/plain\r\n', 'early'],
   ] as const) {
-    it(`is noticed while ${what} is on its way`, async () => {
+    it(`is noticed while ${what} is being sent`, async () => {
       let answered = false
       await using upstream = await serveRaw((socket, n) => {
         if (n > 0) return
@@ -101,7 +101,7 @@ describe('a client that disconnects while its body is unread', () => {
         socket.write(`${body.length.toString(16)}\r\n${body}\r\n`)
       })
       await using proxy = await proxyTo(upstream)
-      await leave(proxy.server.port, () => answered)
+      await disconnect(proxy.server.port, () => answered)
       await isLeft(proxy.server)
       expect(proxy.errors).to.deep.equal([])
     })

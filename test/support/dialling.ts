@@ -7,7 +7,7 @@ import { type Call, dialHttp } from '../../src/http/dialer.ts'
 import { certificate } from './certificate.ts'
 import { until } from './until.ts'
 
-/** A keep-alive agent that counts its connections. A private field, because an agent of the caller may have one. */
+/** A keep-alive agent that counts its connections. An agent with a private field works only as `this` of its own methods. */
 export class CountingAgent extends http.Agent {
   #connections = 0
 
@@ -29,15 +29,15 @@ export class CountingAgent extends http.Agent {
   }
 }
 
-/** Dials a URL. */
+/** Sends a request with dialHttp. */
 export function dial(url: string, options: Partial<Call> = {}): Promise<IncomingMessage> {
   const { signal } = new AbortController()
   return dialHttp({ ...urlToHttpOptions(new URL(url)), headers: {}, signal, ...options })
 }
 
 /** The error of a request that must fail. */
-export async function failureOf(dialled: Promise<IncomingMessage>): Promise<unknown> {
-  return dialled.then(
+export async function failureOf(request: Promise<IncomingMessage>): Promise<unknown> {
+  return request.then(
     ({ statusCode }) => {
       throw new Error(`answered ${statusCode}`)
     },
@@ -45,9 +45,9 @@ export async function failureOf(dialled: Promise<IncomingMessage>): Promise<unkn
   )
 }
 
-export async function read(dialled: Promise<IncomingMessage>): Promise<string> {
+export async function read(request: Promise<IncomingMessage>): Promise<string> {
   let text = ''
-  for await (const chunk of await dialled) text += chunk
+  for await (const chunk of await request) text += chunk
   return text
 }
 
