@@ -57,7 +57,7 @@ describe('.ci/run', () => {
     expect(code).to.equal(1)
   })
 
-  it('gives no counts where no test has run', async () => {
+  it('prints no counts when no test has run', async () => {
     const { code, output } = await runWith('exit 1')
     expect(output).to.match(/npm ci\n\nFAILED: npm ci\n$/)
     expect(code).to.equal(1)
@@ -99,7 +99,7 @@ describe('the closing lines of a test run', () => {
     expect(code).to.equal(1)
   })
 
-  it('are the counts alone where everything passed', async () => {
+  it('are only the counts when every test passed', async () => {
     const { code, output } = await closingLines("it('is right', () => {})", "it('is right', () => {})")
     expect(output).to.match(/\n2 passed, 0 failed\n$/)
     expect(output).not.to.include('FAILED')

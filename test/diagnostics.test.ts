@@ -257,7 +257,7 @@ describe('redactUrl', () => {
     ['http://user:sec/ret@host', 'http://*'],
     ['http://host:99999/?mail=joe@secret', 'http://*'],
   ] as const) {
-    it(`makes ${JSON.stringify(redacted)} of ${JSON.stringify(text)}, which is no URL`, () => {
+    it(`makes ${JSON.stringify(redacted)} of ${JSON.stringify(text)}, which is not a URL`, () => {
       expect(redactUrl(text)).to.equal(redacted)
     })
   }
@@ -274,7 +274,7 @@ describe('redactUrl', () => {
     'http://user:a@secret@host:99999/',
     'user:a/secret@host',
   ]) {
-    it(`takes the credentials off ${text}, although it is no URL`, () => {
+    it(`removes the credentials from ${text}, although it is not a URL`, () => {
       expect(redactUrl(text)).not.to.include('secret')
     })
   }

@@ -3,7 +3,7 @@ import { posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 
-/** From the bottom. A room is a file or a folder of `src`, and imports only from the rows below its own. */
+/** The directories and files of `src`, from the bottom. Each imports only from itself and from the rows below its own. */
 const rows = [
   ['errors'],
   ['http'],
@@ -48,24 +48,24 @@ function importsOf(file: string): Arrow[] {
   ]
 }
 
-const roomOf = (file: string) => file.replace(/(\/.*|\.ts)$/, '')
-const rowOf = (file: string) => rows.findIndex((row) => row.includes(roomOf(file)))
+const unitOf = (file: string) => file.replace(/(\/.*|\.ts)$/, '')
+const rowOf = (file: string) => rows.findIndex((row) => row.includes(unitOf(file)))
 const named = ({ from, to, how }: Arrow) => `${from} → ${to} (${how})`
 
 function isAllowed({ from, to, how }: Arrow): boolean {
   // The metrics need a package that is installed only where they are used.
   if (to === 'metrics.ts') return from === 'cli/admin.ts' && how !== 'value'
-  if (entries.includes(roomOf(to))) return false
+  if (entries.includes(unitOf(to))) return false
   if (from === 'index.ts') return true
   // Metrics count what is announced on the diagnostics channels, and need nothing else but types and checks of options.
   if (from === 'metrics.ts')
-    return how === 'type' || ['errors', 'options', 'diagnostics'].includes(roomOf(to))
-  return roomOf(from) === roomOf(to) || rowOf(to) < rowOf(from)
+    return how === 'type' || ['errors', 'options', 'diagnostics'].includes(unitOf(to))
+  return unitOf(from) === unitOf(to) || rowOf(to) < rowOf(from)
 }
 
-/** The arrows within a room that lead back, over other arrows, to the file that they come from. */
+/** The imports within a directory that lead back, over other imports, to the file that they come from. */
 function cycles(): string[] {
-  const within = arrows.filter(({ from, to }) => roomOf(from) === roomOf(to))
+  const within = arrows.filter(({ from, to }) => unitOf(from) === unitOf(to))
   const reaches = (from: string, goal: string, seen = new Set<string>()): boolean =>
     within.some((arrow) => {
       if (arrow.from !== from || seen.has(arrow.to)) return false
@@ -81,20 +81,20 @@ function expectNone(faults: readonly unknown[]): void {
 }
 
 describe('the layers of src', () => {
-  it('have a place for each room', () => {
-    const rooms = new Set(files.map(roomOf))
-    expect([...rows.flat(), ...entries]).to.include.members([...rooms])
+  it('have a row for each directory', () => {
+    const units = new Set(files.map(unitOf))
+    expect([...rows.flat(), ...entries]).to.include.members([...units])
     expect(arrows).to.have.length.above(files.length)
   })
 
-  it('stand in CONTRIBUTING, with a line for each file', () => {
+  it('are described in CONTRIBUTING, with a line for each file', () => {
     const document = readFileSync(new URL('../CONTRIBUTING.md', import.meta.url), 'utf8')
     const [, table = ''] = document.split('| file | what it does |')
     const lines = Array.from(
       table.split('\n## ', 1)[0]?.matchAll(/^\| `(.+?)` \|/gm) ?? [],
       ([, name]) => name,
     )
-    const shown = files.map((file) => (roomOf(file) === 'demo' ? 'demo/' : file.replace(/\.ts$/, '')))
+    const shown = files.map((file) => (unitOf(file) === 'demo' ? 'demo/' : file.replace(/\.ts$/, '')))
     expectNone(shown.filter((file) => !lines.includes(file)))
     expectNone(lines.filter((line) => !shown.includes(line ?? '')))
   })
@@ -103,7 +103,7 @@ describe('the layers of src', () => {
     expectNone(arrows.filter((arrow) => !isAllowed(arrow)).map(named))
   })
 
-  it('have no cycle within a room', () => {
+  it('have no cycle within a directory', () => {
     expectNone(cycles())
   })
 })

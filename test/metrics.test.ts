@@ -63,7 +63,7 @@ async function run(scripts: Parameters<typeof serveInTurn>, options: SourceOptio
 }
 
 describe('collectMetrics', () => {
-  it('counts truly what a stream goes through', async () => {
+  it('counts the attempts, drops and events of a stream', async () => {
     await using metrics = await collected()
     await run([
       resets('data: a\n\n'),
@@ -93,7 +93,7 @@ describe('collectMetrics', () => {
     expect(Object.keys(scraped).filter((series) => !/^sse_/.test(series))).to.deep.equal([])
   })
 
-  it('counts streams by how they came to their end', async () => {
+  it('counts streams by their outcome', async () => {
     await using metrics = await collected()
     await run([stays(wire(1, 'end'))])
     await run([answers(204)])
@@ -113,7 +113,7 @@ describe('collectMetrics', () => {
     })
   })
 
-  it('counts streams of each name apart, and starts each at 0', async () => {
+  it('counts streams of each name separately, and starts each name at 0', async () => {
     await using metrics = await collected()
     const scripts = () =>
       [resets('data: a\n\n'), answers(503), ends(wire(1)), ends(wire(1)), stays(wire(2, 'end'))] as const
@@ -165,7 +165,7 @@ describe('collectMetrics', () => {
     expect(scraped.sse_upstream_connection_duration_seconds_sum).to.be.closeTo(duration / 1000, 1e-9)
   })
 
-  it("counts delays by the upstream's retry: and Retry-After as such", async () => {
+  it("counts delays that the upstream's retry: and Retry-After set by their source", async () => {
     await using metrics = await collected()
     await run([
       resets(`retry: 2\n\n${wire(1)}`),
@@ -265,7 +265,7 @@ describe('collectMetrics', () => {
     expect(await one.scrape()).to.deep.equal({})
   })
 
-  it('leaves nothing subscribed when it is stopped, and may begin again', async () => {
+  it('leaves no subscription when stopped, and can start again', async () => {
     const subscribed = () =>
       kinds.filter((kind) => diagnosticsChannel.hasSubscribers(`resilient-sse:${kind}`))
     const registry = new Registry()
@@ -309,7 +309,7 @@ describe('collectMetrics', () => {
     })
   }
 
-  it('keeps no stream that is over', async () => {
+  it('keeps no reference to a stream that is over', async () => {
     await using metrics = await collected()
     await using upstream = await serveInTurn(resets(wire(1)), stays(wire(2, 'end')))
     const past: WeakRef<object>[] = []
@@ -333,7 +333,7 @@ describe('collectMetrics', () => {
     expect(await metrics.scrape()).to.include({ sse_events_total: 2, sse_streams_open: 0 })
   })
 
-  it('takes a stream for over whose last message overtook another one', async () => {
+  it('counts a stream as over even if its last message overtook another message', async () => {
     // Subscribed before the metrics: the stream's end is announced while they wait for its open.
     const destroy = (message: unknown) => Object(message).stream.destroy()
     diagnosticsChannel.subscribe('resilient-sse:open', destroy)
@@ -343,7 +343,7 @@ describe('collectMetrics', () => {
     expect(await metrics.scrape()).to.include({ sse_upstream_attempts_total: 1, sse_streams_open: 0 })
   })
 
-  it('names prom-client when it is not installed; only then is it missed', async () => {
+  it('needs prom-client only when called, and names it when it is not installed', async () => {
     const hook = `export async function resolve(specifier, context, next) {
       if (specifier !== 'prom-client') return next(specifier, context)
       throw Object.assign(new Error('not found'), { code: 'ERR_MODULE_NOT_FOUND' })

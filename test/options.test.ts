@@ -99,7 +99,7 @@ describe('checkOptions', () => {
     expect(checkOptions(table, given)).to.deep.equal(given)
   })
 
-  it('reads inherited options, as from an object of defaults', () => {
+  it('reads inherited options, for example of an object with defaults', () => {
     expect(checkOptions(table, Object.create({ size: 3 })).size).to.equal(3)
   })
 

@@ -47,7 +47,7 @@ describe('types', () => {
     expect(events.readableObjectMode).to.equal(true)
   })
 
-  it('fit where streams and fetch are used', () => {
+  it('fit the types of streams and fetch', () => {
     const fetched: UpstreamFactory = ({ headers, signal }) =>
       fetch('http://upstream.test/', { headers, signal })
     const generated: UpstreamFactory = async function* () {
@@ -59,7 +59,7 @@ describe('types', () => {
     expect(generated).to.be.a('function')
   })
 
-  it('take a Response as browsers declare it, whose body is no async iterable', () => {
+  it('accept the Response of the DOM types, whose body is not an async iterable', () => {
     interface DomStream {
       readonly locked: boolean
       cancel(reason?: unknown): Promise<void>
@@ -96,7 +96,7 @@ describe('types', () => {
     expect(options).to.deep.equal({ heartbeat: 5 })
   })
 
-  it('refuse what does not exist', () => {
+  it('refuse options and members that do not exist', () => {
     // @ts-expect-error an unknown option
     expect(() => createResilientSseSource(factory, { retries: 3 })).to.throw(TypeError, 'retries')
     // @ts-expect-error an upstream must be one

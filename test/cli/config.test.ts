@@ -122,7 +122,7 @@ const around = (row: Row) => (row.name === 'upstream' ? {} : { upstream })
 const args = (row: Row) => (row.name === 'upstream' ? [] : ['--upstream', upstream])
 
 describe('readConfig', () => {
-  it('knows the settings of this table and no others', () => {
+  it('has the settings of this table and no others', () => {
     const listed = [...helpText().matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, flag]) => flag)
     expect(listed).to.have.members([
       ...rows.map(({ flag }) => flag),
@@ -144,7 +144,7 @@ describe('readConfig', () => {
         expect(of(configOf(['--config', file.path]))).to.deep.equal(value)
       })
 
-      it('is taken from the command line before the environment before the file', () => {
+      it('is read from the command line before the environment, and from the environment before the file', () => {
         using file = fileOf({ defaults: { ...around(row), [name]: value } })
         const config = ['--config', file.path]
         expect(of(configOf(config, { [variable]: String(other) }))).to.deep.equal(other)
@@ -154,7 +154,7 @@ describe('readConfig', () => {
       })
 
       for (const text of wrong) {
-        it(`is not ${JSON.stringify(text)}, wherever that stands`, () => {
+        it(`rejects ${JSON.stringify(text)} in each place`, () => {
           using file = fileOf({ defaults: { ...around(row), [name]: text } })
           using inPath = fileOf({ paths: { '/v1/': { ...around(row), [name]: text } } })
           const says = (message: string, place: string) => {
@@ -171,24 +171,24 @@ describe('readConfig', () => {
       }
 
       for (const json of [null, [], {}, ...(typeof value === 'string' ? [5, true] : ['5'])]) {
-        it(`is not ${JSON.stringify(json)} in a file`, () => {
+        it(`rejects ${JSON.stringify(json)} in a file`, () => {
           using file = fileOf({ defaults: { ...around(row), [name]: json } })
           expect(messageOf(['--config', file.path])).to.match(/: defaults\.\S+ must be .*, got \S/)
         })
       }
 
-      it('is checked even where another place overrides it', () => {
+      it('is checked even if another place overrides the value', () => {
         const [text = ''] = wrong
         expect(messageOf([...args(row), `${flag}=${value}`], { [variable]: text })).to.include(variable)
       })
 
       if (row.serverOnly) {
-        it('is not for a single path', () => {
+        it('is rejected for a single path', () => {
           using file = fileOf({ paths: { '/v1/': { upstream, [name]: value } } })
           expect(messageOf(['--config', file.path])).to.include(`${file.path}: paths./v1/.${name} `)
         })
       } else {
-        it('may differ by path, and flags and variables override it there too', () => {
+        it('may differ by path, and flags and variables override the value of a path too', () => {
           using file = fileOf({
             defaults: { upstream, [name]: value },
             paths: { '/v1/': { [name]: other }, '/v2/': {} },
@@ -208,7 +208,7 @@ describe('readConfig', () => {
     })
   }
 
-  it('has defaults for the server, and leaves those of relays to the library', () => {
+  it('has defaults for the server, and leaves the defaults of relays to the library', () => {
     const { routes, ...rest } = configOf(['--upstream', upstream])
     expect(rest).to.deep.equal({
       bind: { host: '127.0.0.1', port: 8080 },
@@ -232,7 +232,7 @@ describe('readConfig', () => {
       expect(helpText()).to.match(new RegExp(`${flag} [^(]*\\(default ${all[name]}\\)`))
   })
 
-  it('shows the default of every option in its help, or that there is none', () => {
+  it('shows in its help the default of every option, or none', () => {
     for (const { flag } of rows)
       expect(helpText()).to.match(new RegExp(`^  ${flag} [^(]+\\((default [^ )]+|required)\\)$`, 'm'))
     expect(helpText()).to.match(/--bind [^(]*\(default 127\.0\.0\.1:8080\)/)
@@ -240,7 +240,7 @@ describe('readConfig', () => {
     expect(helpText()).to.match(/--upstream [^(]*\(required\)/)
   })
 
-  it('accepts Infinity where the library does, in JSON as text', () => {
+  it('accepts Infinity where the library accepts it, in JSON as text', () => {
     using file = fileOf({ defaults: { upstream, maxRetries: 'Infinity' } })
     for (const config of [
       configOf(['--upstream', upstream, '--max-retries', 'Infinity']),
@@ -256,14 +256,14 @@ describe('readConfig', () => {
     ['81', '127.0.0.1', 81],
     ['0', '127.0.0.1', 0],
   ] as const) {
-    it(`takes ${text} for port ${port} on ${host}`, () => {
+    it(`reads ${text} as port ${port} on ${host}`, () => {
       const config = configOf(['--upstream', upstream, '--bind', text, '--metrics-bind', text])
       expect(config.bind).to.deep.equal({ host, port })
       expect(config.metricsBind).to.deep.equal({ host, port })
     })
   }
 
-  it('refuses a minDelay above maxDelay, also from two places', () => {
+  it('refuses a minDelay above maxDelay, even if they are set in two places', () => {
     const base = ['--upstream', upstream]
     expect(messageOf([...base, '--min-delay', '31000'])).to.equal(
       '--min-delay must not be above maxDelay (30000), got 31000',
@@ -391,7 +391,7 @@ describe('readConfig', () => {
         [`RESILIENT_SSE_${service}ENV_HOME`, '/root'],
       ]),
     ]) {
-      it(`may have ${name}=${value}, which another program sets`, () => {
+      it(`ignores ${name}=${value}, which another program sets`, () => {
         expect(withVariable(name, value)).not.to.throw()
       })
     }
@@ -405,7 +405,7 @@ describe('readConfig', () => {
       ['RESILIENT_SSE_DEMO_SERVICE', '1'],
       ['RESILIENT_SSE_X', '1'],
     ] as const) {
-      it(`may not have ${name}=${value}, which no other program sets`, () => {
+      it(`rejects ${name}=${value}, which no other program sets`, () => {
         expect(withVariable(name, value)).to.throw(ConfigError, `${name} is not a setting`)
       })
     }

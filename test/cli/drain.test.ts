@@ -30,7 +30,7 @@ describe('a drain of the command', function () {
     )
   })
 
-  it('lets other requests end, is not ready meanwhile, and takes no new ones', async () => {
+  it('lets other requests end, reports that it is not ready, and accepts no new connections', async () => {
     let end = () => {}
     await using upstream = await serve((request, response) => {
       if (request.method === 'POST') stream(response, 'data: 1\n\n')
@@ -78,7 +78,7 @@ describe('a drain of the command', function () {
     ['an event stream in a coding of its own', 200, 'GET', { 'content-encoding': 'x-odd' }],
     ['the event stream of a POST', 200, 'POST', {}],
   ] as const) {
-    it(`puts nothing into ${what}, and lets it end`, async () => {
+    it(`writes nothing into ${what}, and waits for its end`, async () => {
       let end = () => {}
       await using upstream = await serve((_, response) => {
         response.writeHead(status, { 'content-type': 'text/event-stream', ...headers }).write('data: a')

@@ -45,7 +45,7 @@ const idsOf = ({ text }: Client) => [...text.matchAll(/^id: (\d+)$/gm)].map(([, 
 describe('resilient-sse', function () {
   this.timeout(2 * patience)
 
-  it('keeps a client, and all of its events, over a kill -9 of the upstream', async () => {
+  it('keeps the connection and all events of a client over a kill -9 of the upstream', async () => {
     const port = await freePort()
     const first = await startUpstream(port)
     await using gateway = await start([
@@ -73,7 +73,7 @@ describe('resilient-sse', function () {
     )
   })
 
-  it('sends requests where the longest path says, and 404 where none fits', async () => {
+  it('sends a request to the upstream of the longest path that fits, and answers 404 when no path fits', async () => {
     const named =
       (name: string): RequestListener =>
       (request, response) =>
@@ -203,18 +203,18 @@ describe('resilient-sse', function () {
   })
 
   for (const [what, method, headers, args, text] of [
-    ['[DONE] for the end of a stream', 'GET', {}, [], 'id: 1\ndata: 1\n\ndata: [DONE]\n\n'],
-    ['an end for the end, of a program', 'GET', { accept: 'application/json' }, [], 'data: 1\n\n'],
-    ['an end for the end, of a POST', 'POST', {}, [], 'data: 1\n\n'],
+    ['[DONE] as the end of a stream', 'GET', {}, [], 'id: 1\ndata: 1\n\ndata: [DONE]\n\n'],
+    ['a clean end as the end for a program', 'GET', { accept: 'application/json' }, [], 'data: 1\n\n'],
+    ['a clean end as the end for a POST', 'POST', {}, [], 'data: 1\n\n'],
     [
-      'the terminal that it is told',
+      'the event of --terminal as the end of a stream',
       'GET',
       {},
       ['--terminal', 'event=done'],
       'id: 1\nevent: done\ndata: 1\n\n',
     ],
   ] as const) {
-    it(`takes ${what}`, async () => {
+    it(`treats ${what}`, async () => {
       await using upstream = await serve((request, response) => {
         request.resume()
         stream(response, text).end()
@@ -260,7 +260,7 @@ describe('resilient-sse', function () {
   })
 
   describe('log', () => {
-    /** Drops, and then is gone for good. */
+    /** Drops, and then answers 410. */
     const fails = () =>
       serveInTurn(resets('id: 1" level=error\ndata: 1\n\n'), (_, response) => response.writeHead(410).end())
 

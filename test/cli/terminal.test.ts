@@ -19,7 +19,7 @@ describe('terminal', () => {
     ['event=done', done, last],
     ['data=', { data: '' }, last],
   ] as const) {
-    it(`is ${JSON.stringify(given)} for a path, and then an end without it is a drop`, () => {
+    it(`is ${JSON.stringify(given)} for a path, and then an end without the terminal event is a drop`, () => {
       const { isTerminal, endWithoutTerminal } = relayOf(given)
       expect([isTerminal?.(ends), isTerminal?.(goesOn), endWithoutTerminal]).to.deep.equal([
         true,
@@ -30,12 +30,12 @@ describe('terminal', () => {
   }
 
   for (const given of [null, 'none', 'null']) {
-    it(`is no event with ${JSON.stringify(given)}`, () => {
+    it(`is not set with ${JSON.stringify(given)}`, () => {
       expect(relayOf(given)).not.to.have.any.keys('isTerminal', 'endWithoutTerminal')
     })
   }
 
-  it('is a flag and a variable, as JSON or shorter', () => {
+  it('is a flag and a variable, in JSON or in the short form', () => {
     for (const text of ['event=done', '{"event":"done"}']) {
       for (const config of [
         configOf(['--upstream', upstream, '--terminal', text]),
@@ -57,7 +57,7 @@ describe('terminal', () => {
     'done',
     '{"event"',
   ]) {
-    it(`is not ${JSON.stringify(given)}`, () => {
+    it(`rejects ${JSON.stringify(given)}`, () => {
       using file = fileOf({ defaults: { upstream, terminal: given } })
       expect(messageOf(['--config', file.path])).to.match(/: defaults\.terminal must be .*, got \S/)
     })

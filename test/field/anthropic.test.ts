@@ -49,14 +49,14 @@ for (const kind of kinds) {
       return { text, error, requests: server.requests.length }
     }
 
-    it('streams a message that is asked for once', async () => {
+    it('streams a message that is requested once', async () => {
       const { text, error, requests } = await streamFrom(ends(...opening, ...closing))
       expect(error).to.equal(undefined)
       expect(text).to.equal(words.join(''))
       expect(requests).to.equal(1)
     })
 
-    it('fails when a message is cut off, which is not asked for again', async () => {
+    it('fails when a message is cut off, and does not request it again', async () => {
       const { text, error, requests } = await streamFrom(breaksOff(...opening))
       expect(text).to.equal(words.join(''))
       expect(error).to.be.instanceOf(Error)

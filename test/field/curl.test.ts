@@ -62,7 +62,7 @@ for (const kind of kinds) {
 }
 
 describe('curl -N, at the command', () => {
-  it('comes to its end with `[DONE]`', async () => {
+  it('ends at `[DONE]`', async () => {
     await using upstream = await serve(stays('data: 1\n\n', 'data: [DONE]\n\n'))
     await using gateway = await startGateway('the command', `http://127.0.0.1:${upstream.port}`)
     await using client = curl(`${gateway.url}/events`)

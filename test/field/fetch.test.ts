@@ -8,7 +8,7 @@ const json = { headers: { accept: 'application/json' } }
 
 for (const kind of kinds) {
   describe(`fetch for JSON, at ${kind}`, () => {
-    it('gets a 502 of an upstream that is away', async () => {
+    it('gets a 502 when the upstream is unavailable', async () => {
       const away = `http://127.0.0.1:${await freePort()}`
       await using gateway = await startGateway(kind, away, impatient)
       const response = await fetch(`${gateway.url}/events`, json)
@@ -17,7 +17,7 @@ for (const kind of kinds) {
     })
 
     for (const status of [404, 429, 503]) {
-      it(`gets a ${status} as its upstream has answered it`, async () => {
+      it(`gets the ${status} of its upstream unchanged`, async () => {
         await using upstream = await serve(
           answers(status, { 'content-type': 'application/json', 'retry-after': '1' }, '{"no":true}'),
         )

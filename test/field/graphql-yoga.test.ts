@@ -62,7 +62,7 @@ for (const kind of kinds) {
 }
 
 describe('a subscription of GraphQL Yoga that ends, at the command', () => {
-  it('is asked for once, with its last event as `terminal`', async () => {
+  it('is requested once, with its last event as `terminal`', async () => {
     await using upstream = await startYoga()
     const terminal = '{"event":"complete"}'
     const address = `http://127.0.0.1:${upstream.server.port}`

@@ -71,7 +71,7 @@ describe("MCP's SDK, through the command", () => {
     expect(result.content).to.deep.equal([{ type: 'text', text: 'polled' }])
   })
 
-  it("is told the server's reconnection time in the answer to a POST", async () => {
+  it("gets the server's reconnection time in the answer to a POST", async () => {
     await using upstream = await startMcpServer()
     await using gateway = await startGateway('the command', upstream.url)
     await using connected = await connect(gateway)

@@ -68,7 +68,7 @@ async function watch(settings: Settings, kills: number) {
 }
 
 describe("NestJS's @Sse, through the command", () => {
-  it('is told of once, where its ids count from 1 on each connection', async () => {
+  it('causes one warning when its ids count from 1 on each connection', async () => {
     const { ids, warnings } = await watch({}, 3)
     expect(ids).to.deep.equal(ids.map((_, n) => String(n + 1)))
     expect(warnings, warnings.join('\n')).to.have.length(1)

@@ -43,7 +43,7 @@ const wordsOf = (got: readonly OpenAI.ChatCompletionChunk[]) =>
 
 for (const kind of kinds) {
   describe(`OpenAI's SDK, at ${kind}`, () => {
-    it('streams a completion that is asked for once', async () => {
+    it('streams a completion that is requested once', async () => {
       // Its connection stays open behind `[DONE]`, as some servers do.
       await using world = await openAiAt(kind, stays(...completion))
       const { got, error } = await collect(await complete(world.client))
@@ -52,7 +52,7 @@ for (const kind of kinds) {
       expect(world.server.requests).to.have.length(1)
     })
 
-    it('fails when a completion is cut off, which is not asked for again', async () => {
+    it('fails when a completion is cut off, and does not request it again', async () => {
       await using world = await openAiAt(kind, breaksOff(...chunks))
       const { got, error } = await collect(await complete(world.client))
       expect(wordsOf(got)).to.deep.equal(words)
@@ -77,7 +77,7 @@ for (const kind of kinds) {
       return streamText({ model, prompt: 'Say it', maxRetries: 0, onError: () => {} })
     }
 
-    it('streams a text that is asked for once', async () => {
+    it('streams a text that is requested once', async () => {
       await using world = await openAiAt(kind, ends(...completion))
       const { got, error } = await collect(text(world.baseURL).textStream)
       expect(error).to.equal(undefined)
@@ -85,7 +85,7 @@ for (const kind of kinds) {
       expect(world.server.requests).to.have.length(1)
     })
 
-    it('fails when a text is cut off, which is not asked for again', async () => {
+    it('fails when a text is cut off, and does not request it again', async () => {
       await using world = await openAiAt(kind, breaksOff(...chunks))
       const { got, error } = await collect(text(world.baseURL).fullStream)
       expect(got.filter(({ type }) => type === 'text-delta')).to.have.length(words.length)

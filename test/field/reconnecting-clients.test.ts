@@ -30,7 +30,7 @@ describe('clients that reconnect', () => {
     describe(`at ${kind}, ${nameOf(front)}`, () => {
       const start = (settings: Settings) => startWorld(browser, kind, front, settings)
 
-      it('come back to an upstream that was away when they connected', async () => {
+      it('reconnect to an upstream that was unavailable when they connected', async () => {
         await using world = await start(impatient)
         world.upstream.leave()
         const clients = await world.open()
@@ -41,7 +41,7 @@ describe('clients that reconnect', () => {
         expect(faultsOf(clients, 20)).to.deep.equal([])
       })
 
-      it('are answered while the upstream is away, and stay until it is back', async () => {
+      it('are answered while the upstream is unavailable, and stay connected until it is back', async () => {
         await using world = await start(patient)
         world.upstream.leave()
         const clients = await world.open()
@@ -53,7 +53,7 @@ describe('clients that reconnect', () => {
         expect(clients.map(({ signs }) => signs)).to.deep.equal(clients.map(() => 1))
       })
 
-      it('come back after an outage that outlasts the retries', async () => {
+      it('reconnect after an outage that outlasts the retries', async () => {
         await using world = await start(impatient)
         world.upstream.publish(10)
         const clients = await world.open()
@@ -67,7 +67,7 @@ describe('clients that reconnect', () => {
         expect(faultsOf(clients, 20)).to.deep.equal([])
       })
 
-      it('come back after a restart of gateway and upstream', async () => {
+      it('reconnect after a restart of gateway and upstream', async () => {
         await using world = await start(impatient)
         world.upstream.publish(10)
         const clients = await world.open()
@@ -80,7 +80,7 @@ describe('clients that reconnect', () => {
         expect(faultsOf(clients, 20)).to.deep.equal([])
       })
 
-      it('come back after a 429 at their first request', async () => {
+      it('reconnect after a 429 at their first request', async () => {
         await using world = await start(impatient)
         world.upstream.isBusy = true
         const clients = await world.open()

@@ -24,7 +24,7 @@ describe('backpressure', () => {
   }
   for (const [client, open] of Object.entries(clients)) {
     for (const objectMode of [false, true]) {
-      it(`stops an upstream read through ${client} when nobody reads ${objectMode ? 'events' : 'bytes'}`, async () => {
+      it(`pauses an upstream read through ${client} when nobody reads ${objectMode ? 'events' : 'bytes'}`, async () => {
         await using server = await serve((_, response) => flood(response))
         const source = objectMode
           ? createResilientSseSource(open(server.url), { objectMode: true })
@@ -74,7 +74,7 @@ describe('backpressure', () => {
     source.destroy()
   })
 
-  it('of a slow writer is handed on, and nothing is lost', async () => {
+  it('of a slow writer reaches the upstream, and no event is lost', async () => {
     const count = 2000
     await using server = await serve((_, response) => {
       stream(response)
@@ -112,7 +112,7 @@ describe('backpressure', () => {
     source.destroy()
   })
 
-  it('looks for silence again when reading goes on', async () => {
+  it('checks for silence again when reading continues', async () => {
     await using server = await serve((_, response) => void stream(response, event.repeat(50)))
     const source = createResilientSseSource(httpUpstream(server.url), { idleTimeout: 40, highWaterMark: 100 })
     source.read(0)
@@ -127,7 +127,7 @@ describe('backpressure', () => {
     source.destroy()
   })
 
-  it('lets a failure wait until the events in front of it have been read', async () => {
+  it('delays a failure until the events before it were read', async () => {
     await using server = await serve((_, response) => {
       if (server.requests.length > 1) response.writeHead(404).end()
       else stream(response, 'id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\ndata: c\n\n').end()
@@ -145,8 +145,8 @@ describe('backpressure', () => {
   })
 })
 
-describe('a reader that has no room', () => {
-  it('uses up no retries: attempts wait until there is room again', async () => {
+describe('a full reader', () => {
+  it('uses up no retries: attempts wait until the reader has room', async () => {
     let id = 0
     await using server = await serve((request, response) => {
       stream(response).write(`id: ${++id}\n${event}id: ${++id}\n${event}`, () => {
@@ -175,7 +175,7 @@ describe('a reader that has no room', () => {
     expect(seen.slice(0, 2)).to.deep.equal(['1', '2'])
   })
 
-  it('is not kept waiting by another end: a source that is destroyed meanwhile is over', async () => {
+  it('does not delay destroy()', async () => {
     await using server = await serve((request, response) => {
       stream(response).write(event.repeat(20), () => setImmediate(() => request.socket.resetAndDestroy()))
     })
@@ -191,7 +191,7 @@ describe('a reader that has no room', () => {
     expect(server.requests).to.have.length(1)
   })
 
-  it('gets the rest before a failure, also in reads of a fixed size', async () => {
+  it('gets the remaining bytes before a failure, also in reads of a fixed size', async () => {
     await using server = await serve((_, response) => {
       if (server.requests.length > 1) response.writeHead(404).end()
       else stream(response, 'id: 1\ndata: abcdefghij\n\n').end()

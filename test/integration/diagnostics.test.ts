@@ -7,7 +7,7 @@ import { answers, ends, resets, serveInTurn } from '../support/server.ts'
 
 const kinds = ['start', 'open', 'drop', 'retry', 'gap', 'duplicate', 'end'] as const
 
-describe('what is announced', () => {
+describe('a message', () => {
   const scripts = () =>
     serveInTurn(resets('data: a\n\n'), answers(503), ends(wire(1)), ends(wire(1) + wire(2, 'end')))
 
@@ -75,7 +75,7 @@ describe('what is announced', () => {
     expect(lines[3]?.[2]).to.have.nested.property('err.code', 'ERR_SSE_DROPPED')
   })
 
-  it('logs a failure as an error', async () => {
+  it('reaches the logger at level error for a failure', async () => {
     await using server = await serveInTurn(answers(404))
     const errors: object[] = []
     const nothing = () => {}
@@ -90,7 +90,7 @@ describe('what is announced', () => {
     expect(errors[0]).to.have.nested.property('err.statusCode', 404)
   })
 
-  it('is shown by DEBUG=resilient-sse:*', async () => {
+  it('is printed with DEBUG=resilient-sse:*', async () => {
     await using server = await scripts()
     const script = `
       import { createResilientSseSource, httpUpstream } from '${library}'

@@ -68,7 +68,7 @@ for (const framework of ['raw-http', 'express', 'koa', 'fastify', 'hono']) {
       expect(numbers).to.deep.equal(Array.from(numbers, (_, n) => n + 1))
     }).timeout(60_000)
 
-    it('answers a first 401 of its upstream with a 401', async () => {
+    it("passes on the upstream's 401 as the first answer", async () => {
       await using upstream = await serve(answers(401, { 'www-authenticate': 'Bearer' }))
       await using gateway = await start(upstream.url)
       using client = await get(gateway.url)
@@ -81,7 +81,7 @@ for (const framework of ['raw-http', 'express', 'koa', 'fastify', 'hono']) {
       expect(client.over).to.equal('end')
     }).timeout(30_000)
 
-    it('starts where its client was, and closes its upstream when the client leaves', async () => {
+    it("starts after the client's last event ID, and closes its upstream when the client disconnects", async () => {
       await using upstream = await serve(stays(wire(8)))
       await using gateway = await start(upstream.url)
       using client = await get(gateway.url, { 'last-event-id': '7' })
@@ -131,7 +131,7 @@ describe('relaySse behind compression', () => {
     expect(client.headers).to.not.have.property('content-encoding')
   })
 
-  it('does so even where something takes no-transform away, and the events are compressed', async () => {
+  it('passes each event on even if no-transform is removed and the events are compressed', async () => {
     const client = await oneByOne((_, res) => {
       const setHeader = res.setHeader.bind(res)
       res.setHeader = (name, value) => setHeader(name, name === 'cache-control' ? 'no-cache' : value)

@@ -16,7 +16,7 @@ describe('after a reconnect', () => {
     'without ids': 'data:first\n\n',
     'of which one had an id': 'id:1\ndata:first\n\n',
   })) {
-    it(`events ${what} are read until as many have come as the window holds, and then passed on as they come`, async () => {
+    it(`events ${what} are read until as many have come as the window holds, and then passed on unread`, async () => {
       let upstream: ServerResponse | undefined
       await using server = await serveInTurn(resets(first), (_, response) => {
         upstream = stream(response, all(0, 999, raw))

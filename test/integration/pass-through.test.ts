@@ -74,11 +74,11 @@ const connection = fc
   })
 
 describe('blocks that are passed on unread', () => {
-  it('come to the same as if each event had been read, over any connections', async () => {
+  it('have the same result as blocks that are read, over any connections', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(connection, { maxLength: 5 }), fc.boolean(), async (connections, dedupe) => {
         const read = await outcomeOf(connections, { windowBytes: 0, dedupe })
-        // 400000 is more than all of them have.
+        // All blocks together have fewer than 400,000 bytes.
         const unread = await outcomeOf(connections, { windowBytes: 400_000, dedupe })
         expect(unread).to.deep.equal(read)
       }),
@@ -86,7 +86,7 @@ describe('blocks that are passed on unread', () => {
     )
   }).timeout(20_000)
 
-  it('come to the same cursor, and the same counts of one connection, however few of them are kept', async () => {
+  it('have the same cursor and counts on one connection, however few bytes are kept', async () => {
     await fc.assert(
       fc.asyncProperty(connection, fc.integer({ min: 1, max: 500 }), async (chunks, windowBytes) => {
         const read = await outcomeOf([chunks], { windowBytes: 0 })
@@ -105,7 +105,7 @@ describe('blocks that are passed on unread', () => {
     source.destroy()
   })
 
-  it('are passed in chunks that end where blocks end, also where one was held back', async () => {
+  it('are passed on in chunks that end where blocks end, also after a held block', async () => {
     const long = wire(2, 'x'.repeat(10_000))
     const text = wire(1) + long + wire(3)
     const first = Buffer.from(text.slice(0, 10))
@@ -117,7 +117,7 @@ describe('blocks that are passed on unread', () => {
     expect(chunks).to.deep.equal([wire(1), long + wire(3)])
   })
 
-  it('are known to stats and lastEventId as soon as these are asked for', async () => {
+  it('are included in stats and lastEventId at once', async () => {
     await using server = await serve(stays(wire(1) + wire(2), ': c\n'))
     const source = createResilientSseSource(httpUpstream(server.url))
     await once(source, 'data')
@@ -127,7 +127,7 @@ describe('blocks that are passed on unread', () => {
     expect(source.stats).to.include({ events: 2 })
   })
 
-  it('are known to stats and lastEventId when the source is destroyed first', async () => {
+  it('are included in stats and lastEventId after the source was destroyed', async () => {
     await using server = await serve(stays(wire(1) + wire(2)))
     const source = createResilientSseSource(httpUpstream(server.url))
     await once(source, 'data')
@@ -136,7 +136,7 @@ describe('blocks that are passed on unread', () => {
     expect(source.stats).to.include({ events: 2 })
   })
 
-  it('are read from the moment on that somebody listens to comments', async () => {
+  it('are read from the time at which a comment listener is added', async () => {
     const upstream = new Readable({ read() {} })
     const source = createResilientSseSource(() => upstream)
     upstream.push(': one\ndata:1\n\n')
@@ -165,7 +165,7 @@ describe('blocks that are passed on unread', () => {
     expect(text.match(/event 1\n/g)).to.have.length(1)
   })
 
-  it('that nobody kept leave no old fingerprints behind: what counts from 1 again is not taken for a repeat', async () => {
+  it('that were not kept remove older fingerprints, so that events that count from 1 again are not taken for repeats', async () => {
     const events = (from: number, count: number) =>
       Array.from({ length: count }, (_, n) => wire(from + n))
         .join('')
@@ -176,7 +176,7 @@ describe('blocks that are passed on unread', () => {
     expect(stats).to.include({ events: 5100, duplicates: 0 })
   })
 
-  it('are not taken for passed on when a listener destroys the source in front of them', async () => {
+  it('do not count as passed on when a listener destroys the source before them', async () => {
     const long = wire(2, 'x'.repeat(10_000))
     const text = wire(1) + long
     const source = createResilientSseSource(() =>
@@ -188,7 +188,7 @@ describe('blocks that are passed on unread', () => {
     expect(source.stats).to.include({ events: 1 })
   })
 
-  it('stay in order when a listener makes the upstream say more', async () => {
+  it('stay in order when a listener makes the upstream send more', async () => {
     const upstream = new Readable({ read() {} })
     const source = createResilientSseSource(() => upstream)
     const text = wire(1) + wire(2, 'x'.repeat(10_000))
@@ -208,7 +208,7 @@ describe('blocks that are passed on unread', () => {
     source.destroy()
   })
 
-  it('are passed on unread after a reconnect as well, where repeats are not dropped anyway', async () => {
+  it('are passed on unread after a reconnect too when repeats are not dropped', async () => {
     const event = 'id:1\ndata:x\n\n'
     await using server = await serveInTurn(ends(event), stays(event))
     const source = createResilientSseSource(httpUpstream(server.url), { reconnect: fast, dedupe: false })

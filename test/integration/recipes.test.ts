@@ -95,7 +95,7 @@ describe('docs/recipes.md', () => {
   })
 
   describe('circuit breaker', () => {
-    it('keeps attempts from the upstream while it is open, spaced by the backoff, and lets one probe', async () => {
+    it('makes attempts fail while it is open, spaced by the backoff, and lets one request through', async () => {
       await using upstream = await serveInTurn(
         answers(503),
         answers(500),
@@ -120,7 +120,7 @@ describe('docs/recipes.md', () => {
       expect(upstream.requests).to.have.length(4)
     })
 
-    it('does not count clients that leave', async () => {
+    it('does not count clients that disconnect', async () => {
       await using upstream = await serve(() => {})
       const factory = behindBreaker(upstream.url, { failures: 1 })
       for (let n = 1; n <= 3; n++) {
@@ -141,7 +141,7 @@ describe('docs/recipes.md', () => {
       (request, response) =>
         (request.headers.authorization === `Bearer ${valid()}` ? script : answers(401))(request, response)
 
-    it('is refreshed and tried once more, also in the middle of the stream', async () => {
+    it('is replaced, and the request is sent again, also in the middle of the stream', async () => {
       let valid = 1
       let kept = 0
       const token = async (how: 'kept' | 'new') => {
@@ -172,7 +172,7 @@ describe('docs/recipes.md', () => {
       expect(source.stats.attempts).to.equal(2)
     })
 
-    it('fails with 401 where the new one is refused as well', async () => {
+    it('leads to a 401 when the new token is refused too', async () => {
       await using upstream = await serve(guarded(() => 'another', stays()))
       const source = createResilientSseSource(withToken(upstream.url, async (how) => how))
       expect((await drain(source)).error).to.include({ code: 'ERR_SSE_STATUS', statusCode: 401 })
@@ -199,7 +199,7 @@ describe('docs/recipes.md', () => {
       return { text, urls: upstream.requests.map(({ url }) => url) }
     }
 
-    it('is resumed after the last one', async () => {
+    it('is resumed after the last number', async () => {
       const { text, urls } = await relayed(
         undefined,
         answers(503),
@@ -219,14 +219,14 @@ describe('docs/recipes.md', () => {
       ])
     })
 
-    it('is resumed where a client comes back', async () => {
+    it('is resumed for a client that reconnects', async () => {
       const { text, urls } = await relayed('2', stays(delta(3), completed))
       expect(text).to.equal(numbered(3, delta(3)) + numbered(4, completed))
       expect(urls).to.deep.equal(['/responses/resp_1?stream=true&starting_after=2'])
     })
 
     for (const injected of ['8&include[]=x', '8%26include%5B%5D=x', '../other', '-1']) {
-      it(`takes no parameter of a client: ${injected}`, async () => {
+      it(`ignores a last event ID that is not a number: ${injected}`, async () => {
         const { urls } = await relayed(injected, stays(created, completed))
         expect(urls).to.deep.equal(['/responses/resp_1?stream=true'])
       })
@@ -263,7 +263,7 @@ describe('docs/recipes.md', () => {
       return { received, bodies, error: summary?.error, requests: upstream.requests.length }
     }
 
-    it('is asked for again while the upstream says that it has not processed the request', async () => {
+    it('is requested again while the upstream has not processed the request', async () => {
       const outcome = await relayed(
         answers(503),
         answers(429),
@@ -274,14 +274,14 @@ describe('docs/recipes.md', () => {
       expect(outcome.error).to.equal(undefined)
     })
 
-    it('is not asked for again when it may have been processed', async () => {
+    it('is not requested again when it may have been processed', async () => {
       const outcome = await relayed(({ socket }) => socket.resetAndDestroy(), stays(token('[DONE]')))
       expect(outcome.requests).to.equal(1)
       expect(outcome.error).to.include({ code: 'ERR_SSE_CONNECT', sent: true })
     })
 
     for (const [name, script] of Object.entries({ 'a drop': resets, 'an end without [DONE]': ends })) {
-      it(`is never spliced with a second one: ${name} after its first event is an error that the client sees`, async () => {
+      it(`is never continued with a second completion: ${name} after the first event is an error that the client sees`, async () => {
         const outcome = await relayed(script(token('a')), stays(token('other'), token('[DONE]')))
         expect(outcome.requests).to.equal(1)
         expect(outcome.error).to.be.instanceOf(SseError).and.include({ code: 'ERR_SSE_NOT_RESUMABLE' })
@@ -306,13 +306,13 @@ describe('docs/recipes.md', () => {
     expect(queries.map((query) => query.get('topic'))).to.deep.equal(['a', 'a', 'a'])
   })
 
-  it('events are redacted on their way', async () => {
+  it('events are redacted by a transform', async () => {
     await using upstream = await serve(stays(wire(1, 'card 4111111111111111'), wire(2, 'end')))
     await using gateway = await relayTo(upstream.url, { ...redacted, isTerminal: lastIs('end') })
     expect((await answerOf(gateway.url)).text).to.equal(wire(1, 'card ****') + wire(2, 'end'))
   })
 
-  it('a server that stops sends its clients away, and exits', async () => {
+  it('a server that stops tells its clients to reconnect, and exits', async () => {
     await using upstream = await serve(stays(wire(1)))
     const script = `
       import http from 'node:http'

@@ -33,7 +33,7 @@ for (const client of clients) open(client, '/late')
 `
 
 describe('a process that was suspended', () => {
-  it('does not take its own absence for the silence of its upstreams', async () => {
+  it('does not count its own suspension as silence of its upstreams', async () => {
     const late: ServerResponse[] = []
     const writers: ((text: string) => void)[] = []
     await using server = await serve((request, response) => {

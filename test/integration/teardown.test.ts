@@ -72,7 +72,7 @@ interface Subject {
 describe('stopping', () => {
   for (const [state, { handler, options, reach }] of Object.entries(states)) {
     for (const [way, stop] of Object.entries(ways)) {
-      it(`by ${way} while ${state} ends it at once: nothing after, socket closed, signal aborted, no retry`, async () => {
+      it(`by ${way} while ${state} takes effect at once: no further event, socket closed, signal aborted, no retry`, async () => {
         await using server = await serve(handler)
         const controller = new AbortController()
         const contexts: UpstreamContext[] = []
@@ -140,7 +140,7 @@ describe('stopping', () => {
     expect(source.lastEventId).to.equal('2')
   })
 
-  it('in the middle of a chunk drops all of it in byte mode, where nothing was passed on yet', async () => {
+  it('in the middle of a chunk drops the whole chunk in byte mode, if no byte was passed on yet', async () => {
     await using server = await serve(stays(`${wire(1)}: stop\n\n${wire(2)}`))
     const source = createResilientSseSource(httpUpstream(server.url))
     const seen: Buffer[] = []
@@ -160,7 +160,7 @@ describe('stopping', () => {
     )
   })
 
-  it('from a listener of open, drop or retry is heeded', async () => {
+  it('from a listener of open, drop or retry takes effect', async () => {
     for (const event of ['open', 'drop', 'retry'] as const) {
       await using server = await serve(ends(wire(1)))
       const source = createResilientSseSource(httpUpstream(server.url), { reconnect: fast })
@@ -209,7 +209,7 @@ describe("faults in the caller's functions", () => {
     "a tracker's identity": () => ({ tracker: new EventTracker({ identity: fault }) }),
   }
   for (const [name, set] of Object.entries(cases)) {
-    it(`${name} that throws fails the stream with that very error, and causes no reconnect`, async () => {
+    it(`${name} that throws fails the stream with the same error, and causes no reconnect`, async () => {
       await using server = await serve(stays(': hello\n\n', wire(1)))
       const probe = createResilientSseSource(httpUpstream(server.url))
       const options = set(probe)
@@ -225,7 +225,7 @@ describe("faults in the caller's functions", () => {
     })
   }
 
-  it('is no failure of the upstream, whatever it looks like', async () => {
+  it('are not failures of the upstream, even with an error of this package', async () => {
     const looksLikeOne = new SseError('ERR_SSE_DROPPED', 'not so')
     const breakers: ((source: ResilientSseSource<Buffer>) => void)[] = [
       (source) => source.on('data', (chunk) => thrower(looksLikeOne)(chunk)),
@@ -245,7 +245,7 @@ describe("faults in the caller's functions", () => {
   })
 
   for (const event of ['drop', 'retry', 'gap', 'duplicate'] as const) {
-    it(`a ${event} listener that throws fails the stream with that very error`, async () => {
+    it(`a ${event} listener that throws fails the stream with the same error`, async () => {
       await using server = await serveInTurn(
         ends(event === 'gap' ? 'data: x\n\n' : wire(1)),
         stays(event === 'gap' ? 'data: x\n\n' : wire(1)),
@@ -259,7 +259,7 @@ describe("faults in the caller's functions", () => {
   }
 
   for (const level of ['debug', 'info', 'warn', 'error'] as const) {
-    it(`logger.${level} that throws fails the stream with that very error`, async () => {
+    it(`logger.${level} that throws fails the stream with the same error`, async () => {
       const last = level === 'error' ? answers(404) : stays('data: x\n\n')
       await using server = await serveInTurn(ends('data: x\n\n'), last)
       const nothing = () => {}
@@ -268,12 +268,12 @@ describe("faults in the caller's functions", () => {
       const { error } = await drain(source)
       expect(error).to.equal(own)
       expect(source.state).to.equal('ended')
-      // The start of a stream is logged in front of its first attempt.
+      // The start of a stream is logged before its first attempt.
       expect(server.requests).to.have.length({ debug: 0, info: 1, warn: 2, error: 2 }[level])
     })
   }
 
-  it('shouldRetry that rejects fails the stream with that very error, and causes no reconnect', async () => {
+  it('shouldRetry that rejects fails the stream with the same error, and causes no reconnect', async () => {
     await using server = await serve(answers(503, { connection: 'close' }))
     const shouldRetry = () => Promise.reject(own)
     const source = createResilientSseSource(httpUpstream(server.url), { reconnect: { ...fast, shouldRetry } })
@@ -284,7 +284,7 @@ describe("faults in the caller's functions", () => {
   })
 
   for (const thrown of ['text', 7, null, undefined]) {
-    it(`that throw ${JSON.stringify(thrown)}, which is no Error, fail the stream with one whose cause it is`, async () => {
+    it(`that throw ${JSON.stringify(thrown)}, which is not an Error, fail the stream with an Error whose cause is the thrown value`, async () => {
       await using server = await serve(stays(wire(1)))
       const isTerminal = () => {
         throw thrown

@@ -12,7 +12,7 @@ const slack = mebibyte
 
 describe('memory', () => {
   for (const kind of keysOf(endless)) {
-    it(`of ${kind} is bounded by maxEventSize, and free again after the failure`, async () => {
+    it(`of ${kind} is bounded by maxEventSize, and is freed after the failure`, async () => {
       const limit = 8 * mebibyte
       const { error, full, after } = await readEndless(kind, limit)
       expect(error).to.include({ code: 'ERR_SSE_EVENT_TOO_LARGE' })

@@ -32,7 +32,7 @@ inEachMode('what happens on an attempt', ({ open }) => {
       expect(seen[1]?.lastError).to.include({ code: 'ERR_SSE_CONNECT' })
     })
 
-    it('retries a refused connection until somebody listens', async () => {
+    it('retries a refused connection until the server listens', async () => {
       const port = await freePort()
       const source = open(httpUpstream(`http://127.0.0.1:${port}/`), {
         reconnect: { ...fast, maxRetries: Number.POSITIVE_INFINITY },
@@ -59,7 +59,7 @@ inEachMode('what happens on an attempt', ({ open }) => {
       expect(first?.socket.destroyed).to.equal(true)
     })
 
-    it('retries when the factory never settles, and discards what it gives too late', async () => {
+    it('retries when the factory never settles, and discards a late upstream', async () => {
       await using server = await serve(stays(wire(1)))
       let settleLate = () => {}
       let calls = 0
@@ -98,7 +98,7 @@ inEachMode('what happens on an attempt', ({ open }) => {
       })
     }
 
-    it('tells the URL that answered, redacted, where the factory does not tell its own', async () => {
+    it('reports the URL that answered, redacted, when the factory has no url', async () => {
       await using server = await serve(stays(wire(1)))
       const source = open((context) => fetch(`${server.url}?token=secret`, context), { last: 'event 1' })
       const opened = next(source, 'open')
@@ -155,7 +155,7 @@ inEachMode('what happens on an attempt', ({ open }) => {
       })
     }
 
-    it('fails at a content-encoding that it cannot take off', async () => {
+    it('fails at a content-encoding that it cannot decode', async () => {
       const headers = { 'content-type': 'text/event-stream', 'content-encoding': 'compress' }
       await using server = await serve(answers(200, headers, wire(1)))
       const { error } = await outcomeOf(open(httpUpstream(server.url), { reconnect: fast }))
@@ -163,7 +163,7 @@ inEachMode('what happens on an attempt', ({ open }) => {
       expect(error).to.have.property('message').that.includes('compress')
     })
 
-    it('fails at once, with a TypeError, when the factory gives something that is no upstream', async () => {
+    it('fails at once with a TypeError when the factory returns a value that is not an upstream', async () => {
       const headers = { 'content-type': 'text/event-stream' }
       for (const wrong of [
         undefined,
@@ -199,7 +199,7 @@ inEachMode('what happens on an attempt', ({ open }) => {
   })
 
   describe('after an event was passed on', () => {
-    it('retries refused connections, 503s, timeouts and a page of HTML under 200, and goes on', async () => {
+    it('retries refused connections, 503s, timeouts and an HTML page with status 200, and then continues', async () => {
       await using server = await serveInTurn(
         ends(wire(1)),
         // A connection that is kept would be one on which the next request gets a redial.

@@ -52,7 +52,7 @@ inEachMode('the cursor', ({ open }) => {
     expect(idsOf(server)).to.deep.equal([undefined, '1'])
   })
 
-  it('is inherited by events without an id, also on later connections, and kept when one brings no id', async () => {
+  it('is inherited by events without an id, also on later connections, and kept over a connection without ids', async () => {
     await using server = await serveInTurn(
       resets(wire(1), 'data: x\n\n'),
       resets('data: y\n\n'),
@@ -110,7 +110,7 @@ inEachMode('the cursor', ({ open }) => {
     expect(source.stats.gaps).to.equal(0)
   })
 
-  it('is not asked of cursor(event) for a block without data', async () => {
+  it('does not come from a block without data: cursor(event) is not called', async () => {
     const asked: (string | undefined)[] = []
     const source = open(
       async function* () {
@@ -122,7 +122,7 @@ inEachMode('the cursor', ({ open }) => {
     expect(asked).to.deep.equal(['end'])
   })
 
-  it('does not go back with repeats', async () => {
+  it('does not move back at repeats', async () => {
     await using server = await serveInTurn(
       resets(`${wire(1)}id: 2\n\n${wire(3)}`),
       resets(wire(1), 'id: 2\n\n'),

@@ -34,11 +34,11 @@ describe('delayOf', () => {
       })
     }
 
-    it('stays at the cap however often it was tried', () => {
+    it('stays at the cap after any number of retries', () => {
       expect(delay(0, { retry: 5000 }).delay).to.equal(30_000)
     })
 
-    it('is spread below the cap, so that streams never meet there', () => {
+    it('is spread below the cap, so that streams do not synchronize there', () => {
       const delays = [0, 0.25, 0.5, 0.75].map((random) => delay(random, { retry: 20 }).delay)
       expect(delays).to.deep.equal([30_000, 29_250, 28_500, 27_750])
     })
@@ -50,15 +50,15 @@ describe('delayOf', () => {
       expect(delay(0.999999, {}, { jitter: 1 }).delay).to.be.closeTo(0.001, 1e-6)
     })
 
-    it('never goes beyond maxDelay, even where baseDelay does', () => {
+    it('never exceeds maxDelay, even if baseDelay does', () => {
       expect(delay(0, {}, { baseDelay: 60_000 }).delay).to.equal(30_000)
     })
 
-    it('may start below minDelay, which holds for the upstream alone', () => {
+    it("may start below minDelay, which limits only the upstream's retry:", () => {
       expect(delay(0, {}, { baseDelay: 10 }).delay).to.equal(10)
     })
 
-    it('takes one random number', () => {
+    it('uses one random number', () => {
       let taken = 0
       const random = () => {
         taken++
@@ -92,19 +92,19 @@ describe('delayOf', () => {
       })
     }
 
-    it('is doubled, and spread like our own where that does not shorten it', () => {
+    it('is doubled for each retry, with jitter that never shortens a delay below it', () => {
       expect(delay(0, { reconnectionTime: 300, retry: 3 }).delay).to.equal(2400)
       expect(delay(0.5, { reconnectionTime: 300, retry: 3 }).delay).to.be.closeTo(2280, 1e-6)
       expect(delay(0.75, { reconnectionTime: 300, retry: 1 }, { jitter: 1 }).delay).to.equal(750)
     })
 
-    it('is no more doubled beyond maxDelay, but not shortened to that either', () => {
+    it('is not doubled beyond maxDelay, and not shortened to maxDelay', () => {
       expect(delay(0, { reconnectionTime: 300, retry: 30 }).delay).to.equal(30_000)
       expect(delay(0, { reconnectionTime: 40_000, retry: 3 }).delay).to.equal(40_000)
       expect(delay(0, { reconnectionTime: Number.POSITIVE_INFINITY, retry: 2000 }).delay).to.equal(300_000)
     })
 
-    it('is a floor no further than maxRetryAfter, behind which it is a base like our own', () => {
+    it('is a lower bound up to maxRetryAfter, and above it only the base of the backoff', () => {
       expect(delay(0.5, { reconnectionTime: 5000 }, { maxRetryAfter: 0 }).delay).to.equal(4750)
       expect(delay(0.5, { reconnectionTime: 5000 }, { maxRetryAfter: 4750 }).delay).to.equal(4750)
       expect(delay(0.5, { reconnectionTime: 5000 }, { maxRetryAfter: 4800 }).delay).to.equal(5050)
@@ -112,19 +112,19 @@ describe('delayOf', () => {
   })
 
   describe('Retry-After', () => {
-    it('is a floor', () => {
+    it('is a lower bound', () => {
       expect(delay(0, { retryAfter: 5000 })).to.deep.equal({ delay: 5000, source: 'retry-after' })
       expect(delay(0, { retryAfter: 5000, reconnectionTime: 100 }).source).to.equal('retry-after')
     })
 
-    it('is spread upwards, in the measure of the delay that it replaces', () => {
+    it('is extended by the jitter of the delay that it replaces', () => {
       expect(delay(0.5, { retryAfter: 5000 }).delay).to.be.closeTo(5050, 1e-6)
       expect(delay(0.999999, { retryAfter: 5000 }).delay).to.be.closeTo(5099.9999, 1e-6)
       expect(delay(0.5, { retryAfter: 60_000, retry: 20 }).delay).to.be.closeTo(61_500, 1e-6)
       expect(delay(0.5, { retryAfter: 5000 }, { jitter: 0 }).delay).to.equal(5000)
     })
 
-    it('changes nothing where the delay is longer anyway', () => {
+    it('has no effect on a longer delay', () => {
       expect(delay(0, { retryAfter: 999 })).to.deep.equal({ delay: 1000, source: 'backoff' })
       expect(delay(0, { retryAfter: 0 })).to.deep.equal({ delay: 1000, source: 'backoff' })
       expect(delay(0, { retryAfter: 200, reconnectionTime: 300 })).to.deep.equal({
@@ -149,7 +149,7 @@ describe('delayOf', () => {
   })
 
   describe('after a clean end with progress', () => {
-    it('is 0 to a tenth of the base, where the connection opened longer ago than the base', () => {
+    it('is 0 to a tenth of the base when the connection opened longer ago than the base', () => {
       for (const sinceOpen of [1000, 1001, 60_000]) {
         expect(delay(0, { sinceOpen })).to.deep.equal({ delay: 0, source: 'clean-end' })
         expect(delay(0.5, { sinceOpen }).delay).to.be.closeTo(50, 1e-6)
@@ -157,13 +157,13 @@ describe('delayOf', () => {
       }
     })
 
-    it('is as much longer as is missing to the base', () => {
+    it('is extended until the base has passed since the open', () => {
       expect(delay(0, { sinceOpen: 0 }).delay).to.equal(1000)
       expect(delay(0, { sinceOpen: 400 }).delay).to.equal(600)
       expect(delay(0.5, { sinceOpen: 400 }).delay).to.be.closeTo(650, 1e-6)
     })
 
-    it("goes by the upstream's retry: where there is one", () => {
+    it("uses the upstream's retry: as the base", () => {
       expect(delay(0, { sinceOpen: 0, reconnectionTime: 0 })).to.deep.equal({
         delay: 100,
         source: 'clean-end',
@@ -210,7 +210,7 @@ describe('delayOf', () => {
     fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
   )
 
-  it('keeps, for all rules and occasions, within what is documented', () => {
+  it('is within the documented bounds for any options and inputs', () => {
     fc.assert(
       fc.property(allRules, occasions, randoms, (all, input, random) => {
         const { baseDelay, maxDelay, minDelay, jitter, maxRetryAfter } = all
@@ -237,7 +237,7 @@ describe('delayOf', () => {
     )
   })
 
-  it('is never longer than a timer of Node can wait, as it would fire at once', () => {
+  it('is never longer than the longest timer of Node, because a longer timer fires at once', () => {
     fc.assert(
       fc.property(allRules, occasions, randoms, (all, input, random) => {
         expect(delayOf(all, input, () => random).delay).to.be.within(0, longest)
@@ -246,7 +246,7 @@ describe('delayOf', () => {
     )
   })
 
-  it('waits for a Retry-After beyond all timers as long as a timer can', () => {
+  it('is the longest timer for a longer Retry-After', () => {
     const retryAfter = Number.POSITIVE_INFINITY
     expect(delay(0.5, { retryAfter }, { maxRetryAfter: longest }).delay).to.equal(longest)
   })
@@ -266,14 +266,14 @@ describe('isRetryable', () => {
   const isCode = (code: string): code is keyof typeof table => Object.hasOwn(table, code)
   for (const code of Object.keys(table).filter(isCode)) {
     const [before, after] = table[code]
-    it(`says ${before} for ${code} before anything was passed on, and ${after} after`, () => {
+    it(`returns ${before} for ${code} before an event was passed on, and ${after} afterwards`, () => {
       const error = new SseError(code, 'no')
       expect(isRetryable(error, { passedOn: false, once: false })).to.equal(before)
       expect(isRetryable(error, { passedOn: true, once: false })).to.equal(after)
     })
   }
 
-  it('says so for the statuses 408, 425, 429 and 5xx alone, before and after', () => {
+  it('returns true for the statuses 408, 425, 429 and 5xx only, before and after an event', () => {
     for (let statusCode = 300; statusCode <= 599; statusCode++) {
       const error = new SseError('ERR_SSE_STATUS', 'no', { statusCode })
       const expected = [408, 425, 429].includes(statusCode) || statusCode >= 500
@@ -282,7 +282,7 @@ describe('isRetryable', () => {
     }
   })
 
-  it('of a request that is sent once says so only where the request is known not to have been processed', () => {
+  it('returns true for a request that is sent once only when it is known not to have been processed', () => {
     const retryable = (code: SseErrorCode, details: SseErrorDetails = {}) =>
       isRetryable(new SseError(code, 'no', details), { passedOn: false, once: true })
     expect(retryable('ERR_SSE_CONNECT', { sent: false })).to.equal(true)
@@ -296,7 +296,7 @@ describe('isRetryable', () => {
     expect(isRetryable(page, { passedOn: true, once: true })).to.equal(false)
   })
 
-  it('does not go by the status of another code', () => {
+  it('ignores the status of an error with another code', () => {
     const error = new SseError('ERR_SSE_CONTENT_TYPE', 'no', { statusCode: 503 })
     expect(isRetryable(error, { passedOn: false, once: false })).to.equal(false)
   })

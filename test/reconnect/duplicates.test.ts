@@ -33,7 +33,7 @@ inEachMode('duplicates', ({ open }) => {
     expect(data).to.deep.equal(['event 1', 'event 2', 'event 3', 'event 4'])
   })
 
-  it('are not seen in several events under one id', async () => {
+  it('are not detected in several events with one id', async () => {
     const several = `${wire(1, 'a') + wire(1, 'b')}id: 1\nevent: other\ndata: a\n\n`
     expect(await over(several, several + wire(1, 'c'))).to.deep.equal({
       data: ['a', 'b', 'a', 'c'],
@@ -41,7 +41,7 @@ inEachMode('duplicates', ({ open }) => {
     })
   })
 
-  it('are not seen in a restarted upstream that counts from 1 again with new contents', async () => {
+  it('are not detected when a restarted upstream counts from 1 again with new data', async () => {
     const { data } = await over(wire(1, 'a') + wire(2, 'b'), wire(1, 'x') + wire(2, 'y'))
     expect(data).to.deep.equal(['a', 'b', 'x', 'y'])
   })
@@ -52,14 +52,14 @@ inEachMode('duplicates', ({ open }) => {
     expect(repeated).to.deep.equal([])
   })
 
-  it('are found by the id alone when the tracker says so', async () => {
+  it("are found by the id alone with identity 'id'", async () => {
     const { data } = await over(wire(1, 'a'), wire(1, 'rendered anew') + wire(2), {
       tracker: new EventTracker({ identity: 'id' }),
     })
     expect(data).to.deep.equal(['a', 'event 2'])
   })
 
-  it('are not looked for while one connection lives', async () => {
+  it('are not looked for within the first connection', async () => {
     const { data } = await over(wire(1) + wire(1), wire(2))
     expect(data).to.deep.equal(['event 1', 'event 1', 'event 2'])
   })
@@ -79,7 +79,7 @@ inEachMode('duplicates', ({ open }) => {
 inEachMode(
   'a terminal event',
   ({ open }) => {
-    it('that is a repeat ends the stream, and is not passed on again', async () => {
+    it('ends the stream as a repeat too, and is not passed on again', async () => {
       const options = { reconnect: fast, tracker: new EventTracker(), isTerminal: lastIs('end') }
       await using server = await serve(ends(wire(1, 'end')))
       expect(await dataOf(open(httpUpstream(server.url), options))).to.deep.equal(['end'])

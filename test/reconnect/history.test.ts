@@ -49,7 +49,7 @@ describe('a history', () => {
     )
   })
 
-  it('knows whether the latest attempt failed, and why the latest connection was lost', () => {
+  it('reports whether the latest attempt failed, and why the latest connection was lost', () => {
     const history = new History()
     const seen: unknown[] = []
     const note = () => seen.push([history.attemptFailed, history.lastDrop])
@@ -71,7 +71,7 @@ describe('a history', () => {
     ])
   })
 
-  it('gives copies', () => {
+  it('returns copies', () => {
     const history = new History()
     const { drops } = history.stats
     history.drop('end', new Error('end'))

@@ -101,7 +101,7 @@ inEachMode('initialResponse', ({ open }) => {
     expect(await drop).to.include({ reason: 'reset' })
   })
 
-  it('is refused when it is no upstream, or somebody else reads it', async () => {
+  it('is refused when it is not an upstream, or is locked', async () => {
     await using server = await serve(ends(wire(1)))
     const dial = httpUpstream(server.url)
     // @ts-expect-error what a caller without types may give
@@ -115,7 +115,7 @@ inEachMode('initialResponse', ({ open }) => {
     )
   })
 
-  it('that failed is followed by attempts, or is the end, as the table says', async () => {
+  it('that has an error status is followed by an attempt, or fails the stream, as after an attempt', async () => {
     await using server = await serveInTurn(answers(503), ends(wire(1)), answers(404))
     const source = open(httpUpstream(server.url), {
       reconnect: fast,

@@ -26,7 +26,7 @@ function announcements(source: ReturnType<typeof createResilientSseSource>): str
 const never = { resume: 'never', reconnect: fast } as const
 
 describe("resume: 'never'", () => {
-  it('passes every byte on as it came: reconnection times, comments, line ends, and what is behind the last blank line', async () => {
+  it('passes every byte on unchanged: reconnection times, comments, line ends, and the bytes after the last blank line', async () => {
     const body = 'retry: 5\r\ndata:a\r\n\r\n: c\nunknown: x\nid: 7\ndata: b\n\n{"not":"an event"}'
     await using server = await serve(ends(body))
     const source = createResilientSseSource(httpUpstream(server.url), never)
@@ -39,7 +39,7 @@ describe("resume: 'never'", () => {
     expect(server.requests).to.have.length(1)
   })
 
-  it('counts events and knows the last event ID, whether or not something asks what the events are', async () => {
+  it('counts events and has the last event ID, whether or not an option needs the events', async () => {
     const body = `${wire(1)}${wire(2)}: c\n\nid: 3\n\n`
     for (const options of [{}, { isTerminal: () => false }]) {
       const source = createResilientSseSource(() => Readable.from([body]), { ...never, ...options })
@@ -74,7 +74,7 @@ describe("resume: 'never'", () => {
     })
   }
 
-  it('is between blocks but for the time in which one is half passed on', async () => {
+  it('is between blocks except while a block was passed on in part', async () => {
     const body = new PassThrough()
     const seen: boolean[] = []
     const stream = new ReconnectingStream(() => body, checkSourceOptions(never), {
@@ -101,7 +101,7 @@ describe("resume: 'never'", () => {
     expect(seen).to.deep.equal([false, true, false, true])
   })
 
-  it('passes bytes on before their block is whole', async () => {
+  it('passes bytes on before their block is complete', async () => {
     let finish = () => {}
     await using server = await serve((_, response) => {
       stream(response, 'data: ha')
@@ -182,7 +182,7 @@ describe("resume: 'never'", () => {
     })
   }
 
-  it('passes the half-received event on where the connection drops', async () => {
+  it('passes the half-received event on at a drop', async () => {
     await using server = await serve(resets(wire(1), 'id: 2\ndata: ha'))
     const { chunks, error } = await drain(createResilientSseSource(httpUpstream(server.url), never))
     expect(Buffer.concat(chunks).toString()).to.equal(`${wire(1)}id: 2\ndata: ha`)
@@ -193,14 +193,14 @@ describe("resume: 'never'", () => {
 describe('a factory whose method is not idempotent', () => {
   const post = (url: string) => httpUpstream(url, { method: 'POST', body: '{}' })
 
-  it('is asked again while the upstream answers that it has not processed the request', async () => {
+  it('is called again while the upstream answers that it has not processed the request', async () => {
     await using server = await serveInTurn(answers(429), answers(503), ends('data: a\n\n'))
     const source = createResilientSseSource(post(server.url), { reconnect: fast })
     expect(await textOf(source)).to.equal('data: a\n\n')
     expect(server.requests.map(({ method }) => method)).to.deep.equal(['POST', 'POST', 'POST'])
   })
 
-  it('is asked again when no connection came about', async () => {
+  it('is called again when no connection was made', async () => {
     const codes: unknown[] = []
     const factory: UpstreamFactory = Object.assign(
       () => {
@@ -220,7 +220,7 @@ describe('a factory whose method is not idempotent', () => {
     ['the answer drops before its first event', resets(': hello\n\n')],
     ['the answer drops behind an event', resets(wire(1))],
   ] as const satisfies readonly [string, Parameters<typeof serve>[0]][]) {
-    it(`is not asked again when ${name}`, async () => {
+    it(`is not called again when ${name}`, async () => {
       await using server = await serve(script)
       const { error } = await drain(createResilientSseSource(post(server.url), { reconnect: fast }))
       expect(error).to.be.instanceOf(SseError)
@@ -228,7 +228,7 @@ describe('a factory whose method is not idempotent', () => {
     })
   }
 
-  it('is not asked again when no answer came in time', async () => {
+  it('is not called again when no answer came in time', async () => {
     await using server = await serve(() => {})
     const { error } = await drain(
       createResilientSseSource(post(server.url), { reconnect: fast, connectTimeout: 20 }),
@@ -237,7 +237,7 @@ describe('a factory whose method is not idempotent', () => {
     expect(server.requests).to.have.length(1)
   })
 
-  it('ends with its answer, which is passed on as it came', async () => {
+  it('is called once for an answer that ends, which is passed on unchanged', async () => {
     const body = 'retry: 10\n\n: c\ndata:a\n\nbare'
     using scope = mockUpstream()
     scope.post('/').reply(200, body, { 'content-type': 'text/event-stream' })
@@ -245,7 +245,7 @@ describe('a factory whose method is not idempotent', () => {
     expect(await textOf(source)).to.equal(body)
   })
 
-  it('goes on where the caller says so', async () => {
+  it("is called again after an event with resume 'always'", async () => {
     await using server = await serveInTurn(resets(wire(1)), ends(wire(2, 'end')))
     const source = createResilientSseSource(post(server.url), {
       reconnect: fast,

@@ -44,7 +44,7 @@ describe('createResilientSseSource', () => {
     })
   }
 
-  it('accepts no options, and empty ones', () => {
+  it('accepts absent options, and empty options', () => {
     expect(() => make(factory)).not.to.throw()
     expect(() => make(factory, undefined)).not.to.throw()
     expect(() => make(factory, {})).not.to.throw()
@@ -109,7 +109,7 @@ describe('createResilientSseSource', () => {
       expect(() => make(factory, { reconnect: { minDelay: 10, maxDelay: 10 } })).not.to.throw()
     })
 
-    it('lets a maxDelay be below the default minDelay, which is then the same', () => {
+    it('accepts a maxDelay below the default minDelay, which is then lowered to maxDelay', () => {
       const { reconnect } = checkSourceOptions({ reconnect: { maxDelay: 10 } })
       expect(reconnect).to.include({ maxDelay: 10, minDelay: 10 })
       expect(checkSourceOptions({ reconnect }).reconnect, 'checked again').to.deep.equal(reconnect)
@@ -221,7 +221,7 @@ describe('createResilientSseSource', () => {
       expect(() => make(factory, { tracker, lastEventId: undefined })).not.to.throw()
     })
 
-    it('goes into a tracker of its own', () => {
+    it('is stored in a new tracker', () => {
       expect(checkSourceOptions({ lastEventId: '7' }).tracker.lastEventId).to.equal('7')
     })
   })
@@ -265,7 +265,7 @@ describe('checkSourceOptions', () => {
     expect(tracker.lastEventId).to.equal('')
   })
 
-  it('takes undefined for absent', () => {
+  it('treats undefined as absent', () => {
     const { tracker: _, ...rest } = checkSourceOptions({
       reconnect: { baseDelay: undefined, jitter: undefined, maxRetries: undefined, shouldRetry: undefined },
       lastEventId: undefined,
@@ -290,7 +290,7 @@ describe('checkSourceOptions', () => {
     expect(rest).to.deep.equal(defaults)
   })
 
-  it('keeps what it is given', () => {
+  it('keeps the given values', () => {
     const given = {
       reconnect: {
         baseDelay: 1,
@@ -333,12 +333,12 @@ describe('checkSourceOptions', () => {
     { comments: false },
     { idleResetOn: 'events' },
   ] as const) {
-    it(`has every event read for ${Object.keys(asking)}`, () => {
+    it(`makes the stream read every event with ${Object.keys(asking)}`, () => {
       expect(checkSourceOptions({ ...asking, windowBytes: 7 }).windowBytes).to.equal(0)
     })
   }
 
-  it('gives the tracker of a source its identity', () => {
+  it('passes identity to the tracker of a source', () => {
     const { tracker } = checkSourceOptions({ identity: 'id' })
     expect(tracker.accept({ id: '1', data: 'a' })).to.equal(true)
     expect(tracker.accept({ id: '1', data: 'b' })).to.equal(false)
@@ -353,12 +353,12 @@ describe('checkSourceOptions', () => {
     expect(() => checkSourceOptions({ identity: 'data' })).to.throw(TypeError, 'identity must be')
   })
 
-  it('gives each source a tracker of its own', () => {
+  it('creates a tracker for each source', () => {
     expect(checkSourceOptions({}).tracker).not.to.equal(checkSourceOptions({}).tracker)
   })
 })
 
-it('each option that the command has says in --help what it is', () => {
+it('each option of the command has a line in --help', () => {
   for (const [name, { help }] of Object.entries({ ...reconnectOptions, ...sourceOptions })) {
     if (help !== undefined) expect(help, name).to.match(/^\w/)
   }

@@ -182,7 +182,7 @@ inEachMode('what happens on an open connection', ({ open }) => {
     expect(source.stats.attempts).to.equal(4)
   })
 
-  it('reports one drop and one retry for a reset, whatever fires for it', async () => {
+  it('reports one drop and one retry for a reset, whatever events the body emits', async () => {
     await using server = await serveInTurn(resets(wire(1)), stays(wire(2)))
     const source = open(httpUpstream(server.url), {
       reconnect: fast,
@@ -218,7 +218,7 @@ inEachMode('what happens on an open connection', ({ open }) => {
     })
   }
 
-  it('takes a body that is shorter than it said for a drop', async () => {
+  it('reports a drop for a body that is shorter than its content-length', async () => {
     const short = (_: unknown, response: import('node:http').ServerResponse) => {
       response.writeHead(200, { 'content-type': 'text/event-stream', 'content-length': 1000 })
       response.write(wire(1), () => response.socket?.end())
@@ -253,7 +253,7 @@ inEachMode('what happens on an open connection', ({ open }) => {
     ['a clean end behind a whole line', ends(wire(1), 'id: 2\ndata: never\n')],
     ['a reset', resets(wire(1), 'id: 2\ndata: never\n')],
   ] as const) {
-    it(`forgets a half-received event at ${how}, and resumes in front of it`, async () => {
+    it(`forgets a half-received event at ${how}, and resumes before it`, async () => {
       await using server = await serveInTurn(drop, ends(wire(2)))
       const source = open(httpUpstream(server.url), {
         reconnect: fast,
@@ -264,7 +264,7 @@ inEachMode('what happens on an open connection', ({ open }) => {
     })
   }
 
-  it('fails at an event over maxEventSize, once those in front of it have been read', async () => {
+  it('fails at an event over maxEventSize, after the events before it were read', async () => {
     await using server = await serve(stays(wire(1) + wire(2), `id: 3\ndata: ${'x'.repeat(2000)}`))
     const { data, error } = await outcomeOf(
       open(httpUpstream(server.url), { reconnect: fast, maxEventSize: 1000 }),
@@ -286,7 +286,7 @@ inEachMode('idleTimeout', ({ open }) => {
   }
 
   for (const bytes of [':\n\n', 'data: a\n\n', 'data: ']) {
-    it(`starts anew with ${JSON.stringify(bytes)}, as with every byte`, async () => {
+    it(`is reset by ${JSON.stringify(bytes)}, as by every byte`, async () => {
       using time = holdTime()
       const { body, source } = await opened({}, time)
       for (let written = 0; written < 3; written++) {
@@ -300,7 +300,7 @@ inEachMode('idleTimeout', ({ open }) => {
     })
   }
 
-  it("starts anew with events alone with idleResetOn 'events'", async () => {
+  it("is reset only by events with idleResetOn 'events'", async () => {
     using time = holdTime()
     const { body, source } = await opened({ idleResetOn: 'events' }, time)
     for (let id = 0; id < 3; id++) {
@@ -316,7 +316,7 @@ inEachMode('idleTimeout', ({ open }) => {
 })
 
 inEachMode('a full reader', ({ open }) => {
-  it('has no attempt made until there is room again', async () => {
+  it('delays the next attempt until there is room again', async () => {
     using time = holdTime()
     const bodies = [wire(1), wire(2)].map((text) => Readable.from([text]))
     const reconnect = { ...fast, baseDelay: 50, maxDelay: 50 }
@@ -331,7 +331,7 @@ inEachMode('a full reader', ({ open }) => {
     source.destroy()
   })
 
-  it('that has room while the delay runs does not cut it short', async () => {
+  it('does not shorten the delay when it gets room before the end of the delay', async () => {
     using time = holdTime()
     const bodies = [Readable.from([wire(1)])]
     const reconnect = { ...fast, baseDelay: 50, maxDelay: 50 }
@@ -350,7 +350,7 @@ inEachMode('a full reader', ({ open }) => {
 inEachMode(
   'isTerminal',
   ({ open }) => {
-    it('lets an event that it accepts pass, and ends the stream without the rest of the chunk', async () => {
+    it('passes an event that it accepts on, and ends the stream without the rest of the chunk', async () => {
       await using server = await serve(stays(wire(1) + wire(2, '[DONE]') + wire(3)))
       const source = open(httpUpstream(server.url), {
         reconnect: fast,
@@ -360,7 +360,7 @@ inEachMode(
       expect(source.lastEventId).to.equal('2')
     })
 
-    it('is asked about events only, not about a block with an id alone', async () => {
+    it('is called for events only, not for a block with an id alone', async () => {
       await using server = await serve(stays('id: 1\n\n: c\n\ndata: a\n\nid: 2\ndata: end\n\n'))
       const asked: (string | undefined)[] = []
       const isTerminal = ({ data }: SseEvent) => {

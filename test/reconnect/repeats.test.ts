@@ -28,8 +28,8 @@ async function warnings(scripts: [RequestListener, ...RequestListener[]], option
 
 const last = ends(wire('last', 'end'))
 
-describe('nothing but repeats', () => {
-  it('is warned of once, when the connection that brought it ends', async () => {
+describe('a warning about repeats', () => {
+  it('is given once, when a connection with only repeats ends', async () => {
     const found = await warnings([ends(counted(1, 5)), ends(counted(1, 4)), ends(counted(1, 3)), last])
     expect(found).to.have.length(1)
     expect(found[0]).to.include({ repeats: 4, cursor: '5' })
@@ -38,7 +38,7 @@ describe('nothing but repeats', () => {
       .that.includes('ignores Last-Event-ID, or counts from 1 again')
   })
 
-  it('is warned of after 20 events, while the connection goes on', async () => {
+  it('is given after 20 repeats, while the connection is open', async () => {
     let said = false
     const onMessage = () => {
       said = true
@@ -59,31 +59,31 @@ describe('nothing but repeats', () => {
   })
 
   for (const [name, options] of Object.entries({ 'read one by one': { windowBytes: 0 }, 'as bytes': {} })) {
-    it(`is known of events ${name}`, async () => {
+    it(`is given for events ${name}`, async () => {
       const found = await warnings([resets(counted(1, 3)), resets(counted(1, 3)), last], options)
       expect(found).to.have.length(1)
     })
   }
 
   const innocent: Record<string, [RequestListener, ...RequestListener[]]> = {
-    'repeats in front of something fresh': [ends(counted(1, 9)), ends(counted(1, 10)), last],
-    'repeats behind something fresh': [ends(counted(1, 9)), ends(counted(10, 10) + counted(1, 9)), last],
+    'repeats before a fresh event': [ends(counted(1, 9)), ends(counted(1, 10)), last],
+    'repeats after a fresh event': [ends(counted(1, 9)), ends(counted(10, 10) + counted(1, 9)), last],
     'the event of the cursor alone': [
       ends(counted(1, 9)),
       resets(counted(9, 9)),
       resets(counted(9, 9)),
       last,
     ],
-    'nothing at all': [ends(counted(1, 9)), ends(), ends(), last],
-    'one connection': [stays(counted(1, 40) + counted(1, 40) + wire('last', 'end'))],
+    'a connection without events': [ends(counted(1, 9)), ends(), ends(), last],
+    'repeats within one connection': [stays(counted(1, 40) + counted(1, 40) + wire('last', 'end'))],
   }
   for (const [name, scripts] of Object.entries(innocent)) {
-    it(`is not ${name}`, async () => {
+    it(`is not given for ${name}`, async () => {
       expect(await warnings(scripts)).to.deep.equal([])
     })
   }
 
-  it('is not looked for with dedupe: false, where nothing is dropped', async () => {
+  it('is not given with dedupe: false, because no repeat is dropped', async () => {
     expect(await warnings([ends(counted(1, 9)), ends(counted(1, 9)), last], { dedupe: false })).to.deep.equal(
       [],
     )

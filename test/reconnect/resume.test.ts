@@ -50,7 +50,7 @@ inEachMode('resume', ({ open }) => {
     ['end', resets('data: a\n\n'), 'ERR_SSE_NOT_RESUMABLE'],
     ['drop', ends('data: a\n\n'), 'ERR_SSE_NOT_RESUMABLE'],
   ] as const) {
-    it(`'with-cursor' without one: an end without the last event is ${code ?? 'an end'} with '${endWithoutTerminal}'`, async () => {
+    it(`'with-cursor' without a cursor: an end without the terminal event is ${code ?? 'an end'} with '${endWithoutTerminal}'`, async () => {
       await using server = await serve(script)
       const source = open(httpUpstream(server.url), {
         reconnect: fast,
@@ -88,7 +88,7 @@ inEachMode('resume', ({ open }) => {
       expect(server.requests).to.have.length(3)
     })
 
-    it(`'${resume}' does not take a block with an id alone for an event`, async () => {
+    it(`'${resume}' does not count a block with an id alone as an event`, async () => {
       await using server = await serveInTurn(resets('id: 1\n\n'), stays('data: a\n\n'))
       const source = open(httpUpstream(server.url), {
         reconnect: fast,
@@ -109,7 +109,7 @@ inEachMode('resume', ({ open }) => {
       expect(server.requests).to.have.length(1)
     })
 
-    it(`'${resume}' ends at a clean end, as nothing says that more was to come`, async () => {
+    it(`'${resume}' ends at a clean end, because no terminal event is expected`, async () => {
       await using server = await serve(ends('data: a\n\n'))
       const source = open(httpUpstream(server.url), { reconnect: fast, resume })
       expect(await dataOf(source)).to.deep.equal(['a'])

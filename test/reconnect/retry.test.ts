@@ -37,11 +37,11 @@ inEachMode('delays', ({ open }) => {
     expect(await delayAfter({ 'retry-after': '86400' }, { maxRetryAfter: 2500 })).to.include({ delay: 2500 })
   })
 
-  it('takes Retry-After for a floor only', async () => {
+  it('treats Retry-After as a lower bound', async () => {
     expect(await delayAfter({ 'retry-after': '0' })).to.include({ delay: 5, source: 'backoff' })
   })
 
-  it('gives the status error its retryAfter', async () => {
+  it('sets retryAfter of the status error', async () => {
     using upstream = mockUpstream()
     upstream.get('/').reply(404, 'no', { 'retry-after': '3' })
     const { error } = await outcomeOf(open(httpUpstream('http://upstream.test/'), {}))
@@ -72,7 +72,7 @@ inEachMode('delays', ({ open }) => {
     })
   }
 
-  it('starts from the reconnection time of a block that is cut off, as its line was whole', async () => {
+  it('starts from the reconnection time of a block that is cut off after the line', async () => {
     await using server = await serve(ends('data: a\nretry: 50\nid: 1'))
     const source = open(httpUpstream(server.url), { reconnect: fast })
     source.resume()
@@ -123,7 +123,7 @@ inEachMode('delays', ({ open }) => {
 })
 
 inEachMode('shouldRetry', ({ open }) => {
-  it('lets a 401 refresh and try once more', async () => {
+  it('can retry a 401 with a new token', async () => {
     await using server = await serveInTurn(answers(401), ends(wire(1)))
     let token = 'old'
     const source = open(
@@ -144,7 +144,7 @@ inEachMode('shouldRetry', ({ open }) => {
     expect(server.requests.map(({ headers }) => headers.authorization)).to.deep.equal(['old', 'new'])
   })
 
-  it('can refuse what the table would retry: the stream fails with that very error', async () => {
+  it('can refuse a retry that the library would make: the stream fails with the same error', async () => {
     await using server = await serve(answers(503))
     const source = open(httpUpstream(server.url), {
       reconnect: { ...fast, shouldRetry: () => false },
@@ -154,7 +154,7 @@ inEachMode('shouldRetry', ({ open }) => {
     expect(server.requests).to.have.length(1)
   })
 
-  it('is told what would happen, and what happened so far', async () => {
+  it('gets the decision of the library, and the state of the stream', async () => {
     await using server = await serveInTurn(ends(wire(1)), answers(404))
     const asked: object[] = []
     const source = open(httpUpstream(server.url), {
@@ -211,7 +211,7 @@ inEachMode('shouldRetry', ({ open }) => {
     })
   }
 
-  it('fails with what it throws', async () => {
+  it('fails the stream with the error that it throws', async () => {
     await using server = await serve(answers(503))
     const own = new Error('own')
     const shouldRetry = () => {

@@ -111,7 +111,7 @@ inEachMode('HTML Standard, 9.2.2 The EventSource interface', ({ open }) => {
     expect(server.requests[0]?.headers).to.include({ 'last-event-id': '7' })
   })
 
-  it('constructor: Accept is text/event-stream, and caches are told to keep out, on each request', async () => {
+  it('constructor: each request has Accept text/event-stream, and forbids caches', async () => {
     await using server = await serveInTurn(ends(wire(1)), stays(wire(2, 'end')))
     await outcomeOf(open(httpUpstream(server.url), options))
     for (const { headers } of server.requests) {
@@ -278,7 +278,7 @@ inEachMode('HTML Standard, 9.2.3 Processing model', ({ open }) => {
     })
   }
 
-  it('reestablish, step 3: it waits some more while attempts fail', async () => {
+  it('reestablish, step 3: the delay grows while attempts fail', async () => {
     await using server = await serveInTurn(
       resets(wire(1)),
       answers(503),
@@ -301,7 +301,7 @@ inEachMode('HTML Standard, 9.2.3 Processing model', ({ open }) => {
     expect(server.requests).to.have.lengthOf(1 + 3)
   })
 
-  it('reestablish, step 5: a stream that was closed during the wait asks no more', async () => {
+  it('reestablish, step 5: a stream that was closed during the wait makes no further request', async () => {
     await using server = await serve(resets(wire(1)))
     const source = open(httpUpstream(server.url), { reconnect: { baseDelay: 60_000 } })
     source.resume()
@@ -328,7 +328,7 @@ inEachMode('HTML Standard, 9.2.3 Processing model', ({ open }) => {
     expect(idsSentTo(server)).to.deep.equal([undefined, undefined, '1', undefined])
   })
 
-  it('fail the connection: the reader is told once, and it is not attempted again', async () => {
+  it('fail the connection: the reader gets one error, and no further attempt is made', async () => {
     await using server = await serveInTurn(answers(404), stays('data: end\n\n'))
     const source = open(httpUpstream(server.url), options)
     const errors: unknown[] = []
@@ -375,7 +375,7 @@ inEachMode('HTML Standard, 9.2.4 The Last-Event-ID header', ({ open }) => {
     }
   }
 
-  it('differs: an id with other control characters is no header value: it is left out, and a gap is told', async () => {
+  it('differs: an id with other control characters is not a header value: it is not sent, and a gap is reported', async () => {
     await using server = await serveInTurn(resets(wire('a\x01b', 'x')), stays('data: end\n\n'))
     const source = open(httpUpstream(server.url), options)
     const gap = next(source, 'gap')
@@ -384,7 +384,7 @@ inEachMode('HTML Standard, 9.2.4 The Last-Event-ID header', ({ open }) => {
     expect(await gap).to.include({ cursor: 'a\x01b' })
   })
 
-  it('a client that comes back with one starts its upstream there', async () => {
+  it('the upstream of a client that sends one starts there', async () => {
     await using upstream = await serve(ends(wire('日9', 'end')))
     await using gateway = await serve((request, response) => {
       relaySse(request, response, httpUpstream(upstream.url), { isTerminal: lastIs('end') }).catch((error) =>

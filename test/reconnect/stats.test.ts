@@ -8,7 +8,7 @@ import { answers, ends, resets, serve, serveInTurn, stays } from '../support/ser
 import { until } from '../support/until.ts'
 
 inEachMode('state and stats', ({ open }) => {
-  it('tell where the source stands', async () => {
+  it('show the state of the source', async () => {
     await using server = await serveInTurn(resets(wire(1)), stays(wire(2)))
     const source = open(httpUpstream(server.url), {
       reconnect: fast,
@@ -29,7 +29,7 @@ inEachMode('state and stats', ({ open }) => {
     ])
   })
 
-  it('tell that an attempt is under way, also after a drop', async () => {
+  it('show that an attempt is being made, also after a drop', async () => {
     const states: string[] = []
     const bodies = [[wire(1)], [wire(2)]]
     const source = open(
@@ -43,7 +43,7 @@ inEachMode('state and stats', ({ open }) => {
     expect(states.slice(0, 2)).to.deep.equal(['connecting', 'connecting'])
   })
 
-  it('count what happened', async () => {
+  it('count attempts, drops, events and bytes', async () => {
     const last = wire(3, 'end')
     await using server = await serveInTurn(
       answers(503),

@@ -49,7 +49,7 @@ describe('the kind of a client', () => {
     expect(clientKind(new Request('http://us/', { method: 'POST', body: '{}', headers }))).to.equal('other')
   })
 
-  it('is found for a request of node:http', async () => {
+  it('is determined for a request of node:http', async () => {
     const seen: string[] = []
     await using server = await serve((req, res) => {
       seen.push(clientKind(req))

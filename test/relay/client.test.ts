@@ -10,7 +10,7 @@ import { answers, flood, serve, settledBytes, stays, stream } from '../support/s
 import { until } from '../support/until.ts'
 
 describe('relaySse', () => {
-  describe('when the client leaves', () => {
+  describe('when the client disconnects', () => {
     const states: Record<
       string,
       { script: http.RequestListener; options: RelayOptions; reached(text: string): boolean }

@@ -65,7 +65,7 @@ describe('transform', () => {
       })
     })
 
-    it(`stops the upstream when the client does not read: ${name}`, async () => {
+    it(`pauses the upstream when the client does not read: ${name}`, async () => {
       await using upstream = await serve((_, response) => flood(response))
       await using relay = await relayTo(upstream.url, { transform })
       const client = await get(relay.url)
@@ -82,7 +82,7 @@ describe('transform', () => {
     }).timeout(30_000)
   }
 
-  it('that is a generator gets a failure as an exception, behind the events before it, and cannot take it for the end', async () => {
+  it('that is a generator gets a failure as an exception after the earlier events, and does not see a normal end', async () => {
     await using upstream = await serve(resets('data: Hello\n\n'))
     const transform = async function* (events: AsyncIterable<SseEvent>) {
       yield* events
@@ -113,7 +113,7 @@ describe('transform', () => {
       .that.includes('async function*')
   })
 
-  it('is not asked about a block with an id alone', async () => {
+  it('is not called for a block with an id alone', async () => {
     await using upstream = await serve(stays('id: 7\n\n', wire(8, 'end')))
     const seen: (string | undefined)[] = []
     const transform = (event: SseEvent) => {
@@ -125,7 +125,7 @@ describe('transform', () => {
     expect(seen).to.deep.equal(['end'])
   })
 
-  it('sees the events also where the client left while the upstream was dialled, and the upstream is read on', async () => {
+  it("gets the events with onClientGone: 'drain' even if the client disconnected before the upstream answered", async () => {
     let answer = () => {}
     await using upstream = await serve((_, response) => {
       answer = () => stream(response, wire(1), wire(2, 'end'))
@@ -155,7 +155,7 @@ describe('transform', () => {
     expect(seen).to.deep.equal(['event 1', 'end'])
   })
 
-  it('that is a slow generator holds the upstream back', async () => {
+  it('that is a slow generator pauses the upstream', async () => {
     await using upstream = await serve((_, response) => flood(response))
     let pass = () => {}
     let events = 0
@@ -304,7 +304,7 @@ describe('cursorAsId', () => {
 describe('a request that is sent once', () => {
   const post = (url: string) => httpUpstream(url, { method: 'POST', body: '{}' })
 
-  it('passes everything on unchanged: reconnection times, comments and the tail, without a heartbeat within a block', async () => {
+  it('has an answer that is passed on unchanged: reconnection times, comments and the tail, without a heartbeat within a block', async () => {
     const body = 'retry: 5\n\n: c\ndata:a\n\n{"bare":'
     let finish = () => {}
     await using upstream = await serve((_, response) => {
@@ -322,7 +322,7 @@ describe('a request that is sent once', () => {
     expect(upstream.requests).to.have.length(1)
   })
 
-  it('keeps its first event where the upstream begins with a byte order mark behind a line of ours', async () => {
+  it('keeps its first event when a byte order mark of the upstream follows a line of the relay', async () => {
     await using upstream = await serve(ends('\ufeffdata: first\n\ndata: second\n\n'))
     await using relay = await relayTo(post(upstream.url), { retry: 3000 })
     expect((await answerOf(relay.url)).text).to.equal('retry: 3000\ndata: first\n\ndata: second\n\n')
@@ -330,7 +330,7 @@ describe('a request that is sent once', () => {
     expect((await answerOf(plain.url)).text).to.equal('\ufeffdata: first\n\ndata: second\n\n')
   })
 
-  it('passes the reconnection time on, even with a transform', async () => {
+  it('has its reconnection time passed on, even with a transform', async () => {
     await using upstream = await serve(ends('retry: 5\n\ndata: a\n\n'))
     await using relay = await relayTo(post(upstream.url), { transform: (event: SseEvent) => event })
     expect((await answerOf(relay.url)).text).to.equal('retry: 5\ndata: a\n\n')

@@ -27,7 +27,7 @@ async function raw(port: number, ...requests: readonly string[]): Promise<{ text
 
 const failing = () => serveInTurn(resets(wire(1)), answers(401))
 
-describe('a stream that fails behind its head', () => {
+describe('a stream that fails after its head', () => {
   it('is reset for a client of HTTP/1.0, whose body ends with the connection', async () => {
     await using upstream = await failing()
     await using relay = await relayTo(upstream.url)
@@ -130,7 +130,7 @@ describe('pipelined requests', () => {
     expect(most).to.equal(1)
   })
 
-  it("that wait are over when the client disconnects, also with onClientGone: 'drain'", async () => {
+  it("that wait are over when the client disconnects, even with onClientGone: 'drain'", async () => {
     await using upstream = await serve(stays(wire(1)))
     const drain = createDrain()
     await using relay = await relayTo(upstream.url, { onClientGone: 'drain', drain })
@@ -174,7 +174,7 @@ describe('pipelined requests', () => {
 })
 
 describe('an adopted response', () => {
-  it('is closed where nothing is relayed: a HEAD request, a client that is gone', async () => {
+  it('is closed for a HEAD request and for a client that has disconnected', async () => {
     await using upstream = await serve(stays(wire(1)))
     const open = () => fetch(upstream.url)
     const factory = httpUpstream(upstream.url)
@@ -221,7 +221,7 @@ describe('an exception while the head goes out', () => {
 })
 
 describe('a client with an unread request body', () => {
-  it('is seen to disconnect while a factory of its own dials', async () => {
+  it('is detected as disconnected while the factory connects', async () => {
     let signal: AbortSignal | undefined
     const factory = (context: { signal: AbortSignal }) => {
       signal = context.signal

@@ -119,7 +119,7 @@ describe('the head of relaySse', () => {
   })
 
   describe("head: 'eager'", () => {
-    it('answers at once, and sends heartbeats while it dials the upstream', async () => {
+    it('answers at once, and sends heartbeats before the upstream answers', async () => {
       await using upstream = await serve(() => {})
       await using relay = await relayTo(upstream.url, { head: 'eager', heartbeat: 5 })
       const client = await get(relay.server.url)

@@ -71,7 +71,7 @@ describe('a client that reconnects', () => {
     expect(Number(retry)).to.be.within(7000, 14_000)
   })
 
-  it('is told no time beyond maxRetryAfter', async () => {
+  it('gets no retry: above maxRetryAfter', async () => {
     await using upstream = await serve(answers(503, { 'retry-after': '9'.repeat(30) }))
     await using relay = await relayTo(upstream.url, { reconnect: { maxRetries: 0, maxRetryAfter: 5000 } })
     const client = await answerOf(relay.url, eventSource)
@@ -180,7 +180,7 @@ describe('a drain', () => {
     })
   }
 
-  it('goes by clientReconnects where that is given', async () => {
+  it('obeys clientReconnects', async () => {
     const program = { accept: 'application/json' }
     await using sent = await opened({ clientReconnects: true }, program)
     await sent.drain.start()

@@ -74,7 +74,7 @@ describe('relayResponse', () => {
     expect(upstream.requests).to.have.length(0)
   })
 
-  it('closes the upstream when the request is aborted while the upstream is dialled', async () => {
+  it('closes the upstream when the request is aborted before the upstream answers', async () => {
     await using upstream = await serve(() => {})
     const controller = new AbortController()
     const request = new Request('http://gateway.test/', { signal: controller.signal })

@@ -19,7 +19,7 @@ async function through(dedupe: Transform, events: readonly SseEvent[]): Promise<
 }
 
 describe('createDedupe', () => {
-  it('passes on each event once, as the object that it is, in order', async () => {
+  it('passes on each event once, in order, as the same object', async () => {
     const [one, two, three] = [event(1), event(2), event(3)]
     const passed = await through(createDedupe(), [one, two, event(1), three, event(2), event(3)])
     expect(passed).to.have.lengthOf(3)
@@ -57,17 +57,17 @@ describe('createDedupe', () => {
     expect(tracker.duplicates).to.equal(2)
   })
 
-  it('looks always with a tracker of its own, as behind two merged upstreams', async () => {
+  it('always looks for repeats with its own tracker, as after two merged upstreams', async () => {
     const merged = [1, 2, 1, 3, 2, 3, 4, 4].map((n) => event(n))
     expect(await through(createDedupe(), merged)).to.deep.equal([1, 2, 3, 4].map((n) => event(n)))
   })
 
-  it('does not share what it remembers with another one', async () => {
+  it('does not share its events with another Transform', async () => {
     expect(await through(createDedupe(), [event(1)])).to.have.lengthOf(1)
     expect(await through(createDedupe(), [event(1)])).to.have.lengthOf(1)
   })
 
-  it('looks when the source that drives its tracker has reconnected, and not before', async () => {
+  it('looks for repeats only after the source that drives its tracker has reconnected', async () => {
     const tracker = new EventTracker()
     const dedupe = createDedupe(tracker)
     const passed: unknown[] = []
@@ -84,7 +84,7 @@ describe('createDedupe', () => {
     expect(passed).to.have.lengthOf(3)
   })
 
-  it('stops taking events while nobody reads, and goes on after', async () => {
+  it('stops taking events while nobody reads, and continues afterwards', async () => {
     const dedupe = createDedupe()
     let written = 1
     while (dedupe.write(event(written))) written++
@@ -98,13 +98,13 @@ describe('createDedupe', () => {
     expect(passed).to.equal(written)
   })
 
-  it('goes on taking repeats while nobody reads, as nothing comes of them', () => {
+  it('continues to take repeats while nobody reads, because it drops them', () => {
     const dedupe = createDedupe()
     for (let n = 0; n < 1000; n++) expect(dedupe.write(event(1))).to.equal(true)
     expect(dedupe.readableLength).to.equal(1)
   })
 
-  it('fails with what an identity function throws', async () => {
+  it('fails with the error of an identity function', async () => {
     const thrown = new Error('mine')
     const identity = () => {
       throw thrown

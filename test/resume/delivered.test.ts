@@ -55,7 +55,7 @@ describe('what was passed on', () => {
       expect(passedOn.position.lastEventId).to.equal('')
     })
 
-    it('cannot be sent where no header can hold the id', () => {
+    it('cannot be sent when no header can carry the id', () => {
       const { passedOn, passOn } = delivered()
       passOn(wire('a\u0001'))
       expect(passedOn.position).to.deep.equal({
@@ -66,14 +66,14 @@ describe('what was passed on', () => {
       })
     })
 
-    it("is the caller's cursor where there is a function for it, whatever the id is", () => {
+    it('is the cursor that the option cursor returns, whatever the id is', () => {
       const { passedOn } = delivered({ cursor: ({ data }) => data, windowBytes: 0 })
       expect(passedOn.position).to.include({ isSendable: false })
       passedOn.event({ id: 'a\u0001', data: 'c' })
       expect(passedOn.position).to.include({ lastEventId: 'a\u0001', cursor: 'c', isSendable: true })
     })
 
-    it('is that of the next-to-last connection as well, until there is a newer one', () => {
+    it('stays the same over a connection without ids', () => {
       const { passedOn, passOn } = delivered()
       passOn(wire(1))
       passedOn.opened()
@@ -95,7 +95,7 @@ describe('what was passed on', () => {
     expect(passedOn.events).to.equal(3)
   })
 
-  it('is fresh anew on each connection, but not by repeats, ids or comments', () => {
+  it('becomes fresh on each connection by an event, not by repeats, ids or comments', () => {
     const { passedOn, passOn } = delivered()
     passOn(wire(1))
     passedOn.opened()
@@ -109,7 +109,7 @@ describe('what was passed on', () => {
     expect(passedOn.isFresh).to.equal(true)
   })
 
-  it('counts repeats that are passed on, but does not take them for fresh or for the place to resume from', () => {
+  it('counts repeats that are passed on, but does not count them as fresh and does not resume from them', () => {
     const tracker = new EventTracker()
     for (const id of ['1', '2']) tracker.accept({ id, data: 'x' })
     tracker.advance({ id: '2' })
@@ -133,7 +133,7 @@ describe('what was passed on', () => {
       expect(passedOn.mustRead).to.equal(false)
     })
 
-    it('always where something asks for each event, and never for repeats that are not dropped', () => {
+    it('always when an option needs each event, and never for repeats that are not dropped', () => {
       expect(delivered({ windowBytes: 0 }).passedOn.mustRead).to.equal(true)
       const { passedOn, passOn } = delivered({ dedupe: false })
       passOn(wire(1))
@@ -142,7 +142,7 @@ describe('what was passed on', () => {
     })
   })
 
-  it('is known by events read and unread, in their order', () => {
+  it('includes events that were read and unread, in their order', () => {
     const { passedOn, passOn, tracker } = delivered({ tracker: new EventTracker({ windowSize: 2 }) })
     passOn(wire(1), wire(2))
     passedOn.event({ id: '3', data: 'event 3' })
@@ -160,14 +160,14 @@ describe('what was passed on', () => {
     expect(passedOn.event({ id: '1', data: 'event 1' })).to.equal(false)
   })
 
-  it('keeps nothing where repeats are not dropped', () => {
+  it('keeps no blocks when repeats are not dropped', () => {
     const { passedOn, passOn, tracker } = delivered({ dedupe: false })
     passOn(wire(1))
     passedOn.opened()
     expect(tracker.isDuplicate({ id: '1', data: 'event 1' })).to.equal(false)
   })
 
-  it('knows a block with an id alone for a repeat', () => {
+  it('detects a block with an id alone as a repeat', () => {
     const { passedOn, passOn } = delivered()
     passOn('id: 1\n\n')
     passedOn.opened()
@@ -175,14 +175,14 @@ describe('what was passed on', () => {
     expect(passedOn.event({ id: '1', data: 'x' })).to.equal(true)
   })
 
-  it('knows the latest blocks for repeats however little of them may be kept', () => {
+  it('detects repeats of the latest blocks however few bytes are kept', () => {
     const { passedOn, passOn } = delivered({ windowBytes: 1 })
     passOn(wire(1), wire(2))
     passedOn.opened()
     expect(passedOn.event({ id: '2', data: 'event 2' })).to.equal(false)
   })
 
-  it('forgets what came before blocks that were not kept', () => {
+  it('forgets the events before blocks that were not kept', () => {
     const { passedOn, passOn } = delivered({ windowBytes: 30 })
     passedOn.event({ id: '0', data: 'event 0' })
     passOn(wire(1), wire(2), wire(3), wire(4))
@@ -191,7 +191,7 @@ describe('what was passed on', () => {
     expect(passedOn.event({ id: '4', data: 'event 4' })).to.equal(false)
   })
 
-  it('keeps nothing to detect repeats with once it is closed, and still knows its position', () => {
+  it('keeps no blocks after the close, but still has its position', () => {
     const { passedOn, passOn, tracker } = delivered()
     passOn(wire(1))
     passedOn.close()
@@ -200,7 +200,7 @@ describe('what was passed on', () => {
     expect(tracker.isDuplicate({ id: '1', data: 'event 1' })).to.equal(false)
   })
 
-  it('asks for a cursor of fresh events alone', () => {
+  it('calls the option cursor for fresh events only', () => {
     const asked: (string | undefined)[] = []
     const cursor = ({ data }: { data?: string | undefined }) => {
       asked.push(data)

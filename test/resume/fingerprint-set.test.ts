@@ -3,7 +3,7 @@ import { FingerprintSet } from '../../src/resume/fingerprint-set.ts'
 import { fingerprintOf } from '../../src/resume/window.ts'
 
 describe('FingerprintSet', () => {
-  it('has what was added, however far it has grown, and nothing else', () => {
+  it('has the fingerprints that were added, and no others, however far it has grown', () => {
     const set = new FingerprintSet(0)
     const [added, others] = ['added', 'other'].map((name) =>
       Array.from({ length: 5000 }, (_, n) => fingerprintOf([name, `${n}`])),
@@ -22,7 +22,7 @@ describe('FingerprintSet', () => {
     }
   })
 
-  it('tells fingerprints apart that belong in one slot, also in the last one', () => {
+  it('tells fingerprints of one slot apart, also in the last slot', () => {
     const set = new FingerprintSet(200)
     const upper = 0xffffffff * 0x200000
     for (let n = 0; n < 150; n++) set.add(upper + n)

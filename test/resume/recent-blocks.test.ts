@@ -6,7 +6,7 @@ describe('RecentBlocks', () => {
   const textOf = (pieces: readonly Buffer[]) => Buffer.concat(pieces).toString()
 
   for (const size of [20, 200, 5000]) {
-    it(`keeps the latest, in order, each whole in one piece: events of ${size} bytes`, () => {
+    it(`keeps the latest blocks in order, each within one piece: events of ${size} bytes`, () => {
       const recent = new RecentBlocks(20_000)
       const all = Array.from({ length: 1000 }, (_, n) => event(n, size))
       for (const each of all) recent.add(Buffer.from(each))
@@ -21,7 +21,7 @@ describe('RecentBlocks', () => {
     })
   }
 
-  it('keeps the latest piece, however large, and lets go of it', () => {
+  it('keeps the latest piece, whatever its size, and discards it when another follows', () => {
     const recent = new RecentBlocks(1000)
     recent.add(Buffer.from(event(1)))
     recent.add(Buffer.from(event(2, 5000)))
@@ -33,7 +33,7 @@ describe('RecentBlocks', () => {
     expect(textOf(recent.take())).to.equal(event(5, 2000))
   })
 
-  it('keeps at least half of the limit, where events are no larger than that', () => {
+  it('keeps at least half of the limit, unless events are larger', () => {
     const recent = new RecentBlocks(20_000)
     const large = Array.from({ length: 400 }, (_, n) => event(n)).join('')
     recent.add(Buffer.from(large))
@@ -71,7 +71,7 @@ describe('RecentBlocks', () => {
     })
   }
 
-  it('keeps no more than it has to of a large buffer alive', () => {
+  it('does not keep a large buffer in memory for a small piece', () => {
     const recent = new RecentBlocks(100_000)
     const large = Buffer.alloc(50_000)
     large.set(Buffer.from(event(1, 5000)))
@@ -96,7 +96,7 @@ describe('RecentBlocks', () => {
     })
   }
 
-  it('is empty at first, and again when what it kept was taken', () => {
+  it('is empty at first, and after its pieces were taken', () => {
     const recent = new RecentBlocks(100)
     expect(recent.isEmpty).to.equal(true)
     recent.add(Buffer.from('data\n\n'))
@@ -118,13 +118,13 @@ describe('RecentBlocks', () => {
     })
   }
 
-  it('takes little room for little', () => {
+  it('allocates little memory for few bytes', () => {
     const recent = new RecentBlocks(65_536)
     recent.add(Buffer.from(event(1)))
     expect(recent.take()[0]?.buffer.byteLength).to.be.at.most(256)
   })
 
-  it('has nothing to let go of as long as there is room', () => {
+  it('discards nothing below the limit', () => {
     const recent = new RecentBlocks(1000)
     for (let n = 1; n <= 10; n++) recent.add(Buffer.from(event(n)))
     expect(recent.hasDiscarded()).to.equal(false)

@@ -33,12 +33,12 @@ describe('EventTracker', () => {
       })
     }
 
-    it('refuse a windowSize that is no number, and show that it is none', () => {
+    it('refuse a windowSize that is not a number, and show the value', () => {
       expect(make({ windowSize: null })).to.throw(Error, /^windowSize .*got null/)
       expect(make({ windowSize: '5' })).to.throw(Error, /^windowSize .*got ("5"|string)/)
     })
 
-    it('refuse an unknown name, and say what it may mean', () => {
+    it('refuse an unknown name, and propose a known name', () => {
       expect(make({ windowsize: 5 })).to.throw(
         TypeError,
         'windowsize is not an option here: did you mean windowSize?',
@@ -56,7 +56,7 @@ describe('EventTracker', () => {
       expect(acceptAll(tracker, [event(1), event(1), event(1, 'y')])).to.deep.equal([true, false, true])
     })
 
-    it('refuse a lastEventId that is no string', () => {
+    it('refuse a lastEventId that is not a string', () => {
       expect(make({ lastEventId: 5 })).to.throw(TypeError, /^lastEventId .*got 5/)
       expect(make({ lastEventId: {} })).to.throw(TypeError, /^lastEventId .*got \[object Object\]/)
       expect(make({ lastEventId: null })).to.throw(TypeError, /^lastEventId .*got null/)
@@ -120,7 +120,7 @@ describe('EventTracker', () => {
       expect([tracker.lastEventId, tracker.cursor]).to.deep.equal(['', undefined])
     })
 
-    it('go separate ways where the cursor is given', () => {
+    it('move independently when a cursor is given', () => {
       const tracker = new EventTracker()
       tracker.advance(event(1), '100')
       expect([tracker.lastEventId, tracker.cursor]).to.deep.equal(['1', '100'])
@@ -132,7 +132,7 @@ describe('EventTracker', () => {
       expect([tracker.lastEventId, tracker.cursor]).to.deep.equal(['', '101'])
     })
 
-    it('are kept whole, however long', () => {
+    it('are stored completely, whatever their length', () => {
       const tracker = new EventTracker()
       for (const id of ['a', 'abcdefghijkl', 'abcdefghijklm', '日本'.repeat(20)]) {
         tracker.advance(event(id), `${id}c`)
@@ -181,7 +181,7 @@ describe('EventTracker', () => {
       expect(fresh('id+data', event(1), { ...event(1), event: 'Message' })).to.equal(true)
     })
 
-    it("'id+data' does not mix up where one field ends and the next begins", () => {
+    it("'id+data' compares each field on its own", () => {
       expect(
         fresh('id+data', { id: 'a', event: 'bc', data: 'd' }, { id: 'ab', event: 'c', data: 'd' }),
       ).to.equal(true)
@@ -198,18 +198,18 @@ describe('EventTracker', () => {
       expect(fresh('id', first, { ...first, id: '01' })).to.equal(true)
     })
 
-    it('of a function is its key, also for events without an id', () => {
+    it('of a function is the key that it returns, also for events without an id', () => {
       const identity = ({ data }: SseEvent) => data?.split(':')[0]
       expect(fresh(identity, { data: 'a:1' }, { id: '7', data: 'a:2' })).to.equal(false)
       expect(fresh(identity, { id: '7', data: 'a:1' }, { id: '7', data: 'b:1' })).to.equal(true)
     })
 
-    it('of a function that gives undefined is none; an empty key is one', () => {
+    it('of a function that returns undefined does not exist; an empty key does', () => {
       expect(fresh(() => undefined, event(1), event(1))).to.equal(true)
       expect(fresh(() => '', event(1), event(2))).to.equal(false)
     })
 
-    it('of a function must be a string: numbers would all be alike', () => {
+    it('of a function must be a string, because all numbers would have one fingerprint', () => {
       for (const key of [1, null]) {
         // @ts-expect-error a key that is no string
         const tracker = new EventTracker({ identity: () => key })
@@ -217,7 +217,7 @@ describe('EventTracker', () => {
       }
     })
 
-    it('is none of a field that is no string: numbers would all be alike', () => {
+    it('requires fields that are strings, because all numbers would have one fingerprint', () => {
       const tracker = new EventTracker()
       // @ts-expect-error fields that are no strings
       const accept = (each: unknown) => tracker.accept(each)
@@ -229,7 +229,7 @@ describe('EventTracker', () => {
       )
     })
 
-    it('is not asked of a function for a block with an id alone', () => {
+    it('does not call the function for a block with an id alone', () => {
       const identity = () => {
         throw new Error('asked')
       }
@@ -237,7 +237,7 @@ describe('EventTracker', () => {
       expect(fresh(identity, { id: '1' }, { id: '1' })).to.equal(false)
     })
 
-    it('of a block with an id alone is not that of an event with the same id', () => {
+    it('of a block with an id alone differs from the identity of an event with the same id', () => {
       for (const identity of ['id', 'id+data', ({ id }: SseEvent) => id] as const) {
         expect(fresh(identity, { id: '1' }, { id: '1', data: '' })).to.equal(true)
         expect(fresh(identity, { id: '1', data: '' }, { id: '1' })).to.equal(true)
@@ -245,7 +245,7 @@ describe('EventTracker', () => {
       }
     })
 
-    it('is none for an event without an id, or with an empty one', () => {
+    it('does not exist for an event without an id, or with an empty id', () => {
       for (const identity of ['id', 'id+data'] as const) {
         for (const id of [undefined, '']) {
           expect(fresh(identity, { id, data: 'x' }, { id, data: 'x' })).to.equal(true)
@@ -274,13 +274,13 @@ describe('EventTracker', () => {
       expect(tracker.accept(event(3))).to.equal(true)
     })
 
-    it('do not take up room in the window', () => {
+    it('are not added to the window', () => {
       const tracker = new EventTracker({ windowSize: 2 })
       acceptAll(tracker, [event(1), event(2), event(2), event(2), event(2)])
       expect(tracker.isDuplicate(event(1))).to.equal(true)
     })
 
-    it('do not stay longer in the window for having been seen again', () => {
+    it('do not make an event stay longer in the window', () => {
       const tracker = new EventTracker({ windowSize: 2 })
       acceptAll(tracker, [event(1), event(2), event(1), event(3)])
       expect(tracker.isDuplicate(event(1))).to.equal(false)
@@ -289,7 +289,7 @@ describe('EventTracker', () => {
 
   describe('window', () => {
     for (const windowSize of [1, 2, 31, 32, 33, 63, 64, 65, 100, 1000]) {
-      it(`of ${windowSize} finds the event that many ago, and not the one before`, () => {
+      it(`of ${windowSize} finds the event ${windowSize} events ago, and no earlier event`, () => {
         const tracker = new EventTracker({ windowSize })
         // Ends at places all over a ring that has grown, was filled, and has come round.
         for (let n = 1; n <= 3 * windowSize + 40; n++) {
@@ -300,7 +300,7 @@ describe('EventTracker', () => {
       })
     }
 
-    it('finds everything in it while the ring grows', () => {
+    it('finds all of its events while the ring buffer grows', () => {
       const tracker = new EventTracker({ windowSize: 1000 })
       for (let n = 0; n < 200; n++) {
         tracker.accept(event(n))
@@ -317,20 +317,20 @@ describe('EventTracker', () => {
   })
 
   describe('driven by a source', () => {
-    it('does not look on the first connection', () => {
+    it('does not look for repeats on the first connection', () => {
       const tracker = driven([event(1)])
       expect(tracker.isDuplicate(event(1))).to.equal(false)
       expect(tracker.accept(event(1))).to.equal(true)
       expect(tracker.duplicates).to.equal(0)
     })
 
-    it('looks on a later connection also when none brought anything before: it may be on its way', () => {
+    it('looks for repeats on a later connection even if no earlier connection brought an event', () => {
       const tracker = driven([])
       tracker.opened()
       expect(acceptAll(tracker, [event(1), event(1)])).to.deep.equal([true, false])
     })
 
-    it('looks on the next connection', () => {
+    it('looks for repeats on the next connection', () => {
       const tracker = driven([event(1), event(2)])
       tracker.opened()
       expect(tracker.isDuplicate(event(1))).to.equal(true)
@@ -343,7 +343,7 @@ describe('EventTracker', () => {
       expect(tracker.duplicates).to.equal(3)
     })
 
-    it('looks until the window holds only what the live connection brought', () => {
+    it('looks for repeats until the window holds only events of the live connection', () => {
       const windowSize = 40
       const tracker = driven(numbers(0, 100), windowSize)
       tracker.opened()
@@ -355,7 +355,7 @@ describe('EventTracker', () => {
       expect(tracker.accept(event('last'))).to.equal(true)
     })
 
-    it('looks again on the connection after that, and finds what came meanwhile', () => {
+    it('looks for repeats again on the connection after that, and finds the events in between', () => {
       const tracker = driven(numbers(0, 10), 5)
       tracker.opened()
       acceptAll(tracker, numbers(10, 20))
@@ -374,7 +374,7 @@ describe('EventTracker', () => {
       expect(fresh[0]).to.equal(true)
     })
 
-    it('goes on looking when connections open one after another', () => {
+    it('continues to look for repeats when connections open one after another', () => {
       const tracker = driven(numbers(0, 10), 10)
       for (let round = 0; round < 5; round++) {
         tracker.opened()
@@ -383,7 +383,7 @@ describe('EventTracker', () => {
       expect(tracker.duplicates).to.equal(50)
     })
 
-    it('looks from the first connection on where it remembers something from before', () => {
+    it('looks for repeats from the first connection on when its window is not empty', () => {
       const tracker = new EventTracker()
       tracker.accept(event(1))
       tracker.opened()
@@ -391,13 +391,13 @@ describe('EventTracker', () => {
     })
   })
 
-  it('looks always when no source drives it', () => {
+  it('always looks for repeats when no source drives it', () => {
     const tracker = new EventTracker({ windowSize: 10 })
     acceptAll(tracker, numbers(0, 100))
     expect(acceptAll(tracker, numbers(90, 100)).includes(true)).to.equal(false)
   })
 
-  it('agrees with a list of what was passed on, for any events, connections and window', () => {
+  it('agrees with a plain list of the events, for any events, connections and window', () => {
     const events: fc.Arbitrary<SseEvent> = fc.record({
       id: fc.option(fc.nat(120).map(String), { nil: undefined, freq: 20 }),
       event: fc.constantFrom(undefined, undefined, 'a'),
@@ -453,7 +453,7 @@ describe('EventTracker', () => {
     )
   })
 
-  it('stops looking after as many events as the window holds, also where none of them has an id', () => {
+  it('stops looking for repeats after as many events as the window holds, even if no event has an id', () => {
     const tracker = driven([event(1)], 10)
     tracker.opened()
     const answers = Array.from({ length: 9 }, () => tracker.accept({ data: 'x' }))
@@ -464,7 +464,7 @@ describe('EventTracker', () => {
     expect(tracker.looksUp).to.equal(false)
   })
 
-  describe('does not mix up any two of 200,000 events', () => {
+  describe('tells all of 200,000 events apart', () => {
     const count = 200_000
     const series: readonly [string, (n: number) => SseEvent][] = [
       ['ids that count, the same data', (n) => event(n)],

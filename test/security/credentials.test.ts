@@ -75,7 +75,7 @@ describe('credentials', () => {
   }
 
   for (const status of [301, 302, 303, 307, 308]) {
-    it(`go nowhere with a ${status}: httpUpstream does not follow it, neither at first nor on a reconnect`, async () => {
+    it(`are sent to no other host by a ${status}: httpUpstream does not follow it, at first or on a reconnect`, async () => {
       await using other = await serve(stays(wire(2)))
       const redirect = answers(status, { location: other.url })
       const turns: [RequestListener, ...RequestListener[]][] = [[redirect], [resets(wire(1)), redirect]]

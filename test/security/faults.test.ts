@@ -62,7 +62,7 @@ describe('a fault in a stage of a pipeline', () => {
     'a duplicate listener that throws': through(createDedupe().on('duplicate', fault)),
   }
   for (const [name, run] of Object.entries(cases)) {
-    it(`${name} fails it with that very error, closes the upstream, and breaks the response`, async () => {
+    it(`${name} fails the pipeline with the same error, closes the upstream, and breaks the response`, async () => {
       await using upstream = await serve(stays(wire(1), wire(1), wire(2)))
       const faults: unknown[] = []
       await using server = await serve((_, res) => {
@@ -85,7 +85,7 @@ describe('a fault in a function of a relay', () => {
   const nothing = () => {}
   // A connection that is kept would stay open.
   const refuses = answers(503, { connection: 'close' })
-  it('in front of the head rejects, and its client gets the answer of the caller', async () => {
+  it('before the head rejects, and the caller answers the client', async () => {
     const logger = { debug: fault, info: nothing, warn: nothing, error: nothing }
     for (const [script, options, requests] of [
       [stays(wire(1)), { logger }, 0],
@@ -111,7 +111,7 @@ describe('a fault in a function of a relay', () => {
     },
   }
   for (const [name, options] of Object.entries(after)) {
-    it(`behind the head rejects, and breaks its client's connection: ${name}`, async () => {
+    it(`after the head rejects, and breaks the client's connection: ${name}`, async () => {
       await using upstream = await serve(ends(wire(1)))
       await using gateway = await relayTo(httpUpstream(upstream.url), options)
       expect(await answerOf(gateway.url)).to.include({ status: 200, text: wire(1), over: 'broken' })
@@ -128,7 +128,7 @@ describe('a fault in a function of a relay', () => {
     isTerminal: { isTerminal: fault },
     errorEvent: { maxEventSize: 100, errorEvent: fault },
   })) {
-    it(`is what onEnd of relayResponse gets, and breaks the body: ${name}`, async () => {
+    it(`reaches onEnd of relayResponse, and breaks the body: ${name}`, async () => {
       await using upstream = await serve(stays(': hi\n', `data: ${'x'.repeat(200)}\n\n`))
       const ended: [error: unknown, summary: RelaySummary | undefined][] = []
       const response = await relayResponse(
@@ -152,7 +152,7 @@ describe('a fault in a function of a relay', () => {
     shouldRetry: { reconnect: { ...fast, shouldRetry: fault } },
     errorEvent: { reconnect: { ...fast, maxRetries: 0 }, errorEvent: fault },
   })) {
-    it(`reaches onError of a proxy, and breaks its client's connection: ${name}`, async () => {
+    it(`reaches onError of a proxy, and breaks the client's connection: ${name}`, async () => {
       await using upstream = await serve(ends(wire(1)))
       await using gateway = await proxyTo(upstream.port, { relay })
       expect(await answerOf(gateway.url)).to.include({ status: 200, over: 'broken' })
@@ -169,7 +169,7 @@ describe('a fault in a function of a relay', () => {
 describe('a factory', () => {
   for (const thrown of [own, 'text', null, undefined]) {
     for (const how of ['throws', 'rejects with'] as const) {
-      it(`that ${how} ${thrown} fails its attempt; that is the cause at the end, and the client gets a 502`, async () => {
+      it(`that ${how} ${thrown} fails its attempts; the value is the cause of the final error, and the client gets a 502`, async () => {
         let calls = 0
         await using gateway = await relayTo(
           () => {
@@ -203,7 +203,7 @@ describe('a factory', () => {
     expect(gateway.summaries[0]?.error).to.have.nested.property('cause.code', 'ERR_SSE_CONNECT_TIMEOUT')
   })
 
-  it('that never settles while its stream is away is attempted again, and the client misses nothing', async () => {
+  it('that never settles during an outage is called again, and the client misses no event', async () => {
     await using upstream = await serveInTurn(ends(wire(1)), stays(wire(2)))
     const open = httpUpstream(upstream.url)
     let calls = 0
@@ -252,7 +252,7 @@ describe('the process', () => {
     const fault = () => { throw new Error('own') }
   `
 
-  it('outlives every fault, and all of its clients get an end', async () => {
+  it('survives every fault, and the responses of all clients end', async () => {
     await using upstream = await serve((request, response) => {
       const [, script] = request.url?.split('/') ?? []
       if (script === 'ends') ends(': hi\n\n', wire(1))(request, response)
@@ -266,7 +266,7 @@ describe('the process', () => {
     expect(Number.parseInt(out, 10)).to.be.above(40)
   }).timeout(20_000)
 
-  it('is where an error in a diagnostics_channel subscriber goes: node reports it, the stream goes on', async () => {
+  it('gets the error of a diagnostics_channel subscriber as an uncaught exception, and the stream continues', async () => {
     await using upstream = await serve(stays(wire(1, 'end')))
     const script = `${prelude}
       const uncaught = []
@@ -367,10 +367,10 @@ describe('a fault that cannot be made a string', () => {
   }
 })
 
-describe('a fault in a function that is only told of an end', () => {
+describe('a fault in a function that is called after the end', () => {
   const warning = () => once(process, 'warning').then(([error]) => error)
 
-  it('leaves no client without an answer, and becomes a warning: onError of a proxy', async () => {
+  it('does not affect the answer to the client, and becomes a warning: onError of a proxy', async () => {
     const warned = warning()
     await using proxy = await proxyTo(await freePort(), { onError: fault })
     expect(await answerOf(proxy.url)).to.include({ status: 502, over: 'end' })
@@ -387,7 +387,7 @@ describe('a fault in a function that is only told of an end', () => {
   })
 })
 
-it('a refusal with a field that cannot be written is answered all the same', async () => {
+it('a refusal with a field that cannot be written is answered without the field', async () => {
   const headers = { 'www-authenticate': 'a\u0001b', 'retry-after': '7' }
   await using relay = await relayTo(() => ({ statusCode: 401, headers, body: Readable.from([]) }))
   expect(await answerOf(relay.url)).to.include({ status: 401, over: 'end' })

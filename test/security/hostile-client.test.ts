@@ -24,7 +24,7 @@ describe('a hostile client', () => {
     const front = (upstream: { url: string; port: number }) =>
       kind === 'relay' ? relayTo(httpUpstream(upstream.url)) : proxyTo(upstream.port)
 
-    it(`that closes its half of the connection has left: ${kind}`, async () => {
+    it(`that closes its half of the connection counts as disconnected: ${kind}`, async () => {
       await using upstream = await serve(stays(wire(1)))
       await using gateway = await front(upstream)
       const socket = rawClient(gateway.server.port, request(), true)
@@ -35,7 +35,7 @@ describe('a hostile client', () => {
       socket.destroy()
     })
 
-    it(`that comes and goes 50 times leaves no upstream connection: ${kind}`, async () => {
+    it(`that connects and disconnects 50 times leaves no upstream connection open: ${kind}`, async () => {
       await using upstream = await serve((_, response) => {
         // Half of them leave while they wait for the head.
         if (upstream.requests.length % 2 === 0) stays(wire(1))(_, response)
@@ -52,7 +52,7 @@ describe('a hostile client', () => {
     })
   }
 
-  it('with a Last-Event-ID of 1 MB is refused by node, and no factory is called', async () => {
+  it('with a Last-Event-ID of 1 MB is refused by Node, and no factory is called', async () => {
     let calls = 0
     await using gateway = await relayTo(() => {
       calls++
@@ -88,7 +88,7 @@ describe('a hostile client', () => {
     await isLeft(upstream)
   })
 
-  it('that resets its http2 streams leaves no upstream connection', async () => {
+  it('that resets its HTTP/2 streams leaves no upstream connection open', async () => {
     await using upstream = await serve(stays(wire(1)))
     const summaries: RelaySummary[] = []
     const server = http2.createServer(async (req, res) => {
@@ -115,7 +115,7 @@ describe('a hostile client', () => {
   })
 
   for (const kind of ['relay', 'proxy'] as const) {
-    it(`that pipelines requests, and leaves, leaves no upstream connection: ${kind}`, async () => {
+    it(`that pipelines requests and disconnects leaves no upstream connection open: ${kind}`, async () => {
       await using upstream = await serve(stays(wire(1)))
       await using gateway = await (kind === 'relay'
         ? relayTo(httpUpstream(upstream.url))

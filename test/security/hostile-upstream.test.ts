@@ -22,7 +22,7 @@ function sendGzip(response: ServerResponse, text: string): void {
 
 describe('a hostile upstream', () => {
   describe('that sends a decompression bomb', () => {
-    it('of one event is failed at maxEventSize, and no more of it is decoded', async () => {
+    it('of one event fails the stream at maxEventSize, and the rest is not decoded', async () => {
       const text = `data: ${'x'.repeat(8 * mebibyte)}`
       await using server = await serve((_, response) => sendGzip(response, text))
       const source = createResilientSseSource(httpUpstream(server.url), { maxEventSize: mebibyte })
@@ -35,7 +35,7 @@ describe('a hostile upstream', () => {
       ['events', 'data\n\n'],
       ['comments', ':\n'],
     ] as const) {
-      it(`of many ${name} is decoded no faster than its client reads`, async () => {
+      it(`of many ${name} is decoded no faster than the client reads`, async () => {
         const text = block.repeat((4 * mebibyte) / block.length)
         await using server = await serve((_, response) => sendGzip(response, text))
         const source = createResilientSseSource(httpUpstream(server.url))
@@ -62,7 +62,7 @@ describe('a hostile upstream', () => {
     ['comments', ':\n'],
     ['ids', 'id:1\n\n'],
   ] as const) {
-    it(`that floods with ${name} is stopped while its client does not read`, async () => {
+    it(`that sends ${name} without end is paused while the client does not read`, async () => {
       const chunk = block.repeat(5000)
       await using upstream = await serve((_, response) => {
         const write = () => {
@@ -84,7 +84,7 @@ describe('a hostile upstream', () => {
     })
   }
 
-  it('whose ids are too long to be sent back is asked once more, and its 431 is the failure', async () => {
+  it('whose ids are too long to be sent back gets one more request, and its 431 fails the stream', async () => {
     await using upstream = await serve(ends(wire('i'.repeat(mebibyte), 'x')))
     await using gateway = await relayTo(httpUpstream(upstream.url))
     expect(await answerOf(gateway.url)).to.include({ status: 200, over: 'broken' })
@@ -104,7 +104,7 @@ describe('a hostile upstream', () => {
       socket.write(socket.bytesWritten === 0 ? 'HTTP/1.1 200 OK\r\n' : 'x: y\r\n'),
   }
   for (const [name, send] of Object.entries(endless)) {
-    it(`that sends ${name} without end runs into its timeout, and the client gets a 504`, async () => {
+    it(`that sends ${name} without end is timed out, and the client gets a 504`, async () => {
       const timers: NodeJS.Timeout[] = []
       await using upstream = await serveRaw((socket) => timers.push(setInterval(() => send(socket), 5)))
       const options = { connectTimeout: 50, headTimeout: 0 }
@@ -127,7 +127,7 @@ describe('a hostile upstream', () => {
     'HTTP/1.1 200 OK\r\nx: a\r\n b: c\nd\re\r\n\r\n',
     `HTTP/1.1 200 OK\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`,
   ]) {
-    it(`whose answer is none gets its clients a 502: ${JSON.stringify(bytes.slice(0, 80))}`, async () => {
+    it(`whose answer is invalid leads to a 502 for the client: ${JSON.stringify(bytes.slice(0, 80))}`, async () => {
       await using upstream = await serveRaw((socket) => socket.write(bytes, 'latin1'))
       await using relay = await relayTo(httpUpstream(upstream.url), { headTimeout: 0 })
       await using proxy = await proxyTo(upstream.port)
@@ -138,7 +138,7 @@ describe('a hostile upstream', () => {
   }
 
   for (const when of ['at once', 'on the idle connection'] as const) {
-    it(`that sends a second answer behind the first, ${when}, gives it to nobody`, async () => {
+    it(`that sends a second answer after the first, ${when}, reaches no client with it`, async () => {
       const answer = (text: string) =>
         `HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: ${text.length}\r\n\r\n${text}`
       let sent = 0
@@ -163,14 +163,14 @@ describe('a hostile upstream', () => {
     'HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n',
     'HTTP/1.1 101 Switching Protocols\r\n\r\n',
   ]) {
-    it(`that changes protocols unasked gets the proxy's client a 502: ${JSON.stringify(head)}`, async () => {
+    it(`that changes protocols unasked leads to a 502 for the proxy's client: ${JSON.stringify(head)}`, async () => {
       await using upstream = await serveRaw((socket) => socket.write(head))
       await using proxy = await proxyTo(upstream.port, { connectTimeout: 0 })
       expect(await answerOf(proxy.url)).to.include({ status: 502, over: 'end' })
     })
   }
 
-  it("whose reason phrase cannot be written gets the proxy's client a 502", async () => {
+  it("whose reason phrase cannot be written leads to a 502 for the proxy's client", async () => {
     await using upstream = await serveRaw((socket) =>
       socket.write('HTTP/1.1 200 a\x01b\r\ncontent-length: 0\r\n\r\n'),
     )

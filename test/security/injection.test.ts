@@ -20,7 +20,7 @@ describe('injection into the stream', () => {
     { event: `a\n\n${forged}\n`, data: '' },
   ]
   for (const event of events) {
-    it(`is refused of an event of the caller's, and nothing of it is sent: ${JSON.stringify(event)}`, async () => {
+    it(`fails through an event of the caller, of which nothing is sent: ${JSON.stringify(event)}`, async () => {
       await using upstream = await serve(stays(wire(1), `data: ${'x'.repeat(200)}\n\n`))
       await using gateway = await relayTo(httpUpstream(upstream.url), {
         maxEventSize: 100,
@@ -44,7 +44,7 @@ describe('injection into the stream', () => {
     })
   }
 
-  it("is refused of data: a caller's event of many lines is one event", async () => {
+  it('fails through data of the caller: an event of many lines is one event', async () => {
     const data = `a\n\n${forged}\r\revent: forged\r\n\r\nid: 9\n`
     await using upstream = await serve(stays(wire(1), `data: ${'x'.repeat(200)}\n\n`))
     await using gateway = await relayTo(httpUpstream(upstream.url), {
@@ -57,7 +57,7 @@ describe('injection into the stream', () => {
     ])
   })
 
-  it('cannot be done from within an event of the upstream: what is sent reads as what was received', async () => {
+  it('fails through bytes of the upstream: the client reads the events that were received', async () => {
     const tricks = [
       '\0',
       '\u2028data: forged',
@@ -105,7 +105,7 @@ describe('injection into header fields', () => {
     ['a: b', true],
   ]
 
-  it('cannot be done by an id of the upstream: it is sent back as UTF-8, or not at all', async () => {
+  it('fails through an id of the upstream, which is sent back as UTF-8 or not at all', async () => {
     for (const [id, sendable] of hostile) {
       await using upstream = await serveRaw((socket, n) => {
         if (n === 0) socket.end(`${head}id: ${id}\nevent: first\ndata: 1\n\n`)
@@ -121,7 +121,7 @@ describe('injection into header fields', () => {
     }
   })
 
-  it("cannot be done by a client's Last-Event-ID in the query", async () => {
+  it("fails through a client's last event ID in the query", async () => {
     for (const id of ['1\r\nx-forged: 1', '1\nx-forged: 1', '1\0', '1\rx-forged: 1\r\n\r\nGET / HTTP/1.1']) {
       await using upstream = await serveRaw((socket) => socket.end(`${head}data: end\n\n`))
       await using gateway = await relayTo(httpUpstream(upstream.url), { isTerminal: lastIs('end') })
@@ -130,7 +130,7 @@ describe('injection into header fields', () => {
     }
   })
 
-  it('is not passed on by a relay: of a refusal the client gets what it can act on, and no other field', async () => {
+  it('fails through a refusal of the upstream: a relay passes on only the fields that a client needs', async () => {
     await using upstream = await serveRaw((socket) =>
       socket.end(
         'HTTP/1.1 401 No\r\nset-cookie: session=1\r\nlocation: http://evil.test/\r\nx-a: b\r\n' +

@@ -46,7 +46,7 @@ describe('clients of one gateway', () => {
     agent.destroy()
   })
 
-  it('of relays that share an agent and options do as well', async () => {
+  it('of relays that share an agent and options get their own events too', async () => {
     await using upstream = await serve(personal)
     const agent = new http.Agent({ keepAlive: true, maxSockets: 3 })
     await using server = await serve((req, res) => {

@@ -32,14 +32,14 @@ function repeatsARepetition(pattern: string): boolean {
   return false
 }
 
-describe('patterns over what comes from outside', () => {
-  it('repeat nothing that repeats', () => {
+describe('regular expressions for text from outside', () => {
+  it('have no repetition within a repetition', () => {
     const all = patterns()
     expect(all).to.have.length.above(20)
     expect(all.filter(repeatsARepetition)).to.deep.equal([])
   })
 
-  it('would be found if they did', () => {
+  it('are found if they have one', () => {
     for (const pattern of ['/(a+)+$/', '/^(?:x(y*)z)*$/', '/([^/]+\\/?){2,}/', '/((a|b+)c?)+/'])
       expect(repeatsARepetition(pattern), pattern).to.equal(true)
     for (const pattern of ['/^\\d+(\\.\\d+)?$/', '/(ab)+c*/', '/[(a+)+]/', '/\\(a+\\)+/'])

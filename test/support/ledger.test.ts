@@ -45,13 +45,13 @@ describe('the ledger', () => {
     expect(ledger.isWhole(2)).to.equal(false)
   })
 
-  it('takes an id without data for the last event ID, and not for an event', () => {
+  it('treats an id without data as the last event ID, and not as an event', () => {
     const ledger = ledgerOf([1])
     ledger.note({ id: 'alone' })
     expect(ledger).to.include({ delivered: 1, damaged: 0, lastEventId: 'alone' })
   })
 
-  it('allows repeats over a new connection where the upstream replays, and never within a connection', () => {
+  it('allows repeats on a new connection when the upstream replays, and never within a connection', () => {
     const ledger = ledgerOf([1, 2, 4], new Ledger({ replayed: true }))
     ledger.connect()
     ledgerOf([2, 1, 3, 3, 6, 5], ledger)

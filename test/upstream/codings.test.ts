@@ -21,7 +21,7 @@ describe('content codings', () => {
     })
   }
 
-  it('can be taken off when all of them are known, and four at most', () => {
+  it('can be decoded when all of them are known, and there are at most four', () => {
     expect(isDecodable([])).to.equal(true)
     expect(isDecodable(['gzip', 'x-gzip', 'deflate', 'br'])).to.equal(true)
     expect(isDecodable(['gzip', 'x-gzip', 'deflate', 'br', 'gzip'])).to.equal(false)
@@ -29,7 +29,7 @@ describe('content codings', () => {
     expect(isDecodable(['toString'])).to.equal(false)
   })
 
-  it('are taken off, the last one first', async () => {
+  it('are decoded, the last one first', async () => {
     const encoded = zlib.deflateSync(zlib.brotliCompressSync(zlib.gzipSync('text')))
     const chunks = await decodeBody(Readable.from([encoded]), ['x-gzip', 'br', 'deflate']).toArray()
     expect(Buffer.concat(chunks).toString()).to.equal('text')

@@ -41,7 +41,7 @@ describe('a connection', () => {
     })
   }
 
-  it('tells in the message of a drop what happened', async () => {
+  it('says in the message of a drop what happened', async () => {
     const messageOf = async (spoil: (body: PassThrough) => void, options: Partial<DialOptions> = {}) => {
       const { body, connection } = await open(options)
       const drop = dropOf(connection)
@@ -55,14 +55,14 @@ describe('a connection', () => {
     expect(await messageOf(() => {}, { idleTimeout: 5 })).to.equal('the upstream was silent for 5 ms')
   })
 
-  it('knows how long it has been open', async () => {
+  it('reports how long it has been open', async () => {
     const start = performance.now()
     const { connection } = await open()
     expect(connection.openFor).to.be.within(0, performance.now() - start)
     connection.close()
   })
 
-  it('hands on no chunk after it was closed, and is not dropped then', async () => {
+  it('passes on no chunk and reports no drop after it was closed', async () => {
     const { body, connection } = await open()
     const seen: string[] = []
     connection.read({
@@ -88,7 +88,7 @@ describe('a connection', () => {
     expect(body.listenerCount('data')).to.equal(0)
   })
 
-  it('gives what its reader throws back to the reader, and closes', async () => {
+  it('reports to its reader what the reader has thrown, and closes', async () => {
     const { body, connection } = await open()
     const own = new Error('own')
     const drop = dropOf(connection, () => {
@@ -99,7 +99,7 @@ describe('a connection', () => {
     expect(body.destroyed).to.equal(true)
   })
 
-  it('gives a chunk that is neither bytes nor text back as a fault', async () => {
+  it('reports a chunk that is neither bytes nor text as a fault', async () => {
     const controller = new AbortController()
     const body = new PassThrough({ objectMode: true })
     const connection = await dial(() => body, { ...timeouts, controller })
@@ -109,7 +109,7 @@ describe('a connection', () => {
     expect(await drop.catch((error: unknown) => error)).to.be.instanceOf(TypeError)
   })
 
-  it('survives what a body emits late', async () => {
+  it('ignores what a body emits after the close', async () => {
     const { body, connection } = await open()
     const drop = dropOf(connection)
     body.end()
@@ -119,7 +119,7 @@ describe('a connection', () => {
     body.emit('close')
   })
 
-  it('gives the factory the signal of its attempt, and leaves no listener on it once that is settled', async () => {
+  it('passes the signal of the attempt to the factory, and leaves no listener on it after the attempt', async () => {
     for (const [answer, outcome] of [
       [() => new PassThrough().end(), 'open'],
       [() => new Response(null, { status: 204 }), undefined],
@@ -147,7 +147,7 @@ describe('a connection', () => {
     }
   })
 
-  it('aborts what is dialling with the reason of the signal, and discards what comes after', async () => {
+  it('fails the attempt with the reason of its signal, and discards a late upstream', async () => {
     const controller = new AbortController()
     const late = new PassThrough()
     let settle = (_: PassThrough) => {}
@@ -169,7 +169,7 @@ describe('a connection', () => {
     )
   })
 
-  it('takes no harm from something late that is no upstream', async () => {
+  it('ignores a late value that is not an upstream', async () => {
     const controller = new AbortController()
     let settle = (_: PassThrough) => {}
     const attempt = dial(
@@ -188,7 +188,7 @@ describe('a connection', () => {
     await new Promise(setImmediate)
   })
 
-  it('has no limits at 0', async () => {
+  it('has no time limits with 0', async () => {
     const { body, connection } = await open()
     const drop = dropOf(connection)
     expect(process.getActiveResourcesInfo().filter((type) => type === 'Timeout').length).to.be.at.most(1)
@@ -239,7 +239,7 @@ describe('an attempt that fails', () => {
     new TypeError('x is no function'),
     Object.assign(new Error('bad'), { code: 'ERR_INVALID_URL' }),
   ]) {
-    it(`fails with ${fault.name} ${fault.message} as it is: another attempt does not mend it`, async () => {
+    it(`fails with the ${fault.name} ${fault.message} unchanged, because another attempt would not help`, async () => {
       const controller = new AbortController()
       const attempt = dial(() => Promise.reject(fault), { ...timeouts, controller })
       expect(await attempt.catch((error: unknown) => error)).to.equal(fault)

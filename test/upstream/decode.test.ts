@@ -53,7 +53,7 @@ describe('encoded bodies', () => {
     }
   }
 
-  it('of several codings are taken off in turn', async () => {
+  it('of several codings are decoded', async () => {
     await using server = await serve((_, response) => {
       response.setHeader('content-encoding', ['gzip, identity, deflate', 'none, br'])
       response.writeHead(200, { 'content-type': 'text/event-stream' })
@@ -63,7 +63,7 @@ describe('encoded bodies', () => {
   })
 
   for (const coding of ['none', 'identity', 'None', '', ' , ', 'identity, none']) {
-    it(`of ${JSON.stringify(coding)} have none`, async () => {
+    it(`with content-encoding ${JSON.stringify(coding)} are read unchanged`, async () => {
       await using server = await serve((_, response) => {
         response.writeHead(200, { 'content-type': 'text/event-stream', 'content-encoding': coding })
         response.end(wire(1, 'end'))
@@ -72,7 +72,7 @@ describe('encoded bodies', () => {
     })
   }
 
-  it('of an unknown coding fail, and name it', async () => {
+  it('of an unknown coding fail with an error that names the coding', async () => {
     await using server = await serve((_, response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream', 'content-encoding': 'gzip, nonesuch' })
       response.end(wire(1, 'end'))
@@ -89,7 +89,7 @@ describe('encoded bodies', () => {
     br: zlib.brotliCompressSync,
     ...('zstdCompressSync' in zlib && { zstd: zlib.zstdCompressSync }),
   })) {
-    it(`of ${coding} that are cut off or broken are a drop, with what was decoded before passed on`, async () => {
+    it(`of ${coding} that are cut off or broken are a drop, after the events that could be decoded`, async () => {
       // Node 22 takes a frame of zstd that is cut off for whole.
       const isSeen = coding !== 'zstd' || !process.version.startsWith('v22.')
       const cut = isSeen ? compress(wire(1)).subarray(0, -1) : 'neither'
@@ -120,7 +120,7 @@ describe('encoded bodies', () => {
     }
   })
 
-  it('that fetch has decoded already are left alone', async () => {
+  it('that fetch has already decoded are not decoded again', async () => {
     await using server = await serve((_, response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream', 'content-encoding': 'gzip' })
       response.end(zlib.gzipSync(wire(1, 'end')))

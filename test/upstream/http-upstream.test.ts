@@ -22,7 +22,7 @@ class CountingAgent extends http.Agent {
 }
 
 describe('httpUpstream', () => {
-  it("sends the context's headers, and the caller's in front of them", async () => {
+  it("sends the context's headers, which the caller's headers replace", async () => {
     await using server = await serve(ends(wire(1, 'end')))
     const headers = { Accept: 'text/event-stream, */*', 'X-Key': 'k' }
     await drain(
@@ -36,7 +36,7 @@ describe('httpUpstream', () => {
     })
   })
 
-  it("uses the caller's last-event-id only until there is a newer one", async () => {
+  it("sends the caller's last-event-id only until there is a newer id", async () => {
     await using server = await serveInTurn(resets(wire(8)), ends(wire(9, 'end')))
     const headers = { 'Last-Event-ID': '7' }
     await drain(createResilientSseSource(httpUpstream(server.url, { headers }), options))
@@ -69,7 +69,7 @@ describe('httpUpstream', () => {
     expect(ports.size).to.equal(1)
   })
 
-  it('dials anew at once when a connection that was kept alive turns out to be closed', async () => {
+  it('connects again at once when a kept-alive connection turns out to be closed', async () => {
     await using server = await serve((request, response) => {
       const n = server.requests.length
       // The second request comes over the first one's connection.
@@ -82,7 +82,7 @@ describe('httpUpstream', () => {
     expect(source.stats).to.include({ attempts: 2 })
   })
 
-  it('does not dial anew for a connection that was kept alive and is reset behind the head of its answer', async () => {
+  it('does not connect again when a kept-alive connection is reset after the head of the answer', async () => {
     await using server = await serve((request, response) => {
       const n = server.requests.length
       // The second request comes over the first one's connection.
@@ -106,7 +106,7 @@ describe('httpUpstream', () => {
     ['a reason that is no Error', 'gone'],
     ['an error like that of a reset', Object.assign(new Error('gone'), { code: 'ECONNRESET' })],
   ] as const) {
-    it(`does not dial anew for a connection that was kept alive where the attempt is aborted with ${what}`, async () => {
+    it(`does not connect again when an attempt on a kept-alive connection is aborted with ${what}`, async () => {
       await using server = await serve((request, response) => {
         if (server.requests.length === 1) ends(wire(1))(request, response)
       })
@@ -136,7 +136,7 @@ describe('httpUpstream', () => {
     })
   }
 
-  it('does not dial for an attempt that was aborted before', async () => {
+  it('does not connect for an attempt that is already aborted', async () => {
     const agent = new CountingAgent()
     const signal = AbortSignal.abort('gone')
     const context = {
@@ -154,7 +154,7 @@ describe('httpUpstream', () => {
     expect(agent.connections).to.equal(0)
   })
 
-  it('hears the signal of its attempt alone, not one among its options', async () => {
+  it('uses only the signal of its attempt, not a signal among its options', async () => {
     await using server = await serve(stays(wire(1, 'end')))
     const controller = new AbortController()
     const given: object = { signal: controller.signal }
@@ -205,12 +205,12 @@ describe('httpUpstream', () => {
     expect(server.requests[0]?.headers.authorization).to.equal(`Basic ${btoa('user:secret')}`)
   })
 
-  it('tells the method of its requests', () => {
+  it('has the method of its requests', () => {
     expect(httpUpstream('http://upstream.test/')).to.include({ method: 'GET', url: 'http://upstream.test/' })
     expect(httpUpstream('http://upstream.test/', { method: 'post' })).to.include({ method: 'POST' })
   })
 
-  it('sends a POST without a body once, and says that it may have been processed', async () => {
+  it('sends a POST without a body once, and reports that the request may have been processed', async () => {
     await using server = await serve((request, response) => {
       if (server.requests.length === 1) ends(wire(1))(request, response)
       else request.socket.resetAndDestroy()
@@ -243,7 +243,7 @@ describe('httpUpstream', () => {
     expect(used).to.equal(true)
   })
 
-  it('refuses other URLs', () => {
+  it('refuses URLs of other schemes', () => {
     expect(() => httpUpstream('ftp://upstream.test/')).to.throw(TypeError, 'ftp:')
     expect(() => httpUpstream('nonsense')).to.throw(TypeError, 'Invalid URL')
     expect(() => httpUpstream('http://user:50%@upstream.test/')).to.throw(TypeError, 'percent-encoded')
@@ -267,7 +267,7 @@ describe('httpUpstream', () => {
     }
   })
 
-  it('leaves no socket behind when it is aborted while the answer is on its way', async () => {
+  it('leaves no socket open when it is aborted while the answer arrives', async () => {
     await using server = await serve(() => {})
     const source = createResilientSseSource(httpUpstream(server.url), options)
     source.resume()

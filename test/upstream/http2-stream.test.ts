@@ -171,7 +171,7 @@ describe('an HTTP/2 stream', () => {
     }
   })
 
-  it('is decoded, and cut within its coding, behind which nothing says so', async () => {
+  it('is decoded, and is cut even after a complete gzip body', async () => {
     const encoded = zlib.gzipSync(wire(1))
     await using upstream = await serveHttp2((stream, n) => {
       stream.respond({ ':status': 200, 'content-type': 'text/event-stream', 'content-encoding': 'gzip' })
@@ -188,7 +188,7 @@ describe('an HTTP/2 stream', () => {
     expect(source.stats.drops).to.include({ reset: 1, end: 0 })
   })
 
-  it('resumes, is retried after a 503, and its 404 is the failure', async () => {
+  it('resumes, is retried after a 503, and fails with a 404', async () => {
     const ids: unknown[] = []
     await using upstream = await serveHttp2((stream, n) => {
       if (n === 0) begin(stream, wire(1))
@@ -207,7 +207,7 @@ describe('an HTTP/2 stream', () => {
     expect(ids).to.deep.equal([undefined, '1', '1'])
   })
 
-  it('of another content type fails, and a 204 is the end', async () => {
+  it('of another content type fails, and a 204 ends the stream', async () => {
     await using upstream = await serveHttp2((stream, n) => {
       if (n === 0) stream.respond({ ':status': 200, 'content-type': 'text/html' })
       else stream.respond({ ':status': 204 }, { endStream: true })
@@ -221,7 +221,7 @@ describe('an HTTP/2 stream', () => {
     )
   })
 
-  it('that is refused says that it was not sent, and one that is reset before its head does not', async () => {
+  it('that is refused reports sent: false, and a stream that is reset before its head does not', async () => {
     for (const [code, sent] of [
       [7, false],
       [2, undefined],

@@ -33,7 +33,7 @@ describe("a refusal's body", () => {
     undici: (url) => (context) => request(url, context),
   }
   for (const [client, open] of Object.entries(clients)) {
-    it(`is what the error of a 400 has through ${client}`, async () => {
+    it(`is in the error of a 400 through ${client}`, async () => {
       await using server = await serve(answers(400, { 'content-type': 'application/json' }, json))
       const error = await failure(open(server.url))
       expect(error).to.include({ code: 'ERR_SSE_STATUS', statusCode: 400 })
@@ -41,20 +41,20 @@ describe("a refusal's body", () => {
     })
   }
 
-  it('is that of the last 503 when the retries are exhausted', async () => {
+  it('is the body of the last 503 when the retries are exhausted', async () => {
     await using server = await serve((req, res) => answers(503, {}, `no ${server.requests.length}`)(req, res))
     const error = await failure(httpUpstream(server.url), { reconnect: { ...fast, maxRetries: 2 } })
     expect(error.body?.toString()).to.equal('no 3')
   })
 
-  it('is there when shouldRetry is asked', async () => {
+  it('is available to shouldRetry', async () => {
     await using server = await serveInTurn(answers(500, {}, 'try again'), answers(500, {}, 'broken'))
     const shouldRetry = (error: Error) => error instanceof SseError && error.body?.toString() === 'try again'
     const error = await failure(httpUpstream(server.url), { reconnect: { ...fast, shouldRetry } })
     expect(error.body?.toString()).to.equal('broken')
   })
 
-  it('is empty where there is none, and absent for other codes', async () => {
+  it('is empty without a body, and absent for other error codes', async () => {
     await using empty = await serve(answers(404, {}, ''))
     expect((await failure(httpUpstream(empty.url))).body).to.deep.equal(Buffer.alloc(0))
     await using page = await serve(answers(200, { 'content-type': 'text/html' }, '<h1>'))
@@ -62,7 +62,7 @@ describe("a refusal's body", () => {
   })
 
   for (const [coding, encode] of Object.entries({ gzip: zlib.gzipSync, br: zlib.brotliCompressSync })) {
-    it(`is decoded where it is encoded with ${coding}`, async () => {
+    it(`is decoded when it is encoded with ${coding}`, async () => {
       await using server = await serve((_, response) => {
         response.writeHead(400, { 'content-encoding': coding }).end(encode(json))
       })
@@ -70,7 +70,7 @@ describe("a refusal's body", () => {
     })
   }
 
-  it('is empty where its coding is unknown, and what could be decoded where it is broken', async () => {
+  it('is empty for an unknown coding, and holds what could be decoded of a broken body', async () => {
     const answer = (coding: string, bytes: Buffer): RequestListener => {
       return (_, response) => response.writeHead(400, { 'content-encoding': coding }).end(bytes)
     }
@@ -83,7 +83,7 @@ describe("a refusal's body", () => {
     expect(json).to.include(error.body?.toString())
   })
 
-  it('is no more than its first 64 KiB, also of what a few bytes are decoded to', async () => {
+  it('is kept up to 64 KiB, also when a few bytes decode to more', async () => {
     const endless = (response: http.ServerResponse) => {
       const write = () => {
         while (!response.destroyed && response.write('x'.repeat(10_000)));
@@ -103,27 +103,27 @@ describe("a refusal's body", () => {
     await isLeft(server)
   })
 
-  it('that never ends is what came of it in time, and its socket is closed', async () => {
+  it('that never ends is kept as far as it came in time, and its socket is closed', async () => {
     await using server = await serve((_, response) => response.writeHead(400).write('half'))
     const error = await failure(httpUpstream(server.url), { idleTimeout: 0, connectTimeout: 0 })
     expect(error.body?.toString()).to.equal('half')
     await isLeft(server)
   })
 
-  it('that breaks off is what came of it', async () => {
+  it('that breaks off is kept as far as it came', async () => {
     await using server = await serve((request, response) => {
       response.writeHead(400, { 'content-length': 1000 }).write('half', () => request.socket.end())
     })
     expect((await failure(httpUpstream(server.url))).body?.toString()).to.equal('half')
   })
 
-  it('of objects is none', async () => {
+  it('of objects is empty', async () => {
     const body = () => Readable.from([{ no: 'bytes' }])
     const error = await failure(() => ({ statusCode: 400, headers: {}, body: body() }))
     expect(error).to.include({ statusCode: 400 }).with.nested.property('body.length', 0)
   })
 
-  it('that is waited for is closed when the source is destroyed', async () => {
+  it('is closed when the source is destroyed while waiting for the body', async () => {
     await using server = await serve((_, response) => response.writeHead(503).write('half'))
     let closed = false
     const source = createResilientSseSource(async (context) => {
@@ -156,7 +156,7 @@ describe("a refusal's body", () => {
     expect(ports.size).to.equal(1)
   })
 
-  it('is in no log: it may say what is secret', async () => {
+  it('is not logged, because it may contain secrets', async () => {
     await using server = await serve(answers(400, {}, 'a secret'))
     const error = await failure(httpUpstream(server.url))
     expect(Object.keys(error)).to.not.include('body')

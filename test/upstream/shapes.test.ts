@@ -55,7 +55,7 @@ describe('upstream shapes', () => {
     })
   }
 
-  it('a Readable of strings, and one of another realm, are read', async () => {
+  it('a Readable of strings, and the web stream of another undici, are read', async () => {
     const foreign = Object.assign(Object.create(null), {})
     expect(foreign).to.not.be.instanceOf(Readable)
     for (const body of [Readable.from([wire(1), wire(2, 'end')]), new UndiciResponse(wire(2, 'end')).body]) {
@@ -64,13 +64,13 @@ describe('upstream shapes', () => {
     }
   })
 
-  it('a stream of another copy of node:stream is read as it is, also where it cannot be iterated', () => {
+  it('a stream of another copy of node:stream is used itself, even if it cannot be iterated', () => {
     const foreign = { pipe() {}, on() {}, destroy() {} }
     // @ts-expect-error it has nothing else of a Readable
     expect(openUpstream(foreign).body).to.equal(foreign)
   })
 
-  it('a web stream that somebody else reads is refused, also where it cannot be iterated', () => {
+  it('a locked web stream is refused, even if it cannot be iterated', () => {
     const locked = { locked: true, getReader: () => ({}), cancel: async () => {} }
     expect(() => openUpstream(locked)).to.throw(TypeError, 'a body that nobody else reads, got a locked one')
   })
@@ -95,7 +95,7 @@ describe('upstream shapes', () => {
     expect(await dataOf(source)).to.deep.equal(['end'])
   })
 
-  it('a bare stream that is over, destroyed, or failed before it was given is a drop', async () => {
+  it('a bare stream that has ended, failed or was destroyed before the factory returned it is a drop', async () => {
     const over = new PassThrough()
     over.resume().end()
     await until(
@@ -124,7 +124,7 @@ describe('upstream shapes', () => {
       },
     ],
   ] as const) {
-    it(`${name} that yields something else than bytes fails at once with a TypeError`, async () => {
+    it(`${name} that yields anything but bytes or text fails at once with a TypeError`, async () => {
       let calls = 0
       const factory = () => {
         calls++
@@ -138,7 +138,7 @@ describe('upstream shapes', () => {
     })
   }
 
-  it('an async iterable is asked for one chunk ahead of a reader that is full, and no more', async () => {
+  it('an async iterable is asked for one chunk more than a full reader takes', async () => {
     let asked = 0
     const source = createResilientSseSource(
       async function* () {
@@ -156,7 +156,7 @@ describe('upstream shapes', () => {
     source.destroy()
   })
 
-  it('a body whose end the stream has seen never delays it by not closing', async () => {
+  it('a body that has ended but does not close does not delay the stream', async () => {
     const stuck = new Readable({
       read() {
         this.push(wire(1))

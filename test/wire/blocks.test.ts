@@ -204,7 +204,7 @@ describe('BlockScanner', () => {
     expect([run?.buffer, run?.byteOffset, run?.length]).to.deep.equal([longer.buffer, longer.byteOffset, 9])
   })
 
-  describe('of a held block', () => {
+  describe('with a held block', () => {
     const block = 'id: 1\ndata: x\n\n'
 
     /** The chunk that ends a held block, with so many bytes behind that, and the runs of it. */
@@ -395,7 +395,7 @@ describe('BlockScanner', () => {
     })
   })
 
-  describe('knows events, the last id and what must be read, wherever lines are cut,', () => {
+  describe('finds events, the last id and whether blocks must be read, wherever lines are cut,', () => {
     for (const [text, events, id, mustRead] of [
       ['data\n\n', 1, undefined, false],
       ['data:\n\n', 1, undefined, false],

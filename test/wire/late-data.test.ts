@@ -22,7 +22,7 @@ const streams: Record<string, () => Readable> = {
 describe('a web stream made of', () => {
   for (const [name, make] of Object.entries(streams)) {
     // An error that nobody can catch fails the test, and would end a process.
-    it(`${name} may be cancelled while more is on its way`, async () => {
+    it(`${name} can be cancelled while chunks are buffered`, async () => {
       const stream = make().on('error', () => {})
       const reader = Readable.toWeb(stream).getReader()
       await reader.read()
@@ -33,7 +33,7 @@ describe('a web stream made of', () => {
       expect(stream.destroyed).to.equal(true)
     })
 
-    it(`${name} may be left by a loop`, async () => {
+    it(`${name} can be left by a for await loop`, async () => {
       for (const stop of [1, 2, 3, 5]) {
         const stream = make().on('error', () => {})
         let read = 0
@@ -46,7 +46,7 @@ describe('a web stream made of', () => {
 })
 
 describe('withoutLateData', () => {
-  it('lets a stream give everything while it is not destroyed, and nothing afterwards', async () => {
+  it('lets a stream yield all data before it is destroyed, and no data afterwards', async () => {
     const stream = withoutLateData(new PassThrough())
     stream.write('abcdef')
     expect(String(stream.read(2))).to.equal('ab')

@@ -57,7 +57,7 @@ describe('createSerializer', () => {
     })
   }
 
-  it('rejects a pipeline with that error', async () => {
+  it('rejects a pipeline with the same TypeError', async () => {
     const result = pipeline(Readable.from([{ data: 'x' }, {}]), createSerializer(), async (bytes) => {
       for await (const _ of bytes);
     })
