@@ -50,7 +50,7 @@ export interface StreamMessage {
   readonly upstream: string | undefined
 }
 
-/** A stream has started: its upstream is about to be dialled. */
+/** A stream has started, and its first attempt follows. */
 export interface StartMessage extends StreamMessage {
   /** Returns the current counters. The `end` message has the final ones. */
   readonly stats: () => StreamStats

@@ -48,7 +48,7 @@ export class SseError extends Error {
   declare readonly headers?: HeaderFields
   /**
    * `ERR_SSE_STATUS`: the first 64 KiB of the upstream's body, or the part that arrived within 500 ms after the head. Content
-   * codings are decoded; absent when the coding is unknown.
+   * codings are decoded; empty when the coding is unknown.
    */
   declare readonly body?: Buffer
   /**

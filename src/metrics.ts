@@ -21,31 +21,31 @@ export interface MetricsOptions extends OptionsOf<typeof metricsOptions> {}
 
 /** Metrics that are being collected. */
 export interface MetricsCollection {
-  /** Where they are registered; `metrics()` and `contentType` are what a scrape is answered with. */
+  /** Where the metrics are registered. A scrape is answered with its `metrics()` and `contentType`. */
   readonly registry: MetricsRegistry
-  /** Listens to streams no more, and takes the metrics out of the registry. Once is enough, more does no harm. */
+  /** Stops counting, and removes the metrics from the registry. A second call has no effect. */
   stop(): void
 }
 
 /**
- * Counts what all streams of this process go through, as metrics of prom-client, which has to be installed. Each has the
- * label `name`: the option of the stream, `''` without one.
+ * Counts the attempts, events and drops of all streams of this process, as metrics of prom-client, which must be installed. Each
+ * metric has the label `name`: the option `name` of the stream, `''` without one.
  *
  * - `sse_upstream_attempts_total`: calls of upstream factories.
- * - `sse_reconnects_total{reason}`: connections that opened after a drop, by that drop's {@link DropReason}.
- * - `sse_reconnect_failures_total`: attempts after a drop that opened none.
- * - `sse_retry_delay_seconds{source}`: delays in front of attempts, by what set them.
+ * - `sse_reconnects_total{reason}`: connections that opened after a drop, by the {@link DropReason} of the drop.
+ * - `sse_reconnect_failures_total`: attempts after a drop that opened no connection.
+ * - `sse_retry_delay_seconds{source}`: delays before attempts, by what set them (`backoff`, `retry`, `retry-after` or `clean-end`).
  * - `sse_events_total`: events passed on.
  * - `sse_events_deduplicated_total`: repeated events dropped.
- * - `sse_gaps_total`: connections that opened without a place to resume from.
+ * - `sse_gaps_total`: connections that opened without a cursor, so that events may be missing.
  * - `sse_upstream_connection_duration_seconds`: how long connections were open.
  * - `sse_streams_open`: streams that are not over.
  * - `sse_streams_total{outcome}`: streams that are over, by their {@link StreamOutcome}.
  *
- * Call it before the first stream is made: of a stream that started earlier, attempts and events are not counted.
+ * Call this function before the first stream starts: the attempts and events of earlier streams are not counted.
  *
- * @throws `Error` that names prom-client when it cannot be loaded, or a metric that the registry has already; `TypeError`
- * for a wrong or unknown option.
+ * @throws `Error` that names prom-client when the package cannot be loaded, or that names a metric that the registry already has;
+ * `TypeError` for a wrong or unknown option.
  */
 export async function collectMetrics(options: MetricsOptions = {}): Promise<MetricsCollection> {
   const given = checkOptions(metricsOptions, options)
@@ -68,7 +68,7 @@ export async function collectMetrics(options: MetricsOptions = {}): Promise<Metr
   return {
     registry,
     stop() {
-      // Its names may belong to a later collection by now.
+      // After the first call, metrics of these names may belong to a later collection.
       if (channels.length > 0) collector.unregister(registry)
       for (const leave of channels.splice(0)) leave()
     },
@@ -85,13 +85,14 @@ async function loadPromClient(): Promise<typeof PromClient> {
   }
 }
 
-/** A message as it comes from a channel, on which anybody may publish anything. */
+/** A message of a diagnostics channel. Any code may publish there, so the types of the fields are unknown. */
 type Fields<Message> = { readonly [K in keyof Message]?: unknown }
 
 /**
- * Subscribes to a channel; the function that it returns ends that.
+ * Subscribes to a channel.
  *
- * @param onMessage - Called also with the name of the message's stream.
+ * @param onMessage - Called with each message, and with the name of its stream.
+ * @returns A function that ends the subscription.
  */
 function listen<K extends keyof Messages>(
   kind: K,
@@ -109,7 +110,7 @@ function listen<K extends keyof Messages>(
 const isText = (value: unknown) => typeof value === 'string'
 const isNumber = (value: unknown) => typeof value === 'number'
 
-/** Attempts and events of a stream by now. */
+/** The attempts and events of a stream so far. */
 interface Figures {
   readonly attempts: number
   readonly events: number
@@ -123,11 +124,11 @@ function figuresOf(stats: unknown): Figures {
   return figures
 }
 
-/** A stream that is not over: asked for its figures at each scrape, as nothing is announced of an event passed on. */
+/** A stream that is not over. Its figures are read at each scrape, because no message is published for an event. */
 interface LiveStream {
   readonly name: string
   readonly stats: () => Figures
-  /** What of its figures has been counted. */
+  /** The figures that the metrics already include. */
   counted: Figures
 }
 
@@ -135,16 +136,16 @@ class Collector {
   readonly metrics: ReturnType<typeof createMetrics>
   readonly #own: PromClient.Registry
   readonly #live = new Map<number, LiveStream>()
-  /** The names of streams so far. */
+  /** The names of all streams so far. */
   readonly #names = new Set<string>()
 
   constructor(promClient: typeof PromClient) {
     this.#own = new promClient.Registry()
     this.metrics = createMetrics(promClient, this.#own, () => this.#collect())
-    this.#meet('')
+    this.#addName('')
   }
 
-  /** @throws `Error` before any metric is registered, when one of them cannot be. */
+  /** @throws `Error` if the registry already has one of the metrics; then no metric is registered. */
   register(registry: MetricsRegistry): void {
     const metrics = this.#metricNames.map((name) => {
       if (registry.getSingleMetric(name)) throw new Error(`the registry has a metric ${name} already`)
@@ -162,7 +163,7 @@ class Collector {
   }
 
   onStart({ id, stats }: Fields<Messages['start']>, name: string): void {
-    this.#meet(name)
+    this.#addName(name)
     if (!isNumber(id) || typeof stats !== 'function') return
     this.#live.set(id, { name, stats: () => figuresOf(stats()), counted: figuresOf(undefined) })
   }
@@ -175,7 +176,7 @@ class Collector {
   onEnd({ id, outcome, duration, failed, after, stats }: Fields<Messages['end']>, name: string): void {
     if (isNumber(duration)) this.metrics.durations.observe({ name }, duration / 1000)
     if (isText(outcome)) this.metrics.ended.inc({ name, outcome })
-    // No retry follows the attempt with which a stream gives up.
+    // The last failed attempt of a stream is not followed by a retry message.
     if (outcome === 'failed' && failed === true && after !== undefined) this.metrics.failures.inc({ name })
     const stream = isNumber(id) ? this.#live.get(id) : undefined
     if (stream === undefined || !isNumber(id)) return
@@ -183,8 +184,8 @@ class Collector {
     this.#count(stream, figuresOf(stats))
   }
 
-  /** Series start at 0, so that the first increase of each can be seen. */
-  #meet(name: string): void {
+  /** Starts the series of a name at 0, so that `rate()` sees the first increase. */
+  #addName(name: string): void {
     if (this.#names.has(name)) return
     this.#names.add(name)
     const { attempts, events, reconnects, failures, deduplicated, gaps, durations, ended } = this.metrics
@@ -224,25 +225,25 @@ function createMetrics(
   const common = { registers: [registry], labelNames: ['name'] }
   const counter = (name: string, help: string, ...labels: string[]) =>
     new Counter({ name, help, ...common, labelNames: ['name', ...labels] })
-  const askedCounter = (name: string, help: string) => new Counter({ name, help, ...common, collect })
+  const readCounter = (name: string, help: string) => new Counter({ name, help, ...common, collect })
   return {
-    attempts: askedCounter('sse_upstream_attempts_total', 'Calls of upstream factories'),
+    attempts: readCounter('sse_upstream_attempts_total', 'Calls of upstream factories'),
     reconnects: counter(
       'sse_reconnects_total',
-      'Upstream connections that opened after a drop, by what that was',
+      'Upstream connections that opened after a drop, by the reason of the drop',
       'reason',
     ),
     failures: counter('sse_reconnect_failures_total', 'Attempts after a drop that opened no connection'),
     delays: new Histogram({
       name: 'sse_retry_delay_seconds',
-      help: 'Delays in front of attempts, by what set them',
+      help: 'Delays before attempts, by what set them',
       buckets: delayBuckets,
       ...common,
       labelNames: ['name', 'source'],
     }),
-    events: askedCounter('sse_events_total', 'Events passed on'),
+    events: readCounter('sse_events_total', 'Events passed on'),
     deduplicated: counter('sse_events_deduplicated_total', 'Repeated events dropped'),
-    gaps: counter('sse_gaps_total', 'Connections that opened without a place to resume from'),
+    gaps: counter('sse_gaps_total', 'Connections that opened without a cursor'),
     durations: new Histogram({
       name: 'sse_upstream_connection_duration_seconds',
       help: 'How long upstream connections were open',
@@ -250,6 +251,6 @@ function createMetrics(
       ...common,
     }),
     streams: new Gauge({ name: 'sse_streams_open', help: 'Streams that are not over', ...common, collect }),
-    ended: counter('sse_streams_total', 'Streams that are over, by how', 'outcome'),
+    ended: counter('sse_streams_total', 'Streams that are over, by outcome', 'outcome'),
   }
 }

@@ -37,9 +37,10 @@ export class Gateway {
   }
 
   /**
-   * Ends the open responses: event streams at once, with a time to reconnect, and all others when they are complete.
+   * Ends the event streams of clients that can reconnect, after a reconnection time, and waits until all other responses are
+   * complete.
    *
-   * @param limit - When the remaining connections are closed, in milliseconds.
+   * @param limit - Milliseconds after which the remaining connections are closed.
    */
   async drain(limit: number): Promise<void> {
     const closed = once(this.server, 'close')

@@ -69,7 +69,7 @@ function errorFields(error: Error): Field[] {
     ...(typeof code === 'string' ? ([['code', cut(code)]] as const) : []),
     ['error', cut(message)],
     ...(reason === undefined ? [] : ([['cause', cut(reason)]] as const)),
-    // An error of the network is not a fault of the code, and its stack is of no use.
+    // A network error is not a mistake in code, so its stack is of no use.
     ...(error instanceof SseError || code !== undefined
       ? []
       : ([['stack', cut(error.stack ?? '')]] as const)),

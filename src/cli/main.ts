@@ -51,7 +51,7 @@ async function run(config: Config): Promise<void> {
   if (admin) log.info({ address: await listen(admin, metricsBind) }, 'metrics listening')
   log.info({ address: await listen(gateway.server, bind) }, 'listening')
   const onFault = (fault: unknown) => log.error({ err: asError(fault) }, 'fault')
-  // A fault in one request must not end the streams of the others.
+  // A fault in one request must not end the streams of other requests.
   process.on('uncaughtException', onFault).on('unhandledRejection', onFault)
   await firstSignal()
   await gateway.drain(drain * 1000)

@@ -148,7 +148,7 @@ export function* inTwo(bytes: Buffer, chance: number): Generator<Buffer, void, v
   yield bytes.subarray(middle)
 }
 
-/** Waits until the response has room, or is closed. */
+/** Waits until the response has drained, or is closed. */
 function drained(response: ServerResponse): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {

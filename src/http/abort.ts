@@ -1,8 +1,8 @@
 const callbacksOf = new WeakMap<AbortSignal, Set<() => void>>()
 
 /**
- * Calls a function when a signal is aborted. All callbacks of a signal share one listener: Node would otherwise warn about the
- * many listeners of a signal that all streams of a server share.
+ * Calls a function when a signal is aborted. All callbacks of a signal share one listener: a server may give one signal to all
+ * of its streams, and Node warns about many listeners.
  *
  * @returns A function that removes the callback.
  */

@@ -8,10 +8,10 @@ export function fieldOf(headers: HeaderFields, name: string): string | undefined
 }
 
 /**
- * The values of all lines of a field. node:http's `headersDistinct` has the same, and keeps about 1 kB for it until the message
- * is freed.
+ * The values of all lines of a field. `headersDistinct` of node:http has the same values, but takes about 1 kB of memory as long
+ * as the message lives.
  *
- * @param rawHeaders - Names and values in turn.
+ * @param rawHeaders - Names and values alternately.
  * @param name - In lower case.
  */
 export function linesOf(rawHeaders: readonly string[], name: string): string[] {

@@ -64,7 +64,7 @@ function setForwardedFields(
   const hasForwarded = fields.has('forwarded')
   const hasXForwarded = fields.has('x-forwarded-proto') || fields.has('x-forwarded-host')
   append(fields, 'x-forwarded-for', address)
-  // A form that the proxy in front did not use is not added: it would describe another connection, and contradict the other form.
+  // If the proxy in front sent only one of the two forms, the other is not added: it would describe a different connection.
   if (hasForwarded || !hasXForwarded) append(fields, 'forwarded', forwardedElement(client))
   if (hasForwarded) return
   if (!fields.has('x-forwarded-proto')) fields.set('x-forwarded-proto', [proto])

@@ -21,7 +21,7 @@ import { reconnectOptions, sourceOptions } from '../reconnect/options.ts'
 import { type RelayOptions, relayOptions } from '../relay/options.ts'
 import type { ProxyRequest } from './downstream.ts'
 
-// Without the options that the request or its first answer decides, and those of the proxy itself.
+// Without the options that the request or its first answer decides, and without the proxy's own options.
 const { initialResponse, lastEventId, cursor, head, connectTimeout, logger, ...remaining } = relayOptions
 export const proxyRelayOptions = remaining
 

@@ -14,17 +14,17 @@ export type DownstreamResponse = Writable & {
 }
 
 /**
- * Bytes that are still written to a full response before the upstream is paused. The response usually drains within the same
- * turn of the event loop, and pausing and resuming for each chunk is the largest cost of a relay.
+ * The bytes that are written to a full response, beyond its own high-water mark, before the upstream is paused. The response
+ * usually drains within the same turn of the event loop, and pausing and resuming for each chunk is the largest cost of a relay.
  */
-const mostBehind = 65_536
+const highWaterMark = 65_536
 
 /** A response of node:http, node:https or node:http2, or a framework's wrapper of such a response. */
 export class NodeResponse implements Downstream {
   readonly #req: object
   readonly #res: DownstreamResponse
-  /** Bytes written since the response was full. */
-  #behind = 0
+  /** The bytes written since the response became full; 0 after it has drained. */
+  #buffered = 0
 
   constructor(req: object, res: DownstreamResponse) {
     this.#req = req
@@ -40,7 +40,7 @@ export class NodeResponse implements Downstream {
   }
 
   get isBehind(): boolean {
-    return this.#behind > 0
+    return this.#buffered > 0
   }
 
   field(name: string): string | undefined {
@@ -54,7 +54,7 @@ export class NodeResponse implements Downstream {
     res.on('error', () => {})
     if (this.#req instanceof EventEmitter) this.#req.on('error', () => {})
     res.on('drain', () => {
-      this.#behind = 0
+      this.#buffered = 0
       listener.onDrain()
     })
     const release = onDisconnect(this.#req, () => listener.onClose())
@@ -96,11 +96,11 @@ export class NodeResponse implements Downstream {
 
   write(bytes: Uint8Array | string): boolean {
     const res = this.#res
-    if (res.write(bytes)) this.#behind = 0
-    else this.#behind += bytes.length
+    if (res.write(bytes)) this.#buffered = 0
+    else this.#buffered += bytes.length
     // Compression middleware adds `flush`, and holds events back until it is called.
     if ('flush' in res && typeof res.flush === 'function') res.flush()
-    return this.#behind < mostBehind
+    return this.#buffered < highWaterMark
   }
 
   end(last?: string): void {

@@ -11,7 +11,7 @@ import { WebResponse } from './web-response.ts'
  *
  * Writes the head (`content-type`, `cache-control` and `x-accel-buffering`; other fields that were set before are kept), the
  * events, and heartbeats. Closes the upstream when the client disconnects, and makes every failure visible to the client. A
- * HEAD request gets the head, and no upstream is dialled.
+ * HEAD request gets the head, and the factory is not called.
  *
  * @param req - A request of node:http, node:https or node:http2, or a framework's wrapper of such a request. The stream
  * starts after the request's `Last-Event-ID`, unless the option `lastEventId` is given.

@@ -1,7 +1,7 @@
 import type { Answer, Downstream, DownstreamListener, ResponseFields } from './downstream.ts'
 
-/** The most bytes that are queued for the body's consumer before the upstream is paused. */
-const room = 65_536
+/** The bytes that are queued for the body's consumer before the upstream is paused. */
+const highWaterMark = 65_536
 
 /** A response of the fetch API, which is created when its head is known. */
 export class WebResponse implements Downstream {
@@ -27,7 +27,7 @@ export class WebResponse implements Downstream {
   }
 
   get isBehind(): boolean {
-    return this.#controller !== undefined && (this.#controller.desiredSize ?? 0) < room
+    return this.#controller !== undefined && (this.#controller.desiredSize ?? 0) < highWaterMark
   }
 
   field(): undefined {
@@ -54,7 +54,7 @@ export class WebResponse implements Downstream {
         pull: () => this.#onPull(),
         cancel: () => this.#close(),
       },
-      { highWaterMark: room, size: (chunk) => chunk.byteLength },
+      { highWaterMark, size: (chunk) => chunk.byteLength },
     )
     this.#resolve(new Response(body, { headers: Object.fromEntries(fields) }))
   }
@@ -91,7 +91,7 @@ export class WebResponse implements Downstream {
   /** Passes an error on only when the queue is empty: an error discards unread chunks. */
   #onPull(): void {
     if (this.#failure === undefined) this.#listener?.onDrain()
-    else if (!this.isClosed && this.#controller?.desiredSize === room) {
+    else if (!this.isClosed && this.#controller?.desiredSize === highWaterMark) {
       this.#controller.error(this.#failure)
       this.#close()
     }

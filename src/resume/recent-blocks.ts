@@ -1,7 +1,7 @@
 /** Smaller pieces are copied: a reference would keep their whole buffer, often a larger one, in memory. */
 const leastReferenced = 4096
 const mostCopied = 8192
-/** With whichever line ends a stream is written, a block ends at one of these. */
+/** The ends of a block, for each kind of line end. */
 const blankLines = ['\n\n', '\r\n\r\n', '\r\r'].map((text) => Buffer.from(text))
 
 /**

@@ -24,16 +24,16 @@ export interface Drop {
 export interface DialOptions {
   /** The most milliseconds until the response's head; 0 means no limit. */
   readonly connectTimeout: number
-  /** The most milliseconds without a sign of life once the connection is open; 0 means no limit. */
+  /** The most milliseconds that the open connection may be silent; 0 means no limit. */
   readonly idleTimeout: number
-  /** Ends the attempt. Aborted also when the attempt fails. */
+  /** Aborting it ends the attempt and its connection. A failed attempt aborts it too. */
   readonly controller: AbortController
 }
 
 /**
- * One attempt: takes the upstream, or calls the function that opens it, and checks the answer.
+ * Makes one attempt: opens the upstream, unless it is already open, and checks the answer.
  *
- * @returns The connection, or undefined when the upstream says that nothing more follows (204).
+ * @returns The connection, or undefined for a 204, after which no event follows.
  * @throws {@link SseError} `ERR_SSE_CONNECT`, `ERR_SSE_CONNECT_TIMEOUT`, `ERR_SSE_STATUS`, `ERR_SSE_CONTENT_TYPE`;
  * `TypeError` for a value that is not an upstream; the reason with which the controller was aborted.
  */
@@ -56,7 +56,7 @@ export async function dial(
   }
 }
 
-/** What `open` resolves with, unless the time is over or the signal aborted before: a late upstream is discarded. */
+/** The upstream that `open` returns. Rejects after the timeout and when the signal is aborted; a late upstream is then discarded. */
 function answerOf(
   open: (signal: AbortSignal) => Upstream | Promise<Upstream>,
   timeout: number,
@@ -76,7 +76,7 @@ function answerOf(
       )
     })
     signal.addEventListener('abort', onAbort, { once: true })
-    // In a promise, so that what the factory throws is caught as well.
+    // The promise also catches an error that the factory throws.
     const opening = new Promise<Upstream>((answer) => answer(open(signal)))
     opening
       .then((upstream) => headOf(upstream, signal))
@@ -92,34 +92,34 @@ function headOf(upstream: Upstream, signal: AbortSignal): Upstream | Promise<Ups
   return isStream ? http2Response(upstream, signal) : upstream
 }
 
-/** What an attempt fails with for what its factory threw. */
+/** The error of an attempt whose factory has thrown `cause`. */
 function connectError(cause: unknown): Error {
   if (cause instanceof Error && (cause instanceof SseError || isFault(cause))) return cause
   return new SseError('ERR_SSE_CONNECT', `the upstream could not be reached: ${reasonOf(cause)}`, { cause })
 }
 
-/** Whether an error says that the code is wrong, which another attempt does not mend; fetch gives its errors a cause. */
+/** Whether an error shows a mistake in code, so that another attempt would fail too. The TypeErrors of fetch have a cause. */
 function isFault(error: Error): boolean {
   if (error instanceof ReferenceError || error instanceof SyntaxError) return true
   if ('code' in error && typeof error.code === 'string') return error.code.startsWith('ERR_INVALID_')
   return error instanceof TypeError && error.cause === undefined
 }
 
-/** Who reads a connection. */
+/** Receives the bytes of a connection, and the reason why they end. */
 export interface ConnectionReader {
   onChunk(chunk: Buffer): void
-  /** Called once, unless the connection was closed from here: no chunk follows. */
+  /** Called once when the connection is lost, but not after `close()`. No chunk follows. */
   onDrop(drop: Drop): void
-  /** Called once, in place of `onDrop`, with what `onChunk` threw: no chunk follows. */
+  /** Called once, instead of `onDrop`, with the error that `onChunk` threw. No chunk follows. */
   onFault(error: Error): void
 }
 
-/** An open connection: its bytes, and the one reason why they end. */
+/** An open connection: passes its bytes on, and the one reason why they end. */
 export class Connection {
-  /** The URL that answered, where it is known. */
+  /** The URL that answered, if it is known. */
   readonly url: string | undefined
   readonly headers: HeaderFields
-  /** When it opened, on the clock of `performance.now()`. */
+  /** When the connection opened, on the clock of `performance.now()`. */
   readonly openedAt = performance.now()
   readonly #upstreamBody: Readable
   readonly #body: Readable
@@ -144,8 +144,8 @@ export class Connection {
   }
 
   /**
-   * Hands on the body's chunks until it ends, however that comes about. A body may fire end, close, error and aborted for
-   * the same drop.
+   * Passes the body's chunks on until the body ends or fails. The reader gets one drop, although a body may emit end, error and
+   * close for the same drop.
    */
   read(reader: ConnectionReader): void {
     if (this.#isClosed) return
@@ -153,7 +153,7 @@ export class Connection {
     const body = this.#body
     body.on('error', () => {})
     body.once('end', () => this.#onEnd())
-    // Everything else, also a body that was over before anybody listened.
+    // All other ends, including that of a body that had ended or failed before.
     finished(body, { writable: false }, (cause) => {
       if (!cause && body.readableEnded) this.#onEnd()
       else this.#drop('reset', droppedError(cause))
@@ -163,12 +163,12 @@ export class Connection {
     body.resume()
   }
 
-  /** Notes a sign of life: the idle time starts anew. */
+  /** Restarts the idle timeout. */
   touch(): void {
     if (!this.#isClosed) this.#deadline?.refresh()
   }
 
-  /** Stops the upstream; what it has sent already waits in the sockets' buffers. */
+  /** Stops reading. Bytes that the upstream has sent wait in the buffers of the sockets. */
   pause(): void {
     this.#body.pause()
   }
@@ -179,7 +179,7 @@ export class Connection {
     this.#body.resume()
   }
 
-  /** Closes the connection from here; its reader is not called any more. */
+  /** Closes the connection. Its reader is no longer called. */
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
@@ -204,7 +204,7 @@ export class Connection {
   }
 
   #onIdle(): void {
-    // While we do not read, the silence is ours.
+    // A paused connection is silent because nobody reads it.
     if (this.#body.isPaused()) return
     const message = `the upstream was silent for ${this.#idleTimeout} ms`
     this.#drop('idle-timeout', new SseError('ERR_SSE_IDLE_TIMEOUT', message))

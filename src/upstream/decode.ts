@@ -34,7 +34,7 @@ export function decodeBody(body: Readable, encodings: readonly string[]): Readab
   }, body)
 }
 
-/** The content codings of a body, in the order of their application; `identity` is none (RFC 9110, 8.4). */
+/** The content codings of a body, in the order of their application. `identity` is not a coding (RFC 9110, 8.4). */
 export function codingsOf(headers: HeaderFields): string[] {
   const field = headers['content-encoding'] ?? []
   return tokensOf(typeof field === 'string' ? [field] : field).filter((coding) => !noCodings.includes(coding))

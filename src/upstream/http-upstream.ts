@@ -6,25 +6,25 @@ import type { UpstreamFactory } from './shapes.ts'
 
 /** Options of {@link httpUpstream}: those of node:http and node:https requests, and a body. */
 export interface HttpUpstreamOptions extends Omit<https.RequestOptions, 'signal' | 'headers'> {
-  /** Header fields. They go before ours, except for a `last-event-id`, which holds only until an id is known. */
+  /** Header fields. They replace the library's fields, except for `last-event-id`, which is sent only until an id is known. */
   readonly headers?: http.OutgoingHttpHeaders
   /** The request's body, sent with each attempt. */
   readonly body?: string | Uint8Array
 }
 
 /**
- * A factory over node:http or node:https, which unlike fetch never end a body for being quiet. Connections are kept
- * alive and reused, by an agent that all factories of the process share. An idempotent request (RFC 9110, 9.2.2) is sent once more
- * within the same attempt when such a connection turns out to be closed; other requests are never sent twice.
+ * Makes a factory over node:http or node:https, which, unlike fetch, have no time limit for a silent body. Connections are kept
+ * alive and reused by an agent that all factories of the process share. An idempotent request (RFC 9110, 9.2.2) is sent once
+ * more within the same attempt when such a connection turns out to be closed; an attempt sends any other request only once.
  *
- * The factory's `url` and `method` are those of the request. It rejects with an {@link SseError} `ERR_SSE_CONNECT` whose
+ * The factory's `url` and `method` are the URL and method of the request. The factory rejects with an {@link SseError} `ERR_SSE_CONNECT` whose
  * `sent` tells whether the request may have been processed.
  *
  * @param url - An http: or https: URL.
  * @throws `TypeError` for any other URL, and for credentials in it that are not percent-encoded.
  */
 export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {}): UpstreamFactory {
-  // The platform's error would hold the URL, and a password in it.
+  // The error of `new URL` would contain the URL, which may contain a password.
   if (!URL.canParse(String(url))) throw new TypeError('Invalid URL: url must be an http: or https: URL')
   const target = new URL(url)
   const { href, protocol } = target
@@ -39,14 +39,14 @@ export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {
     agent: options.agent ?? agentFor(protocol),
   }
   const own = Object.fromEntries(Object.entries(given).map(([name, value]) => [name.toLowerCase(), value]))
-  // No more of the context: the request's listeners would keep its last error, which keeps the request before, and so on.
+  // Only these members: the request's listeners would keep the context, whose last error keeps the previous request, and so on.
   const factory: UpstreamFactory = ({ headers: { 'last-event-id': lastEventId, ...defaults }, signal }) => {
     const headers = {
       ...defaults,
       ...own,
       ...(lastEventId !== undefined && { 'last-event-id': lastEventId }),
     }
-    // Last, as a signal among the caller's options is not the attempt's.
+    // The attempt's signal comes last: a signal among the caller's options must not replace it.
     return dialHttp({ ...fixed, headers, signal })
   }
   return Object.assign(factory, { url: href, method: method.toUpperCase() })
@@ -54,7 +54,7 @@ export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {
 
 const agents = new Map<string, http.Agent>()
 
-/** One for all factories: a factory that is made for one request would leave its connection behind in a pool of its own. */
+/** An agent that all factories share: the pool of a factory that is used only once would keep its connection open. */
 function agentFor(protocol: 'http:' | 'https:'): http.Agent {
   const agent = agents.get(protocol) ?? new (protocol === 'https:' ? https : http).Agent({ keepAlive: true })
   agents.set(protocol, agent)
@@ -65,7 +65,7 @@ function requestOptionsOf(url: URL) {
   try {
     return urlToHttpOptions(url)
   } catch {
-    // A lone `%` in a user name or password. Not shown, for that reason.
+    // The user name or password contains a lone `%`. The message does not show it.
     throw new TypeError('url must have percent-encoded credentials')
   }
 }

@@ -2,13 +2,13 @@ import { constants, type IncomingHttpHeaders, type IncomingHttpStatusHeader } fr
 import type { Readable } from 'node:stream'
 import { SseError } from '../errors.ts'
 
-/** What is used of a client's stream of node:http2, besides its bytes. */
+/** The members of a client's stream of node:http2 that are used, besides its bytes. */
 interface Http2Stream {
-  /** Closed by either side, in whatever way. */
+  /** Whether one of the sides has closed the stream. */
   readonly closed: boolean
-  /** The code with which it was closed. */
+  /** The error code with which the stream was closed. */
   readonly rstCode: number
-  /** END_STREAM came with the head. */
+  /** Whether END_STREAM came with the head. */
   readonly endAfterHeaders: boolean
   readonly state: object
   push(chunk: unknown, encoding?: BufferEncoding): boolean
@@ -38,8 +38,8 @@ export function isHttp2Stream(value: object): value is Http2Stream {
 }
 
 /**
- * Waits for the head of a stream's response. A stream whose head came before it was given, and is nowhere to be found
- * any more, is taken for a bare byte stream as soon as its first bytes have come.
+ * Waits for the head of a stream's response. If the head came before the factory returned the stream, Node does not have it
+ * any more: the stream is then used as a bare byte stream when its first bytes arrive.
  *
  * @param signal - Destroys the stream.
  * @throws {@link SseError} `ERR_SSE_CONNECT` when the stream closes without a response.
@@ -55,7 +55,7 @@ export function http2Response<S extends Readable & Http2Stream>(
       resolve({ statusCode: headers[':status'] ?? 0, headers, body: stream })
     }
     const onReadable = () => {
-      // At an end without bytes a read lets the stream close.
+      // Without bytes the stream has ended, and closes only after a read.
       if (stream.readableLength === 0) stream.read()
       else {
         leave()
@@ -74,7 +74,7 @@ export function http2Response<S extends Readable & Http2Stream>(
       stream.off('response', onResponse).off('readable', onReadable).off('close', onClose)
       signal.removeEventListener('abort', onAbort)
     }
-    // Stays: what an error leads to is said by the stream's end.
+    // Not removed: every error is followed by `close`, and an error without a listener would end the process.
     stream.on('error', onError)
     stream.once('response', onResponse).once('readable', onReadable).once('close', onClose)
     signal.addEventListener('abort', onAbort, { once: true })
@@ -95,12 +95,11 @@ function noResponseError({ rstCode }: Http2Stream, cause: Error | undefined): Ss
 /**
  * Watches for the flag END_STREAM, without which an answer is not complete (RFC 9113, 8.1).
  *
- * Node ends a stream in the same way when it is reset with NO_ERROR or CANCEL, when its session is destroyed, and when
- * the connection is closed. What differs is the order: only where the flag has come is the end pushed before the stream
- * is closed.
+ * Node also ends a stream without an error when the stream is reset with NO_ERROR or CANCEL, when its session is destroyed,
+ * and when the connection is closed. Only the order differs: after END_STREAM, Node pushes the end before it closes the stream.
  *
- * @returns Whether the flag is missing, to be asked when the stream has ended. Of a stream that was closed before it
- * was given, and not by a reset that says so, it is not known to be.
+ * @returns A function that tells, after the stream has ended, whether the flag is missing. For a stream that was closed before
+ * this call the flag cannot be seen: it counts as missing only after a reset with an error code.
  */
 export function watchEndStream(stream: Http2Stream): () => boolean {
   const { push } = stream

@@ -2,9 +2,9 @@ import { Duplex, type Transform } from 'node:stream'
 import zlib from 'node:zlib'
 
 /**
- * Takes off the content coding `deflate`: the wrapper of zlib around deflated bytes, or the deflated bytes alone, which
- * some servers send (RFC 9110, 8.4.1.2). The first byte tells: a wrapper's low half is 8 (RFC 1950, 2.2), which no
- * encoder begins deflated bytes with.
+ * Decodes the content coding `deflate`: deflated bytes in the zlib format, or without its header and checksum, as some servers
+ * send them (RFC 9110, 8.4.1.2). The first byte decides: its low half is 8 in the zlib format (RFC 1950, 2.2), and no encoder
+ * starts plain deflated bytes with an 8 there.
  */
 export class Inflate extends Duplex {
   #inner: Transform | undefined
@@ -33,8 +33,8 @@ export class Inflate extends Duplex {
     callback(error)
   }
 
-  #begin(isWrapped: boolean): Transform {
-    const inner = isWrapped ? zlib.createInflate() : zlib.createInflateRaw()
+  #begin(isZlib: boolean): Transform {
+    const inner = isZlib ? zlib.createInflate() : zlib.createInflateRaw()
     inner.on('data', (bytes) => this.push(bytes) || inner.pause())
     inner.on('end', () => this.push(null))
     inner.on('error', (error) => this.destroy(error))

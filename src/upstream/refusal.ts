@@ -6,22 +6,22 @@ import { isEventStream } from '../http/media-type.ts'
 import { decodeBody, isDecodable } from './decode.ts'
 import { bytesOf, discardBody, type OpenedUpstream } from './shapes.ts'
 
-/** The most bytes of a refusal's body that its error keeps. */
+/** The most bytes of the body that the error of a refusal keeps. */
 const mostBytes = 65_536
-/** How long that body is waited for, in milliseconds. As a rule it comes with the head; a retry is not to wait for it. */
+/** The longest wait for this body, in milliseconds. The body usually arrives with the head, and must not delay a retry. */
 const mostTime = 500
 
-/** Whether there is an event stream to read. */
+/** Whether the answer is an event stream that can be read. */
 export function isOpen({ statusCode, headers, encodings }: OpenedUpstream): boolean {
   if (statusCode === undefined) return true
   return statusCode === 200 && isEventStream(headers['content-type']) && isDecodable(encodings)
 }
 
 /**
- * What an attempt fails with for any other answer. Closes the body.
+ * The error of an attempt whose answer is not such an event stream. Closes the body.
  *
  * @param signal - Ends the wait for the body.
- * @returns `ERR_SSE_STATUS`, with what came of the body within half a second; `ERR_SSE_CONTENT_TYPE` for a 200.
+ * @returns `ERR_SSE_STATUS` with the part of the body that arrived within half a second; for a 200 `ERR_SSE_CONTENT_TYPE`.
  */
 export async function refusalOf(upstream: OpenedUpstream, signal: AbortSignal): Promise<SseError> {
   const { statusCode = 0, headers, encodings } = upstream
@@ -45,7 +45,7 @@ export async function refusalOf(upstream: OpenedUpstream, signal: AbortSignal): 
   return new SseError('ERR_SSE_CONTENT_TYPE', message, { statusCode, headers })
 }
 
-/** The first bytes of a body, decoded; none of one that cannot be decoded. Never rejects. */
+/** The first bytes of a body, decoded; empty for a body that cannot be decoded. Never rejects. */
 function startOf({ body: source, encodings }: OpenedUpstream, signal: AbortSignal): Promise<Buffer> {
   const body = decodeBody(source, isDecodable(encodings) ? encodings : [])
   const chunks: Buffer[] = []
@@ -66,7 +66,7 @@ function startOf({ body: source, encodings }: OpenedUpstream, signal: AbortSigna
       try {
         size += chunks[chunks.push(bytesOf(chunk)) - 1]?.length ?? 0
       } catch {
-        // The status says more than what is no body.
+        // The status is reported, not the wrong type of the chunk.
         finish()
       }
       if (size >= mostBytes) finish()

@@ -6,26 +6,26 @@ import { linesOf } from '../http/fields.ts'
 import { codingsOf } from './decode.ts'
 import { isHttp2Stream, watchEndStream } from './http2-stream.ts'
 
-/** What a factory is told about the attempt that it is called for. */
+/** The attempt that a factory is called for. */
 export interface UpstreamContext {
-  /** Number of the attempt, 0 being the first of an outage. */
+  /** The number of the attempt in this outage, from 0. */
   readonly attempt: number
-  /** The last event ID as the standard defines it; `''` when there is none. */
+  /** The last event ID, as the HTML Standard defines it; `''` without one. */
   readonly lastEventId: string
-  /** Where to resume: the last event ID, or what `cursor(event)` last gave; undefined when unknown. */
+  /** Where to resume: the last event ID, or the latest result of the option `cursor`; undefined when unknown. */
   readonly cursor: string | undefined
   /**
-   * Ready to spread into a request: `accept`, `cache-control`, and, where there is one, `last-event-id` as UTF-8 bytes.
-   * A header cannot carry an id with control characters, nor spaces or tabs at its ends; the field is left out then.
+   * Header fields for the request: `accept`, `cache-control`, and `last-event-id`, as UTF-8 bytes. The field `last-event-id` is
+   * absent without an id, and for an id that a header cannot carry: with control characters, or with spaces or tabs at its ends.
    */
   readonly headers: Readonly<Record<string, string>>
   /** Aborted when the attempt takes longer than `connectTimeout`, and when its connection is to be closed. */
   readonly signal: AbortSignal
-  /** What made this attempt necessary; undefined for the first. */
+  /** The drop or failure that this attempt follows; undefined for the stream's first attempt. */
   readonly lastError: Error | undefined
 }
 
-/** What tells a web ReadableStream; the types of it differ between Node, browsers and versions of TypeScript. */
+/** The members that identify a web ReadableStream, whose types differ between Node, browsers and versions of TypeScript. */
 export interface WebByteStream {
   readonly locked: boolean
   cancel(reason?: unknown): Promise<void>
@@ -33,12 +33,12 @@ export interface WebByteStream {
 }
 
 /**
- * The bytes of an event stream, for which no status and no type is checked. Of a client's stream of node:http2 both are:
- * a factory returns it before its `response` event, or {@link ResponseData} around it afterwards.
+ * The bytes of an event stream, whose status and content type are not checked. For a client's stream of node:http2 they are
+ * checked: a factory returns the stream before its `response` event, or afterwards as the body of a {@link ResponseData}.
  */
 export type ByteStream = Readable | WebByteStream | AsyncIterable<Uint8Array | string>
 
-/** What is used of a web `Response`, whose body is decoded already. */
+/** The members of a web `Response` that are used. Its body is already decoded. */
 export interface ResponseLike {
   readonly status: number
   readonly headers: {
@@ -49,14 +49,14 @@ export interface ResponseLike {
   readonly url?: string
 }
 
-/** What is used of undici's `request()` result; also a stream of node:http2, as `body`, with its head. */
+/** The members that are used of the result of undici's `request()`; or a stream of node:http2 as `body`, with its head. */
 export interface ResponseData {
   readonly statusCode: number
   readonly headers: HeaderFields
   readonly body: ByteStream
 }
 
-/** A readable node:http response. */
+/** A response of node:http or node:https. */
 export type ResponseMessage = Readable & {
   readonly statusCode?: number | undefined
   readonly headers: HeaderFields
@@ -70,30 +70,32 @@ export type Upstream = ResponseLike | ResponseData | ResponseMessage | ByteStrea
 /** Opens an upstream connection. Called once for each attempt. */
 export interface UpstreamFactory {
   (context: UpstreamContext): Upstream | Promise<Upstream>
-  /** Where it connects to, for logs; they show it without credentials and query values. */
+  /** The URL that the factory requests. Logs show it without credentials and query values. */
   readonly url?: string
   /** The request's method; decides whether the request may be sent again (RFC 9110, 9.2.2). Default `'GET'`. */
   readonly method?: string
 }
 
-/** An upstream of whatever shape, seen in one way. */
+/** An upstream of any shape, in a common form. */
 export interface OpenedUpstream {
   /** Absent for a bare byte stream. */
   readonly statusCode: number | undefined
   readonly headers: HeaderFields
-  /** The body as it came. */
+  /** The body, before content codings are decoded. */
   readonly body: Readable
   /** The content codings of a body that is still encoded, in the order of their application. */
   readonly encodings: readonly string[]
-  /** The URL that answered, where it is known. */
+  /** The URL that answered, if it is known. */
   readonly url: string | undefined
-  /** Whether the body, which has ended, was cut off there. */
+  /** Called when the body has ended: whether its end is a cut. */
   readonly isCut: () => boolean
 }
 
 /**
- * @param who - What the error's message says of where it came from.
- * @throws `TypeError` for what is no upstream.
+ * Brings an upstream into the common form.
+ *
+ * @param who - The start of the error message, which says where the value came from.
+ * @throws `TypeError` for a value that is not an upstream, and for a locked body.
  */
 export function openUpstream(upstream: Upstream, who = 'the factory must return'): OpenedUpstream {
   if (typeof upstream !== 'object' || upstream === null) throw notAnUpstream(upstream, who)
@@ -117,7 +119,7 @@ export function openUpstream(upstream: Upstream, who = 'the factory must return'
   return opened(readableOf(upstream, who))
 }
 
-/** The fields of a message, its content type with all lines: in `headers` node:http has the first one only. */
+/** The header fields of a message, with all lines of its content type: `headers` of node:http has only the first line. */
 function headersOf(message: ResponseData | ResponseMessage): HeaderFields {
   const rawHeaders = 'rawHeaders' in message ? message.rawHeaders : undefined
   const lines = linesOf(rawHeaders ?? [], 'content-type')
@@ -134,22 +136,22 @@ function opened(
   return { statusCode, headers, body, encodings: [], url: url || undefined, isCut }
 }
 
-/** Lets go of an upstream that nobody will read: its socket closes. */
+/** Closes an upstream that is not read, and so its socket. */
 export function discardUpstream(upstream: Upstream): void {
   try {
     discardBody(openUpstream(upstream).body)
   } catch {
-    // Not an upstream, or its body is somebody else's: there is nothing to close.
+    // The value is not an upstream, or its body is locked: there is nothing to close.
   }
 }
 
-/** Closes a body without its late errors reaching anybody. */
+/** Destroys a body, and ignores its later errors. */
 export function discardBody(body: Readable): void {
   body.on('error', () => {})
   body.destroy()
 }
 
-/** A chunk of a body. @throws `TypeError` for what is neither bytes nor text. */
+/** The bytes of a chunk. @throws `TypeError` for a chunk that is neither bytes nor text. */
 export function bytesOf(chunk: unknown): Buffer {
   if (Buffer.isBuffer(chunk)) return chunk
   if (typeof chunk === 'string') return Buffer.from(chunk)
@@ -165,7 +167,7 @@ function readableOf(body: ByteStream, who: string): Readable {
     return Readable.fromWeb(body)
   }
   if (!(Symbol.asyncIterator in body)) throw notAnUpstream(body, who)
-  // One chunk ahead at most, and chunks as they are: what is not bytes is found where they are read.
+  // At most one chunk is read ahead. In object mode a chunk of a wrong type is passed on, and `bytesOf` rejects it.
   return Readable.from(body, { objectMode: true, highWaterMark: 1 })
 }
 
@@ -177,7 +179,7 @@ function isByteStream(value: object): value is ByteStream {
   return isReadable(value) || isWebStream(value) || Symbol.asyncIterator in value
 }
 
-/** Also streams of another copy of Node's stream module. */
+/** Also accepts streams of another copy of Node's stream module. */
 function isReadable(value: object): value is Readable {
   return value instanceof Readable || ('pipe' in value && 'on' in value && 'destroy' in value)
 }

@@ -1,10 +1,10 @@
 import type { Readable } from 'node:stream'
 
 /**
- * Lets a stream give nothing more once it is destroyed.
+ * Makes a stream emit no data after it was destroyed.
  *
- * Up to Node 24 a stream that flows goes on with what it has buffered. A web stream that `Readable.toWeb` has made of it
- * is closed by then, where its consumer has cancelled it, and throws `ERR_INVALID_STATE` that nobody can catch.
+ * Up to Node 24 a flowing stream still emits its buffered chunks after `destroy()`. If `Readable.toWeb` has made a web stream
+ * of it and the consumer has cancelled the web stream, each such chunk causes an uncaught `ERR_INVALID_STATE`.
  */
 export function withoutLateData<S extends Readable>(stream: S): S {
   const { read } = stream

@@ -2,7 +2,7 @@ import http from 'node:http'
 import { type Program, startNode } from './child.ts'
 import { until } from './until.ts'
 
-/** The process, and what it has said so far. */
+/** The command as a process, and its log so far. */
 export interface Running extends AsyncDisposable {
   readonly program: Program
   readonly url: string
@@ -15,10 +15,10 @@ export interface Running extends AsyncDisposable {
 export const onFreePorts = ['--bind', '127.0.0.1:0', '--metrics-bind', '127.0.0.1:0']
 export const quick = ['--base-delay', '20', '--max-delay', '50', '--jitter', '0']
 
-/** A process takes its time to start where many do. */
+/** Milliseconds. Many processes that start at the same time are slow. */
 export const patience = 20_000
 
-/** Starts it and waits until it listens. */
+/** Starts the command and waits until it listens. */
 export async function start(args: readonly string[], preload: readonly string[] = []): Promise<Running> {
   const program = startNode([...preload, 'src/cli.ts', ...onFreePorts, ...args])
   let log = ''
@@ -53,11 +53,11 @@ export async function start(args: readonly string[], preload: readonly string[] 
 
 export const run = (...args: string[]) => startNode(['src/cli.ts', ...args]).ended
 
-/** What a client of its own connection has got so far. */
+/** A client with its own connection, and what it has received so far. */
 export interface Client extends Disposable {
   readonly status: number | undefined
   readonly text: string
-  /** `'end'` after a whole response, `'broken'` after one that was cut off. */
+  /** `'end'` after a complete response, `'broken'` after a response that was cut off. */
   readonly over: 'end' | 'broken' | undefined
 }
 
@@ -84,7 +84,7 @@ export function ask(url: string, method = 'GET', headers: http.OutgoingHttpHeade
   return Object.assign(client, { [Symbol.dispose]: () => void request.destroy() })
 }
 
-/** An answer to its end. */
+/** Sends a GET, and waits for the end of the answer. */
 export async function answerOf(url: string): Promise<Client> {
   using client = ask(url)
   await until(

@@ -29,7 +29,7 @@ export function messageOf(args: readonly string[], env: Environment = {}): strin
   throw new Error('nothing was wrong')
 }
 
-/** A file of settings, gone at the end of the block. */
+/** A file with settings, which is deleted at the end of the block. */
 export function fileOf(content: unknown): Disposable & { readonly path: string } {
   const folder = mkdtempSync(join(tmpdir(), 'config-'))
   const path = join(folder, 'conf.json')
