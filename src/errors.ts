@@ -14,6 +14,12 @@ export type SseErrorCode =
   | 'ERR_SSE_EVENT_TOO_LARGE'
   | 'ERR_SSE_NOT_RESUMABLE'
   | 'ERR_SSE_RETRIES_EXHAUSTED'
+  | 'ERR_SSE_STORE'
+  | 'ERR_SSE_STREAM_UNKNOWN'
+  | 'ERR_SSE_STREAM_GONE'
+  | 'ERR_SSE_STREAM_FAILED'
+  | 'ERR_SSE_SLOW_CLIENT'
+  | 'ERR_SSE_HUB_CLOSED'
 
 /** Properties of an {@link SseError} besides its code and message. */
 export interface SseErrorDetails {
@@ -76,6 +82,29 @@ export class SseError extends Error {
     if (details.headers !== undefined) Object.defineProperty(this, 'headers', { value: details.headers })
     if (details.body !== undefined) Object.defineProperty(this, 'body', { value: details.body })
   }
+}
+
+const codes: Readonly<Record<SseErrorCode, true>> = {
+  ERR_SSE_CONNECT: true,
+  ERR_SSE_CONNECT_TIMEOUT: true,
+  ERR_SSE_STATUS: true,
+  ERR_SSE_CONTENT_TYPE: true,
+  ERR_SSE_DROPPED: true,
+  ERR_SSE_IDLE_TIMEOUT: true,
+  ERR_SSE_EVENT_TOO_LARGE: true,
+  ERR_SSE_NOT_RESUMABLE: true,
+  ERR_SSE_RETRIES_EXHAUSTED: true,
+  ERR_SSE_STORE: true,
+  ERR_SSE_STREAM_UNKNOWN: true,
+  ERR_SSE_STREAM_GONE: true,
+  ERR_SSE_STREAM_FAILED: true,
+  ERR_SSE_SLOW_CLIENT: true,
+  ERR_SSE_HUB_CLOSED: true,
+}
+
+/** Whether a text is a code of an {@link SseError}, for errors that another process has stored. */
+export function isErrorCode(text: string): text is SseErrorCode {
+  return Object.hasOwn(codes, text)
 }
 
 /** A value in the form that error messages show. */

@@ -18,6 +18,21 @@ export type {
 } from './diagnostics.ts'
 export { type HeaderFields, SseError, type SseErrorCode, type SseErrorDetails } from './errors.ts'
 export { lastEventIdFrom, type RequestWithLastEventId } from './http/fields.ts'
+export type { SharedRelaySummary } from './hub/client.ts'
+export { type CloseOptions, createSseHub, type SseHub, type StreamStatus } from './hub/hub.ts'
+export { memoryStore } from './hub/memory-store.ts'
+export type { HubOptions, RetentionOptions, SharedStreamOptions, SubscribeOptions } from './hub/options.ts'
+export type {
+  EndEntry,
+  Entry,
+  EventsEntry,
+  OpenEntry,
+  OpenOptions,
+  OpenResult,
+  Position,
+  StreamStore,
+} from './hub/store.ts'
+export type { SseSubscription } from './hub/subscription.ts'
 export {
   createSseProxy,
   type ProxyOptions,

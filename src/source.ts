@@ -1,4 +1,4 @@
-import { addAbortSignal, Readable } from 'node:stream'
+import { addAbortSignal, type Readable } from 'node:stream'
 import type {
   DropMessage,
   DuplicateMessage,
@@ -14,6 +14,7 @@ import { ReconnectingStream, type SourceState } from './reconnect/reconnecting-s
 import type { Announced, Sink } from './reconnect/sink.ts'
 import type { UpstreamFactory } from './upstream/shapes.ts'
 import type { SseEvent } from './wire/event.ts'
+import { LateFailureReadable } from './wire/late-failure.ts'
 
 /** The events of a source, and their arguments. */
 export interface SourceEventMap<Chunk> {
@@ -91,10 +92,8 @@ export function createResilientSseSource<Mode extends boolean | undefined = fals
 /** The type of a source's chunks, by its option `objectMode`. */
 export type ChunkOf<Mode extends boolean | undefined> = Mode extends true ? SseEvent : Buffer
 
-class Source<Chunk> extends Readable implements SourceMembers<Chunk>, Sink {
+class Source<Chunk> extends LateFailureReadable<Chunk> implements SourceMembers<Chunk>, Sink {
   readonly #stream: ReconnectingStream
-  /** The error that destroys the source once its buffer was read. */
-  #failure: Error | undefined
 
   constructor(factory: UpstreamFactory, options: CheckedOptions) {
     const { objectMode, highWaterMark, signal } = options
@@ -142,24 +141,9 @@ class Source<Chunk> extends Readable implements SourceMembers<Chunk>, Sink {
     return super.off(event, listener)
   }
 
-  override [Symbol.asyncIterator](): NodeJS.AsyncIterator<Chunk> {
-    return super[Symbol.asyncIterator]()
-  }
-
   override _read(): void {
     this.#stream.resume()
     this.#stream.start()
-  }
-
-  /** Destroys a failed source only after its buffer was read: otherwise buffered events would be lost. */
-  override read(size?: number): Chunk | null {
-    // Node would still return buffered data.
-    if (this.destroyed) return null
-    // As at the end of a Readable, the rest is returned when less is buffered than `size`.
-    const isRest = this.#failure !== undefined && size !== undefined && size > this.readableLength
-    const chunk: Chunk | null = super.read(isRest ? undefined : size)
-    if (this.#failure && this.readableLength === 0) process.nextTick(() => this.destroy(this.#failure))
-    return chunk
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
@@ -193,12 +177,7 @@ class Source<Chunk> extends Readable implements SourceMembers<Chunk>, Sink {
 
   fail(error: Error): void {
     // An error thrown by a function of the caller does not wait for the buffer to be read.
-    if (!(error instanceof SseError) || this.readableLength === 0) {
-      this.destroy(error)
-      return
-    }
-    this.#failure = error
-    // A reader that waits for more bytes than are buffered would wait for ever.
-    this.emit('readable')
+    if (error instanceof SseError) this.failLate(error)
+    else this.destroy(error)
   }
 }

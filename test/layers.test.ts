@@ -13,6 +13,7 @@ const rows = [
   ['upstream', 'resume'],
   ['reconnect'],
   ['source', 'relay'],
+  ['hub'],
   ['proxy'],
   ['demo'],
   ['cli'],

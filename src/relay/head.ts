@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http'
-import { type HeaderFields, SseError } from '../errors.ts'
+import { type HeaderFields, SseError, type SseErrorCode } from '../errors.ts'
 import { fieldOf } from '../http/fields.ts'
 import { isEventStream } from '../http/media-type.ts'
 import { isRetryable } from '../reconnect/delay.ts'
@@ -49,8 +49,10 @@ export function answerTo(error: Error, refusal: Refusal | undefined): Answer {
     return body === undefined ? textAnswer(status, fields) : { status, fields, body }
   }
   const status = statusOf(error)
-  const { headers = {}, body } = failureOf(error)
+  const { headers = {}, body, retryAfter } = failureOf(error)
   const fields = new Map<string, string>()
+  if (status === 503 && retryAfter !== undefined)
+    fields.set('retry-after', String(Math.ceil(retryAfter / 1000)))
   for (const name of Object.keys(headers)) {
     const value = fieldOf(headers, name)
     if (refusalFields.test(name) && isWritable(value)) fields.set(name, value)
@@ -75,12 +77,21 @@ function textAnswer(status: number, fields: ResponseFields): Answer {
   }
 }
 
+/** The statuses of failures of shared streams. */
+const statusesOfHub: Partial<Record<SseErrorCode, number>> = {
+  ERR_SSE_STORE: 503,
+  ERR_SSE_HUB_CLOSED: 503,
+  ERR_SSE_STREAM_UNKNOWN: 404,
+  ERR_SSE_STREAM_GONE: 410,
+}
+
 /** The upstream's own status, or that of a gateway: 502 or 504 (RFC 9110, 15.6.3 and 15.6.5), and 503 after an abort. */
 function statusOf(error: Error): number {
   const { code, statusCode = 0 } = failureOf(error)
   if (code === undefined) return 503
   if (code === 'ERR_SSE_STATUS' && statusCode >= 400 && statusCode <= 599) return statusCode
-  return code === 'ERR_SSE_CONNECT_TIMEOUT' || code === 'ERR_SSE_IDLE_TIMEOUT' ? 504 : 502
+  const byDefault = code === 'ERR_SSE_CONNECT_TIMEOUT' || code === 'ERR_SSE_IDLE_TIMEOUT' ? 504 : 502
+  return statusesOfHub[code] ?? byDefault
 }
 
 /** The error itself, or the cause of an `ERR_SSE_RETRIES_EXHAUSTED`; empty for an error other than {@link SseError}. */
@@ -97,7 +108,7 @@ export function faultOf(error: Error): Error | undefined {
 
 /** Whether the same request may succeed later. */
 export function isTransient(error: Error): boolean {
-  if (!(error instanceof SseError)) return true
+  if (!(error instanceof SseError) || statusesOfHub[error.code] === 503) return true
   return error.code === 'ERR_SSE_RETRIES_EXHAUSTED' || isRetryable(error, { passedOn: false, once: false })
 }
 

@@ -262,6 +262,12 @@ describe('isRetryable', () => {
     ERR_SSE_EVENT_TOO_LARGE: [false, false],
     ERR_SSE_NOT_RESUMABLE: [false, false],
     ERR_SSE_RETRIES_EXHAUSTED: [false, false],
+    ERR_SSE_STORE: [false, false],
+    ERR_SSE_STREAM_UNKNOWN: [false, false],
+    ERR_SSE_STREAM_GONE: [false, false],
+    ERR_SSE_STREAM_FAILED: [false, false],
+    ERR_SSE_SLOW_CLIENT: [false, false],
+    ERR_SSE_HUB_CLOSED: [false, false],
   }
   const isCode = (code: string): code is keyof typeof table => Object.hasOwn(table, code)
   for (const code of Object.keys(table).filter(isCode)) {

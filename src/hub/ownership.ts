@@ -1,0 +1,323 @@
+import type { Messages } from '../diagnostics.ts'
+import { asError, type HeaderFields, isErrorCode, SseError } from '../errors.ts'
+import { isWireId } from '../http/fields.ts'
+import { ResumePolicy } from '../reconnect/resume-policy.ts'
+import type { Announced } from '../reconnect/sink.ts'
+import { failureOf, isTransient } from '../relay/head.ts'
+import { EventTracker } from '../resume/tracker.ts'
+import type { UpstreamFactory } from '../upstream/shapes.ts'
+import { type History, readHistory } from './history.ts'
+import type { Log } from './log.ts'
+import type { CheckedHubOptions, CheckedStreamOptions } from './options.ts'
+import { Retention } from './retention.ts'
+import { Run, type RunOwner } from './run.ts'
+import { type EndEntry, type EventsEntry, type Position, positionOf, type StreamStore } from './store.ts'
+import type { StoreAccess } from './store-access.ts'
+
+/** What a hub gives to its streams. */
+export interface HubContext {
+  readonly options: CheckedHubOptions
+  readonly store: StreamStore
+  readonly access: StoreAccess
+  /** The name of this hub as an owner. */
+  readonly owner: string
+}
+
+/** Where a client stands for whom the upstream is opened. */
+export interface ClientPlace {
+  /** `''` without one. */
+  readonly lastEventId: string
+  /** Where the upstream can be resumed for this client; undefined when unknown. */
+  readonly cursor: string | undefined
+}
+
+/** Told of what happens to the upstream of a stream. */
+export interface OwnershipListener {
+  onOpen(headers: HeaderFields): void
+  onRetry(delay: number, error: Error): void
+  onUpstreamGap(): void
+  /** The upstream has failed, and a later client may ask it again; or no event can be stored. */
+  onFailure(error: Error): void
+  /** This process no longer has the upstream. */
+  onOver(): void
+}
+
+/** Owns the upstream of a stream for this process: gets the lease, runs the upstream, and gives the lease up. */
+export class Ownership implements RunOwner {
+  readonly #context: HubContext
+  readonly #name: string
+  readonly #log: Log
+  readonly #options: CheckedStreamOptions
+  readonly #listener: OwnershipListener
+  #run: Run | undefined
+  #headers: HeaderFields | undefined
+  /** The last event ID of the client for whom the upstream was opened with an empty log. */
+  #startedFrom: string | undefined
+  /** The end that this process has written, and the error that the upstream has failed with. */
+  #failure: { readonly epoch: number; readonly error: Error } | undefined
+  /** Whether the log has events, and whether the upstream may be asked again after them. */
+  #hasEvents = false
+  #isRepeatable = false
+  #isAcquiring = false
+  #isRenewing = false
+  #renewedAt = 0
+  #listeners = 1
+
+  constructor(
+    context: HubContext,
+    name: string,
+    log: Log,
+    options: CheckedStreamOptions,
+    listener: OwnershipListener,
+  ) {
+    this.#context = context
+    this.#name = name
+    this.#log = log
+    this.#options = options
+    this.#listener = listener
+  }
+
+  /** Whether this process has the upstream, or is about to get it. */
+  get isActive(): boolean {
+    return this.#run !== undefined || this.#isAcquiring
+  }
+
+  get isOwner(): boolean {
+    return this.#run !== undefined
+  }
+
+  /** Whether a connection to the upstream is open. */
+  get isOpen(): boolean {
+    return this.#run?.isOpen === true
+  }
+
+  /** The header fields of the upstream's latest response; undefined before the first one. */
+  get headers(): HeaderFields | undefined {
+    return this.#headers
+  }
+
+  /** How many processes watched the stream when the lease was renewed last. */
+  get listeners(): number {
+    return this.#listeners
+  }
+
+  /** The start of the run; undefined without one. */
+  get start(): Position | undefined {
+    return this.#run && { epoch: this.#run.epoch, seq: 0 }
+  }
+
+  /** The start of the log, if the upstream was opened with an empty log for a client with this last event ID. */
+  startsAfter(lastEventId: string): Position | undefined {
+    return this.#startedFrom === lastEventId ? this.start : undefined
+  }
+
+  /** The error that the upstream has failed with, where this process has written the end; otherwise what the entry says. */
+  errorOf(end: EndEntry): Error {
+    if (this.#failure?.epoch === end.epoch) return this.#failure.error
+    const { code, status, reason = 'the upstream has failed' } = end
+    return new SseError(code && isErrorCode(code) ? code : 'ERR_SSE_STREAM_FAILED', reason, {
+      ...(status !== undefined && { statusCode: status }),
+    })
+  }
+
+  /**
+   * Asks the store for the lease, and starts the upstream.
+   *
+   * @param lastEventId - The client's last event ID, and the cursor in it; used while the log is empty.
+   * @returns When to ask again, in milliseconds: another process has the upstream. Undefined when no further call is needed.
+   * @throws {@link SseError} `ERR_SSE_STORE`
+   */
+  async acquire(
+    factory: UpstreamFactory,
+    client: ClientPlace,
+    isWanted: () => boolean,
+  ): Promise<number | undefined> {
+    if (this.isActive) return undefined
+    this.#isAcquiring = true
+    try {
+      const { access, store, owner, options } = this.#context
+      const { keepFor } = this.#options
+      const { lease } = options
+      const result = await access.call(() => store.open(this.#name, owner, { lease, keepFor }), isWanted)
+      if (result.state === 'held') return result.retryAfter
+      if (result.state === 'open') await this.#begin(result.epoch, result.previous, factory, client, isWanted)
+      else await this.#log.sync()
+      return undefined
+    } finally {
+      this.#isAcquiring = false
+    }
+  }
+
+  async #begin(
+    epoch: number,
+    previous: Position | undefined,
+    factory: UpstreamFactory,
+    client: ClientPlace,
+    isWanted: () => boolean,
+  ): Promise<void> {
+    this.#renewedAt = performance.now()
+    const { store, access } = this.#context
+    const { identity, retention: limits, resume, cursor: cursorOf } = this.#options
+    const tracker = new EventTracker(identity === undefined ? {} : { identity })
+    const retention = new Retention(limits)
+    const history: History = previous
+      ? await readHistory(store, access, this.#name, tracker, retention)
+      : { hasEvents: false, cursor: client.cursor }
+    await this.#log.sync()
+    const policy = new ResumePolicy(resume, factory.method)
+    this.#hasEvents = history.hasEvents
+    this.#isRepeatable = policy.isRepeatable
+    // A request that is sent once may have been processed for the owner before (RFC 9110, 9.2.2).
+    if (previous && !policy.isRepeatable && (history.hasEvents || policy.isSentOnce)) {
+      const message = 'the stream cannot be resumed after its first event, and its owner has stopped'
+      await this.#seal(epoch, new SseError('ERR_SSE_NOT_RESUMABLE', message))
+      return
+    }
+    if (!isWanted()) {
+      await this.#giveUp(this.#options.keepFor)
+      return
+    }
+    const { cursor } = history
+    if (cursor !== undefined && cursorOf) tracker.advance({}, cursor)
+    else if (cursor !== undefined && isWireId(cursor)) tracker.advance({ id: cursor })
+    this.#startedFrom = previous ? undefined : client.lastEventId
+    this.#failure = undefined
+    this.#run = new Run(epoch, factory, this.#options, { tracker, cursor }, retention, this)
+    this.#run.start()
+  }
+
+  /** Extends the lease when a third of it is over. */
+  renew(now: number): void {
+    const { access, store, owner, options } = this.#context
+    const run = this.#run
+    if (!run || this.#isRenewing || now - this.#renewedAt < options.lease / 3) return
+    this.#isRenewing = true
+    const isWanted = () => this.#run === run
+    access
+      .call(() => store.renew(this.#name, owner, options.lease, this.#options.keepFor), isWanted)
+      .then(
+        ({ held, listeners }) => {
+          this.#renewedAt = now
+          this.#listeners = listeners
+          if (!held && isWanted()) this.#lose(undefined)
+        },
+        (error: unknown) => isWanted() && this.#lose(asError(error)),
+      )
+      .finally(() => {
+        this.#isRenewing = false
+      })
+  }
+
+  /** Called when the log has an entry of a later epoch: another owner has taken over. */
+  supersede(epoch: number): void {
+    if (this.#run && epoch > this.#run.epoch) this.#lose(undefined)
+  }
+
+  /** Stops the upstream, stores its last events, and gives the lease up, so that another process may take over. */
+  async release(): Promise<void> {
+    const run = this.#run
+    if (!run) return
+    await run.finish()
+    if (this.#run !== run) return
+    this.#run = undefined
+    await this.#giveUp(this.#options.keepFor)
+    this.#listener.onOver()
+  }
+
+  /** Stops the upstream at once, and gives the lease up. */
+  async abandon(): Promise<void> {
+    const run = this.#run
+    if (!run) return
+    this.#run = undefined
+    run.stop()
+    await this.#giveUp(this.#options.keepFor)
+  }
+
+  async append(entry: EventsEntry, trimBefore: Position | undefined): Promise<boolean> {
+    const { access, store } = this.#context
+    const run = this.#run
+    const isWanted = () => this.#run === run
+    const result = await access.call(() => store.append(this.#name, entry, trimBefore), isWanted)
+    if (result !== 'stored') return false
+    this.#hasEvents = true
+    this.#log.accept(entry)
+    return true
+  }
+
+  onOpen(headers: HeaderFields): void {
+    this.#headers = headers
+    this.#listener.onOpen(headers)
+  }
+
+  onAnnounced<K extends Announced>(kind: K, message: Messages[K]): void {
+    if (kind === 'gap') this.#listener.onUpstreamGap()
+    if (kind === 'retry' && 'delay' in message) this.#listener.onRetry(message.delay, message.error)
+  }
+
+  onComplete(error: Error | undefined): void {
+    const run = this.#run
+    if (!run) return
+    this.#complete(run, error).then(
+      () => this.#listener.onOver(),
+      (fault: unknown) => this.#lose(asError(fault)),
+    )
+  }
+
+  onLost(error: Error | undefined): void {
+    this.#lose(error)
+  }
+
+  async #complete(run: Run, error: Error | undefined): Promise<void> {
+    // A later client may ask the upstream again, and the log goes on from there.
+    if (error && this.#hasEvents && this.#isRepeatable && isTransient(error)) {
+      this.#run = undefined
+      await this.#giveUp(this.#options.keepFor)
+      this.#listener.onFailure(error)
+      return
+    }
+    await this.#seal(run.epoch, error)
+    this.#run = undefined
+  }
+
+  /** Writes the end of the stream, and gives the lease up. */
+  async #seal(epoch: number, error: Error | undefined): Promise<void> {
+    const { access, store, options } = this.#context
+    const { keepFor } = this.#options
+    const { tail } = this.#log
+    const { code, statusCode } = error ? failureOf(error) : {}
+    const entry: EndEntry = {
+      kind: 'end',
+      epoch,
+      at: Date.now(),
+      how: error ? 'failed' : 'ended',
+      previous: tail && positionOf(tail),
+      code,
+      status: statusCode,
+      reason: error?.message,
+    }
+    this.#failure = error && { epoch, error }
+    const result = await access.call(() => store.append(this.#name, entry))
+    if (result === 'stored') this.#log.accept(entry)
+    else await this.#log.sync()
+    // A refusal before the first event is the answer to those who wait for it, and not to clients of the next minutes.
+    await this.#giveUp(error && !this.#hasEvents ? Math.min(keepFor, 2 * options.poll) : keepFor)
+  }
+
+  async #giveUp(keepFor: number): Promise<void> {
+    const { access, store, owner } = this.#context
+    try {
+      await access.call(() => store.renew(this.#name, owner, 0, keepFor))
+    } catch {
+      // The store is away. The lease ends by itself.
+    }
+  }
+
+  #lose(error: Error | undefined): void {
+    const run = this.#run
+    if (!run) return
+    this.#run = undefined
+    run.stop(error)
+    if (error) this.#listener.onFailure(error)
+    this.#listener.onOver()
+  }
+}

@@ -1,0 +1,139 @@
+import { asError } from '../errors.ts'
+import type { LiveReader, Log } from './log.ts'
+import type { EndEntry, Position } from './store.ts'
+
+/** Why events are missing before the next one: they are no longer kept, or the client's last event ID is unknown. */
+export type GapReason = 'trimmed' | 'unknown-id'
+
+/** The consumer of a reader. */
+export interface ReaderTarget {
+  /** @returns False when the consumer is full: the reader waits for `resume()`. */
+  onEvents(bytes: Buffer): boolean
+  /** Called when events are missing before the next one. The consumer may close the reader. */
+  onGap(reason: GapReason): void
+  /** Called after the last event of a stream that has ended. This is the last call. */
+  onEnd(end: EndEntry): void
+  /** The log cannot be read. This is the last call. */
+  onFailure(error: Error): void
+}
+
+/** A place in a log that moves on as fast as its consumer takes the events. */
+export class Reader implements LiveReader {
+  readonly #log: Log
+  readonly #target: ReaderTarget
+  /** The position after the latest event that was passed on; out of date while the reader is live. */
+  #after: Position
+  #state: 'reading' | 'live' | 'full' | 'loading' | 'over' = 'reading'
+  /** Since when the consumer is full, on the clock of `performance.now()`. */
+  #fullSince = 0
+
+  constructor(log: Log, after: Position, target: ReaderTarget) {
+    this.#log = log
+    this.#after = after
+    this.#target = target
+  }
+
+  /** The position after the latest event that was passed on. */
+  get position(): Position {
+    return this.#state === 'live' ? (this.#log.sent ?? this.#after) : this.#after
+  }
+
+  /** Whether there are events that the consumer has not taken yet. */
+  get isBehind(): boolean {
+    return this.#state === 'full' || this.#state === 'loading'
+  }
+
+  /** Since when the consumer has taken nothing, on the clock of `performance.now()`; undefined while it is not full. */
+  get fullSince(): number | undefined {
+    return this.#state === 'full' ? this.#fullSince : undefined
+  }
+
+  /** Passes events on until the consumer is full or has had every event. */
+  read(): void {
+    this.#state = 'reading'
+    while (this.#isReading()) {
+      const next = this.#log.next(this.#after)
+      if (next.state === 'live') {
+        this.#state = 'live'
+        this.#log.join(this)
+      } else if (next.state === 'end') {
+        this.#finish(next.end)
+      } else if (next.state === 'away') {
+        this.#load()
+      } else {
+        this.#after = next.page.end
+        this.#pass(next.page.bytes)
+      }
+    }
+  }
+
+  /** Called when the consumer has room again. */
+  resume(): void {
+    if (this.#state === 'full') this.read()
+  }
+
+  close(): void {
+    this.#after = this.position
+    this.#state = 'over'
+    this.#log.leave(this)
+  }
+
+  onBytes(bytes: Buffer): void {
+    if (this.#target.onEvents(bytes) || this.#state !== 'live') return
+    this.#after = this.#log.sent ?? this.#after
+    this.#log.leave(this)
+    this.#wait()
+  }
+
+  onLogEnd(end: EndEntry): void {
+    this.#after = end.previous ?? this.#after
+    this.#state = 'reading'
+    this.#finish(end)
+  }
+
+  onMissing(after: Position): void {
+    this.#after = after
+    this.read()
+  }
+
+  #isReading(): boolean {
+    return this.#state === 'reading'
+  }
+
+  #pass(bytes: Buffer): void {
+    if (bytes.length > 0 && !this.#target.onEvents(bytes) && this.#isReading()) this.#wait()
+  }
+
+  #wait(): void {
+    this.#state = 'full'
+    this.#fullSince = performance.now()
+  }
+
+  #load(): void {
+    this.#state = 'loading'
+    this.#log.load(this.#after).then(
+      (loaded) => {
+        if (this.#state !== 'loading') return
+        this.#state = 'reading'
+        if (loaded.state === 'gap') {
+          this.#after = loaded.resume
+          this.#target.onGap('trimmed')
+        } else {
+          this.#after = loaded.page.end
+          this.#pass(loaded.page.bytes)
+        }
+        if (this.#isReading()) this.read()
+      },
+      (error: unknown) => {
+        if (this.#state !== 'loading') return
+        this.close()
+        this.#target.onFailure(asError(error))
+      },
+    )
+  }
+
+  #finish(end: EndEntry): void {
+    this.close()
+    this.#target.onEnd(end)
+  }
+}

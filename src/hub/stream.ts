@@ -1,0 +1,333 @@
+import { asError, type HeaderFields, SseError } from '../errors.ts'
+import { ResumePolicy } from '../reconnect/resume-policy.ts'
+import type { UpstreamFactory } from '../upstream/shapes.ts'
+import { Log } from './log.ts'
+import type { Member } from './member.ts'
+import type { CheckedStreamOptions } from './options.ts'
+import { type ClientPlace, type HubContext, Ownership, type OwnershipListener } from './ownership.ts'
+import { findPlace, type Place } from './place.ts'
+import { parseId } from './position-id.ts'
+import type { Position } from './store.ts'
+
+/** While this process has the upstream, wakes of the store within this many milliseconds are one. */
+const wakeInterval = 25
+
+/** A shared stream in this process: its log, its clients, and its upstream where this process is the owner. */
+export class SharedStream implements OwnershipListener {
+  readonly name: string
+  readonly options: CheckedStreamOptions
+  readonly log: Log
+  readonly ownership: Ownership
+  readonly #context: HubContext
+  readonly #onUnused: (stream: SharedStream) => void
+  readonly #members = new Set<Member>()
+  readonly #unwatch: () => void
+  /** The names of options about which a caller was warned. */
+  readonly #warned = new Set<string>()
+  #onEmpty: (() => void) | undefined
+  #factory: UpstreamFactory | undefined
+  /** When to ask the store again for the lease, on the clock of `performance.now()`. */
+  #retryAt = Number.NEGATIVE_INFINITY
+  /** Since when no client and no other process listens, on the clock of `performance.now()`. */
+  #unusedSince = performance.now()
+  /** When bytes were sent to all clients, on the clock of `performance.now()`. */
+  #sentAt = performance.now()
+  /** Up to where all clients had been sent the events at the latest tick. */
+  #sent: Position | undefined
+  #syncedAt = performance.now()
+  /** Running while this process asks the store for the lease. */
+  #acquisition: Promise<Position | undefined> | undefined
+  #wake: NodeJS.Timeout | undefined
+  /** The number of calls that need the stream without being clients. */
+  #holds = 0
+  #isClosed = false
+
+  constructor(
+    context: HubContext,
+    name: string,
+    options: CheckedStreamOptions,
+    onUnused: (stream: SharedStream) => void,
+  ) {
+    this.name = name
+    this.options = options
+    this.#context = context
+    this.#onUnused = onUnused
+    this.log = new Log(context.store, context.access, name, context.options.windowBytes)
+    this.ownership = new Ownership(context, name, this.log, options, this)
+    this.#unwatch = context.store.watch(name, () => this.#onWake())
+  }
+
+  get members(): ReadonlySet<Member> {
+    return this.#members
+  }
+
+  /** Whether a client that is told to come back can resume, at this process or another one. */
+  get isResumable(): boolean {
+    return new ResumePolicy(this.options.resume, this.#factory?.method).isRepeatable
+  }
+
+  /** The shortest time limit of the stream, in milliseconds: how exact the calls of `tick` must be. */
+  get shortestLimit(): number {
+    const { heartbeat, linger, stallTimeout, maxAge = 0 } = this.options
+    const limits = [heartbeat, linger, stallTimeout, maxAge].filter((limit) => limit > 0)
+    return Math.min(...limits, this.#context.options.lease / 3, this.#context.options.poll)
+  }
+
+  /**
+   * Adds a client, and opens the upstream where no process has it.
+   *
+   * @param factory - Undefined for a client that joins an existing stream only.
+   * @returns The client's place; undefined when the client has left meanwhile.
+   * @throws {@link SseError} `ERR_SSE_STREAM_UNKNOWN` or `ERR_SSE_STREAM_GONE` for a client that cannot be served,
+   * `ERR_SSE_STORE` when the store is away.
+   */
+  async join(member: Member, factory: UpstreamFactory | undefined): Promise<Place | undefined> {
+    this.#members.add(member)
+    this.#factory ??= factory
+    const { lastEventId } = member.request
+    if (!this.ownership.isOwner) await this.#sync()
+    // Clients that have waited for the upstream to be opened get its first event.
+    const opened = this.log.tail === undefined ? await this.#openFor(lastEventId) : undefined
+    if (!this.#members.has(member)) return undefined
+    this.log.flush()
+    const start = lastEventId === '' ? opened : this.ownership.startsAfter(lastEventId)
+    const place = start ? { after: start, gap: undefined } : await this.#findPlace(member)
+    // The upstream opens while the client already gets the events that are stored.
+    this.#own()
+    return this.#members.has(member) ? place : undefined
+  }
+
+  /** Opens the upstream without a client. */
+  async start(factory: UpstreamFactory): Promise<void> {
+    this.#factory ??= factory
+    await this.hold(async () => {
+      await this.#sync()
+      if (!this.log.end) await this.#acquire({ lastEventId: '', cursor: undefined })
+    })
+  }
+
+  leave(member: Member): void {
+    if (!this.#members.delete(member)) return
+    if (this.#members.size > 0) return
+    this.#unusedSince = performance.now()
+    this.log.dropPages()
+    if (this.options.linger === 0) this.#linger(this.#unusedSince)
+    this.#closeIfUnused()
+  }
+
+  /** Keeps the stream in this process during a call. */
+  async hold<T>(call: () => Promise<T>): Promise<T> {
+    this.#holds++
+    try {
+      return await call()
+    } finally {
+      this.#holds--
+      this.#closeIfUnused()
+    }
+  }
+
+  /** Reads what other processes have written, and takes over where no process has the upstream. */
+  async refresh(): Promise<void> {
+    await this.#sync()
+    this.#own()
+  }
+
+  /**
+   * Called often, for time limits.
+   *
+   * @param now - On the clock of `performance.now()`.
+   */
+  tick(now: number): void {
+    this.ownership.renew(now)
+    this.#linger(now)
+    if (now >= this.#retryAt) this.#own()
+    if (!this.ownership.isOwner && !this.log.end && now - this.#syncedAt >= this.#context.options.poll) {
+      this.#background(this.#sync())
+    }
+    this.#tickMembers(now)
+  }
+
+  #tickMembers(now: number): void {
+    const { heartbeat } = this.options
+    if (this.#sent !== this.log.sent) {
+      this.#sent = this.log.sent
+      this.#sentAt = now
+    }
+    const isSilent = heartbeat > 0 && now - this.#sentAt >= heartbeat
+    if (isSilent) this.#sentAt = now
+    let isBehind = false
+    for (const member of this.#members) {
+      if (isSilent) member.heartbeat()
+      member.tick(now)
+      isBehind ||= member.reader?.isBehind === true
+    }
+    if (!isBehind) this.log.dropPages()
+  }
+
+  /**
+   * Lets another process take the upstream over, where the upstream can be resumed, and tells the clients to come back. Otherwise
+   * the stream runs to its end.
+   *
+   * @param limit - When the remaining clients are disconnected, in milliseconds.
+   */
+  async drain(limit: number): Promise<void> {
+    const { isResumable } = this
+    this.#factory = undefined
+    const timers = [...(isResumable ? this.#members : [])].map((member) =>
+      setTimeout(() => member.dismiss(1000), Math.random() * limit),
+    )
+    if (isResumable) await this.ownership.release()
+    await this.#empty(limit)
+    for (const timer of timers) clearTimeout(timer)
+    const error = new SseError('ERR_SSE_HUB_CLOSED', 'the hub was closed', { retryAfter: 1000 })
+    for (const member of this.#members) member.onFailure(error)
+    await this.ownership.abandon()
+  }
+
+  /** Warns of options with other values than the stream's: once for each. */
+  warnOf(names: readonly string[]): void {
+    const fresh = names.filter((name) => !this.#warned.has(name))
+    for (const name of fresh) this.#warned.add(name)
+    if (fresh.length === 0) return
+    const message = `options differ from those that the stream was opened with, and are ignored: ${fresh.join(', ')}`
+    this.options.logger?.warn({ stream: this.name, options: fresh }, message)
+  }
+
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    clearTimeout(this.#wake)
+    this.#unwatch()
+    this.log.close()
+  }
+
+  onOpen(headers: HeaderFields): void {
+    for (const member of this.#members) member.onOpen(headers)
+  }
+
+  onRetry(delay: number, error: Error): void {
+    for (const member of this.#members) member.onRetry(delay, error)
+  }
+
+  onUpstreamGap(): void {
+    for (const member of this.#members) member.onUpstreamGap()
+  }
+
+  onFailure(error: Error): void {
+    for (const member of this.#members) member.onFailure(error)
+  }
+
+  onOver(): void {
+    this.log.flush()
+    if (this.#members.size > 0 && !this.log.end) this.#background(this.refresh())
+    this.#closeIfUnused()
+  }
+
+  /**
+   * Opens the upstream for a client of an empty log.
+   *
+   * @returns The start of the log, if this process has opened the upstream.
+   */
+  async #openFor(lastEventId: string): Promise<Position | undefined> {
+    const { position, cursor } = parseId(lastEventId)
+    if (this.#factory === undefined) throw new SseError('ERR_SSE_STREAM_UNKNOWN', 'there is no such stream')
+    if (position && !this.isResumable) {
+      throw new SseError(
+        'ERR_SSE_STREAM_GONE',
+        'the stream is no longer kept, and its upstream cannot repeat it',
+      )
+    }
+    return this.#acquire({ lastEventId, cursor })
+  }
+
+  #findPlace({ request }: Member): Promise<Place> {
+    const { store, access } = this.#context
+    return findPlace(request, this.log, async (from) => {
+      const [entry] = await access.call(() => store.read(this.name, from, 1))
+      return entry
+    })
+  }
+
+  /** Opens the upstream, if a client waits for events and no process is known to have the upstream. */
+  #own(): void {
+    if (this.#members.size === 0 || this.#factory === undefined || this.log.end) return
+    if (this.ownership.isOwner || performance.now() < this.#retryAt) return
+    this.#background(this.#acquire({ lastEventId: '', cursor: undefined }))
+  }
+
+  #acquire(client: ClientPlace): Promise<Position | undefined> {
+    this.#acquisition ??= this.#tryToOwn(client).finally(() => {
+      this.#acquisition = undefined
+    })
+    return this.#acquisition
+  }
+
+  async #tryToOwn(client: ClientPlace): Promise<Position | undefined> {
+    const factory = this.#factory
+    if (factory === undefined) return undefined
+    const isWanted = () => !this.#isClosed && (this.#members.size > 0 || this.#holds > 0)
+    const wait = await this.ownership.acquire(factory, client, isWanted)
+    this.#retryAt = performance.now() + (wait ?? 0)
+    if (wait !== undefined) await this.#sync()
+    return this.ownership.start
+  }
+
+  #onWake(): void {
+    // The owner is woken by its own entries too.
+    if (this.ownership.isOwner) {
+      this.#wake ??= setTimeout(() => {
+        this.#wake = undefined
+        this.#background(this.#sync())
+      }, wakeInterval).unref()
+    } else if (!this.log.end) this.#background(this.#onChange())
+  }
+
+  async #onChange(): Promise<void> {
+    const before = this.log.tail
+    await this.#sync()
+    // No entry: the owner may have given its lease up.
+    if (this.log.tail !== before || this.#acquisition) return
+    this.#retryAt = Number.NEGATIVE_INFINITY
+    this.#own()
+  }
+
+  async #sync(): Promise<void> {
+    this.#syncedAt = performance.now()
+    await this.log.sync()
+    if (this.log.tail) this.ownership.supersede(this.log.tail.epoch)
+  }
+
+  #linger(now: number): void {
+    const isUsed = this.#members.size > 0 || this.#holds > 0 || this.ownership.listeners > 1
+    if (isUsed) this.#unusedSince = now
+    else if (this.ownership.isOwner && now - this.#unusedSince >= this.options.linger) {
+      this.#background(this.ownership.release())
+    }
+  }
+
+  /** Runs a task that no caller waits for. Its failure is one of the store, and ends the clients. */
+  #background(task: Promise<unknown>): void {
+    this.hold(() => task).catch((error: unknown) => {
+      if (!this.#isClosed) this.onFailure(asError(error))
+    })
+  }
+
+  /** Resolves when the stream has no client and no upstream here, or after a time limit in milliseconds. */
+  #empty(limit: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, limit)
+      this.#onEmpty = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+      this.#closeIfUnused()
+    })
+  }
+
+  #closeIfUnused(): void {
+    if (this.#members.size === 0 && !this.ownership.isActive) this.#onEmpty?.()
+    if (this.#isClosed || this.#members.size > 0 || this.#holds > 0 || this.ownership.isActive) return
+    this.close()
+    this.#onUnused(this)
+  }
+}

@@ -1,0 +1,141 @@
+import { expect } from 'chai'
+import { answerOf, ask, get, has } from '../support/client.ts'
+import { wire } from '../support/events.ts'
+import { dataIn, eventSource, idOf, serveHub } from '../support/hub.ts'
+import { answers, ends, isLeft, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
+
+describe('a shared feed', () => {
+  it('has one upstream connection for a thousand clients, and each gets every event once', async () => {
+    let send = (_: string) => {}
+    await using upstream = await serve((_, response) => {
+      stream(response)
+      send = (text) => void response.write(text)
+    })
+    await using feed = await serveHub(upstream.url)
+    const clients = await Promise.all(Array.from({ length: 1000 }, () => get(feed.url)))
+    for (let n = 1; n <= 5; n++) send(wire(n))
+    for (const client of clients) await has(client, 'event 5')
+    expect(upstream.requests).to.have.length(1)
+    for (const client of clients) expect(dataIn(client)).to.deep.equal(numbered(1, 5))
+    for (const client of clients) client.leave()
+  })
+
+  it('starts a late client at the latest event, or with from at the oldest that is kept', async () => {
+    await using upstream = await serve(stays(wire(1), wire(2)))
+    await using feed = await serveHub(upstream.url)
+    using first = ask(feed.url)
+    await has(first, 'event 2')
+    using late = await get(feed.url, eventSource)
+    await has(late, `id: ${idOf(first, 'event 2')}\n\n`)
+    await using whole = await serveHub(upstream.url, { from: 'start' })
+    using opener = ask(whole.url)
+    await has(opener, 'event 2')
+    using other = ask(whole.url)
+    await has(other, 'event 2')
+    expect(dataIn(other)).to.deep.equal(numbered(1, 2))
+    expect(dataIn(late)).to.deep.equal([])
+  })
+
+  it('sends a client that returns what it has missed, and nothing twice', async () => {
+    let send = (_: string) => {}
+    await using upstream = await serve((_, response) => {
+      send = (text) => void response.write(text)
+      stream(response, wire(1), wire(2), wire(3))
+    })
+    await using feed = await serveHub(upstream.url)
+    const before = ask(feed.url)
+    await has(before, 'event 3')
+    before.leave()
+    using after = ask(feed.url, { 'last-event-id': idOf(before, 'event 1') })
+    await has(after, 'event 3')
+    send(wire(4))
+    await has(after, 'event 4')
+    expect(dataIn(after)).to.deep.equal(numbered(2, 4))
+    expect(upstream.requests).to.have.length(1)
+  })
+
+  it('sends each event once and in order while the upstream drops, resumes and repeats', async () => {
+    await using upstream = await serveInTurn(
+      resets(wire(1), wire(2)),
+      answers(503),
+      ends(wire(1), wire(2), wire(3)),
+      stays(wire(3), wire(4)),
+    )
+    await using feed = await serveHub(upstream.url)
+    using first = ask(feed.url)
+    using second = ask(feed.url, eventSource)
+    await has(first, 'event 4')
+    await has(second, 'event 4')
+    expect(dataIn(first)).to.deep.equal(numbered(1, 4))
+    expect(dataIn(second)).to.deep.equal(numbered(1, 4))
+    expect(upstream.requests.map(({ headers }) => headers['last-event-id'])).to.deep.equal([
+      undefined,
+      '2',
+      '2',
+      '3',
+    ])
+  })
+
+  it('closes the upstream when no client has listened for the linger time, and goes on for the next client', async () => {
+    await using upstream = await serve((request, response) => {
+      const after = Number(request.headers['last-event-id'] ?? 0)
+      stream(response, wire(after + 1), wire(after + 2))
+    })
+    await using feed = await serveHub(upstream.url, { linger: 20 })
+    const first = ask(feed.url)
+    await has(first, 'event 2')
+    first.leave()
+    await isLeft(upstream)
+    expect(await feed.hub.status('/events')).to.include({ state: 'running', isOwner: false, clients: 0 })
+    using second = ask(feed.url, { 'last-event-id': idOf(first, 'event 1') })
+    await has(second, 'event 4')
+    expect(dataIn(second)).to.deep.equal(numbered(2, 4))
+    expect(upstream.requests.map(({ headers }) => headers['last-event-id'])).to.deep.equal([undefined, '2'])
+  })
+
+  it('ends with the rest of the stream for a client that missed events, and with 204 for one that has them all', async () => {
+    await using upstream = await serveInTurn(ends(wire(1), wire(2), wire(3)), answers(204))
+    await using feed = await serveHub(upstream.url)
+    const whole = await answerOf(feed.url, eventSource)
+    expect(whole).to.include({ status: 200, over: 'end' })
+    expect(dataIn(whole)).to.deep.equal(numbered(1, 3))
+    const rest = await answerOf(feed.url, { 'last-event-id': idOf(whole, 'event 1') })
+    expect(rest).to.include({ status: 200, over: 'end' })
+    expect(dataIn(rest)).to.deep.equal(numbered(2, 3))
+    const done = await answerOf(feed.url, { ...eventSource, 'last-event-id': idOf(whole, 'event 3') })
+    expect(done).to.include({ status: 204, text: '' })
+    expect(await feed.hub.status('/events')).to.include({ state: 'ended' })
+    expect(upstream.requests).to.have.length(2)
+  })
+
+  it('gives an id alone to an EventSource that has no place yet, and to no other client', async () => {
+    await using upstream = await serve(stays())
+    await using feed = await serveHub(upstream.url)
+    using browser = await get(feed.url, eventSource)
+    await has(browser, '\n\n')
+    expect(browser.text).to.match(/^id: \d+-0\n\n$/)
+    using program = await get(feed.url, { accept: 'text/event-stream' })
+    await using asked = await serveHub(upstream.url, { joinId: true })
+    using other = await get(asked.url)
+    await has(other, '\n\n')
+    expect(program.text).to.equal('')
+    // The place of a quiet feed is as good as the id of an event.
+    using again = await get(feed.url, { ...eventSource, 'last-event-id': browser.text.slice(4, -2) })
+    using last = await get(feed.url, eventSource)
+    await has(last, '\n\n')
+    expect(again.text).to.equal('')
+  })
+
+  it('answers 404 without an upstream, and joins a stream that exists', async () => {
+    await using upstream = await serve(stays(wire(1)))
+    await using closed = await serveHub(upstream.url, { opens: false, from: 'start' })
+    expect(await answerOf(closed.url)).to.include({ status: 404 })
+    await closed.hub.start('/events', async ({ headers, signal }) => fetch(upstream.url, { headers, signal }))
+    using client = ask(closed.url)
+    await has(client, 'event 1')
+  })
+})
+
+function numbered(from: number, to: number): string[] {
+  return Array.from({ length: to - from + 1 }, (_, n) => `event ${from + n}`)
+}
