@@ -3,7 +3,7 @@ import { asError, type HeaderFields, isErrorCode, SseError } from '../errors.ts'
 import { isWireId } from '../http/fields.ts'
 import { ResumePolicy } from '../reconnect/resume-policy.ts'
 import type { Announced } from '../reconnect/sink.ts'
-import { failureOf, isTransient } from '../relay/head.ts'
+import { failureOf, faultOf, isTransient } from '../relay/head.ts'
 import { EventTracker } from '../resume/tracker.ts'
 import type { UpstreamFactory } from '../upstream/shapes.ts'
 import { type History, readHistory } from './history.ts'
@@ -269,7 +269,7 @@ export class Ownership implements RunOwner {
 
   async #complete(run: Run, error: Error | undefined): Promise<void> {
     // A later client may ask the upstream again, and the log goes on from there.
-    if (error && this.#hasEvents && this.#isRepeatable && isTransient(error)) {
+    if (error && this.#hasEvents && this.#isRepeatable && !faultOf(error) && isTransient(error)) {
       this.#run = undefined
       await this.#giveUp(this.#options.keepFor)
       this.#listener.onFailure(error)

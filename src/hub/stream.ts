@@ -214,6 +214,8 @@ export class SharedStream implements OwnershipListener {
   }
 
   onFailure(error: Error): void {
+    // Clients get the events that are stored before they are told.
+    this.log.flush()
     for (const member of this.#members) member.onFailure(error)
   }
 
