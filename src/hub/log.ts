@@ -14,6 +14,9 @@ import type { StoreAccess } from './store-access.ts'
 /** The size of the pieces in which a reader that is behind gets events, in bytes. */
 export const pageSize = 65_536
 
+/** Bytes that live readers have not had, from which on the owner waits for the next turn. */
+const mostUnsent = 1024 * 1024
+
 /** The most pages that are kept for readers that want the same page. */
 const mostPages = 16
 
@@ -176,6 +179,16 @@ export class Log {
     const load = this.#load(after).finally(() => this.#loads.delete(key))
     this.#loads.set(key, load)
     return load
+  }
+
+  /**
+   * Resolves when the live readers have had the latest events; undefined when few bytes wait. Without this wait an upstream in the
+   * same process, whose events are always there at once, would leave no turn of the event loop for the clients.
+   */
+  get room(): Promise<void> | undefined {
+    const unsentFrom = this.#offsets[this.#offsets.length - this.#unsent] ?? this.#offset
+    if (this.#offset - unsentFrom < mostUnsent) return undefined
+    return new Promise((resolve) => setImmediate(resolve))
   }
 
   /** Drops the pages that were kept for readers that are behind. */

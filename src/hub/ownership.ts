@@ -241,6 +241,7 @@ export class Ownership implements RunOwner {
     if (result !== 'stored') return false
     this.#hasEvents = true
     this.#log.accept(entry)
+    await this.#log.room
     return true
   }
 
