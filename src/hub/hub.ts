@@ -142,7 +142,7 @@ class Hub implements SseHub {
   constructor(given: HubOptions) {
     const options = checkHubOptions(given)
     const access = new StoreAccess(options.storeTimeout)
-    this.#context = { options, store: options.store, access, owner: randomUUID() }
+    this.#context = { options, store: options.store, access }
   }
 
   async relay(
@@ -194,11 +194,11 @@ class Hub implements SseHub {
 
   async cancel(name: string, reason = ''): Promise<boolean> {
     checkStreamName(name)
-    const { store, access, owner, options } = this.#context
+    const { store, access, options } = this.#context
     const stream = this.#streams.get(name)
     const keepFor = stream?.options.keepFor ?? defaultKeepFor
     const force = { lease: options.lease, keepFor, force: reason }
-    const { state } = await access.call(() => store.open(name, owner, force))
+    const { state } = await access.call(() => store.open(name, randomUUID(), force))
     await stream?.refresh()
     return state === 'open'
   }

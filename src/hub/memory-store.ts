@@ -15,7 +15,10 @@ const sweepInterval = 1000
 
 interface Stored {
   readonly entries: Entry[]
+  /** The owner of the latest epoch; undefined once the lease was given up, or the stream was ended by force. */
   owner: string | undefined
+  /** What the owner was answered. */
+  opened: Extract<OpenResult, { readonly state: 'open' }>
   /** On the clock of `performance.now()`, as `expires`. */
   leasedUntil: number
   expires: number
@@ -41,29 +44,33 @@ class MemoryStore implements StreamStore {
     const stored = this.#find(stream)
     const latest = stored?.entries.at(-1)
     if (latest?.kind === 'end' || (force !== undefined && latest === undefined)) return { state: 'ended' }
-    if (force === undefined && stored && stored.owner !== owner && stored.leasedUntil > now) {
-      return { state: 'held', retryAfter: stored.leasedUntil - now }
+    if (force === undefined && stored) {
+      if (stored.owner === owner) {
+        this.#lease(stored, lease, keepFor)
+        return stored.opened
+      }
+      if (stored.leasedUntil > now) return { state: 'held', retryAfter: stored.leasedUntil - now }
     }
     const at = Date.now()
     const epoch = Math.max(at, this.#latestEpoch + 1, (latest?.epoch ?? 0) + 1)
     this.#latestEpoch = epoch
     const previous = latest && positionOf(latest)
-    const log = stored ?? { entries: [], owner, leasedUntil: 0, expires: 0 }
+    const opened = { state: 'open', epoch, previous } as const
+    const log = stored ?? { entries: [], owner: undefined, opened, leasedUntil: 0, expires: 0 }
     this.#streams.set(stream, log)
     if (force === undefined) {
       log.entries.push({ kind: 'open', epoch, at, previous })
       log.owner = owner
-      log.leasedUntil = now + lease
-      log.expires = now + lease + keepFor
+      log.opened = opened
+      this.#lease(log, lease, keepFor)
     } else {
       const ended = { code: undefined, status: undefined, reason: force }
       log.entries.push({ kind: 'end', how: 'cancelled', epoch, at, previous, ...ended })
-      log.leasedUntil = 0
-      log.expires = now + keepFor
+      log.owner = undefined
+      this.#lease(log, 0, keepFor)
     }
-    this.#scheduleSweep()
     this.#wake(stream)
-    return { state: 'open', epoch, previous }
+    return opened
   }
 
   async append(
@@ -90,13 +97,13 @@ class MemoryStore implements StreamStore {
     keepFor: number,
   ): Promise<{ held: boolean; listeners: number }> {
     const stored = this.#find(stream)
-    const now = performance.now()
-    const held = stored !== undefined && stored.owner === owner && stored.leasedUntil > now
+    const held = stored !== undefined && stored.owner === owner
     if (held) {
-      stored.leasedUntil = now + lease
-      stored.expires = now + lease + keepFor
-      this.#scheduleSweep()
-      if (lease === 0) this.#wake(stream)
+      this.#lease(stored, lease, keepFor)
+      if (lease === 0) {
+        stored.owner = undefined
+        this.#wake(stream)
+      }
     }
     return { held, listeners: this.#watchers.get(stream)?.size ?? 0 }
   }
@@ -133,6 +140,12 @@ class MemoryStore implements StreamStore {
     if (stored === undefined || stored.expires > performance.now()) return stored
     this.#streams.delete(stream)
     return undefined
+  }
+
+  #lease(stored: Stored, lease: number, keepFor: number): void {
+    stored.leasedUntil = performance.now() + lease
+    stored.expires = stored.leasedUntil + keepFor
+    this.#scheduleSweep()
   }
 
   #wake(stream: string): void {

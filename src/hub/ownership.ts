@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Messages } from '../diagnostics.ts'
 import { asError, type HeaderFields, isErrorCode, SseError } from '../errors.ts'
 import { isWireId } from '../http/fields.ts'
@@ -19,8 +20,6 @@ export interface HubContext {
   readonly options: CheckedHubOptions
   readonly store: StreamStore
   readonly access: StoreAccess
-  /** The name of this hub as an owner. */
-  readonly owner: string
 }
 
 /** Where a client stands for whom the upstream is opened. */
@@ -50,6 +49,8 @@ export class Ownership implements RunOwner {
   readonly #options: CheckedStreamOptions
   readonly #listener: OwnershipListener
   #run: Run | undefined
+  /** The owner's name in the store: one for each run, so that a late call for an earlier run does not change a later one. */
+  #owner = randomUUID()
   #headers: HeaderFields | undefined
   /** The last event ID of the client for whom the upstream was opened with an empty log. */
   #startedFrom: string | undefined
@@ -135,9 +136,10 @@ export class Ownership implements RunOwner {
     if (this.isActive) return undefined
     this.#isAcquiring = true
     try {
-      const { access, store, owner, options } = this.#context
+      const { access, store, options } = this.#context
       const { keepFor } = this.#options
       const { lease } = options
+      const owner = this.#owner
       const result = await access.call(() => store.open(this.#name, owner, { lease, keepFor }), isWanted)
       if (result.state === 'held') return result.retryAfter
       if (result.state === 'open') await this.#begin(result.epoch, result.previous, factory, client, isWanted)
@@ -188,8 +190,9 @@ export class Ownership implements RunOwner {
 
   /** Extends the lease when a third of it is over. */
   renew(now: number): void {
-    const { access, store, owner, options } = this.#context
+    const { access, store, options } = this.#context
     const run = this.#run
+    const owner = this.#owner
     if (!run || this.#isRenewing || now - this.#renewedAt < options.lease / 3) return
     this.#isRenewing = true
     const isWanted = () => this.#run === run
@@ -305,7 +308,9 @@ export class Ownership implements RunOwner {
   }
 
   async #giveUp(keepFor: number): Promise<void> {
-    const { access, store, owner } = this.#context
+    const { access, store } = this.#context
+    const owner = this.#owner
+    this.#owner = randomUUID()
     try {
       await access.call(() => store.renew(this.#name, owner, 0, keepFor))
     } catch {
@@ -318,6 +323,9 @@ export class Ownership implements RunOwner {
     if (!run) return
     this.#run = undefined
     run.stop(error)
+    // Without a failure, another owner has the lease.
+    if (error) void this.#giveUp(this.#options.keepFor)
+    else this.#owner = randomUUID()
     if (error) this.#listener.onFailure(error)
     this.#listener.onOver()
   }

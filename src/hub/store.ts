@@ -6,7 +6,7 @@ export interface Position {
 }
 
 /** The `seq` of an `end` entry: no later entry of the same epoch can follow it. */
-const endSeq = Number.MAX_SAFE_INTEGER
+export const endSeq = Number.MAX_SAFE_INTEGER
 
 interface EntryBase {
   readonly epoch: number
@@ -51,7 +51,7 @@ export interface EndEntry extends EntryBase {
 export type Entry = OpenEntry | EventsEntry | EndEntry
 
 export interface OpenOptions {
-  /** How long the owner holds the stream without renewing, in milliseconds. */
+  /** How long the owner holds the stream without renewing, in milliseconds. Not used with `force`. */
   readonly lease: number
   /** How long the log is kept after the lease, in milliseconds. */
   readonly keepFor: number
@@ -74,26 +74,42 @@ export type OpenResult =
  * Keeps the logs of shared streams, and decides who may append. `resilient-sse/store-tests` has the tests that every
  * implementation must pass.
  *
- * Each function may reject, or answer late; the hub calls it again. A repeated call must not change the result.
+ * Each function may reject, or answer late: the hub then calls it again, and the first call may be carried out after the second
+ * one. A call that is carried out again must not change the log again.
+ *
+ * The name of a stream is any string of 1 to 512 bytes in UTF-8. Streams are independent of each other.
  */
 export interface StreamStore {
   /**
    * Makes `owner` the only one who may append, in a new epoch that is higher than every earlier one, and appends an `open`
-   * entry. An owner that already holds the lease gets a new epoch. With `force` the stream is ended instead; a stream that
-   * does not exist, or has ended, answers `ended`.
+   * entry. The epoch is also higher than those of a log that no longer exists, as far as the store can know.
+   *
+   * An owner is one run: the hub uses a new name for each. The owner of the latest epoch is given the same answer again, with
+   * the lease anew, and no entry is appended, whatever was appended in the epoch meanwhile. This is so as well when the lease
+   * has run out and no other owner has opened the stream, but not when the owner has given its lease up.
+   *
+   * With `force` the stream is ended instead, in a new epoch that is answered as `open`; the log is kept for `keepFor`
+   * milliseconds, and nobody has the lease. A stream that does not exist, or has ended, answers `ended`.
    */
   open(stream: string, owner: string, options: OpenOptions): Promise<OpenResult>
   /**
-   * Appends an entry. `fenced` when a later epoch was opened, or the log no longer exists. Appending the latest entry again
-   * is `stored` again, and appends nothing.
+   * Appends an entry. `fenced` when a later epoch was opened, the epoch has ended, or the log no longer exists: then nothing
+   * changes, and no log is created. The end of a lease alone fences nobody.
    *
-   * @param trimBefore - Entries that end before this position may be removed. The latest entry is never removed.
+   * Appending the latest entry again is `stored` again, and appends nothing. An earlier entry of the epoch is not appended
+   * again either; the hub ignores the answer.
+   *
+   * @param trimBefore - Entries that end before this position may be removed, at once or by a later call. The latest entry is
+   * never removed.
    */
   append(stream: string, entry: EventsEntry | EndEntry, trimBefore?: Position): Promise<'stored' | 'fenced'>
   /**
-   * Extends the lease and the log; a lease of 0 gives the lease up, and the log is kept for `keepFor` milliseconds.
+   * Sets the lease to `lease` milliseconds from now, and keeps the log for `keepFor` milliseconds after the lease; a lease of 0
+   * gives the lease up. An owner whose lease has run out gets it again, unless another owner has opened the stream. For anybody
+   * but the owner nothing changes.
    *
-   * @returns `held`: whether `owner` held the lease; `listeners`: how many processes watch the stream.
+   * @returns `held`: whether `owner` is the owner of the latest epoch, and has not given its lease up before; `listeners`: how
+   * many processes watch the stream, which matters to the owner alone.
    */
   renew(
     stream: string,
@@ -102,15 +118,18 @@ export interface StreamStore {
     keepFor: number,
   ): Promise<{ readonly held: boolean; readonly listeners: number }>
   /**
-   * Reads entries that end at or after `from`, oldest first; `'last'` reads the latest entry.
+   * Reads entries that end at or after `from`, oldest first; `'last'` reads the latest entry. A log that does not exist has no
+   * entries. Every position is allowed, also one that no entry has.
    *
-   * @param limit - The most bytes of events to read; at least one entry is read, if there is one.
+   * @param limit - The most bytes of events to read; at least one entry is read, if there is one. Fewer entries than fit may be
+   * read: the caller reads on until no entry follows.
    */
   read(stream: string, from: Position | 'first' | 'last', limit: number): Promise<readonly Entry[]>
   /**
-   * Calls `wake` when the log or its lease may have changed. Calls that are late, repeated or missing only cost time.
+   * Calls `wake` when the log or its lease may have changed: after an entry was appended, or a lease was given up. Calls that are
+   * late, repeated or missing only cost time.
    *
-   * @returns A function that stops the calls.
+   * @returns A function that stops the calls: none follows. It may be called again.
    */
   watch(stream: string, wake: () => void): () => void
   /** Closes what the store itself has opened. */
