@@ -6,7 +6,7 @@ import { isEventStream } from '../http/media-type.ts'
 import { redactUrl } from '../http/url.ts'
 import { isRetryable } from '../reconnect/delay.ts'
 import type { ResumeMode } from '../reconnect/options.ts'
-import { clientKind, onDisconnect } from '../relay/client.ts'
+import { clientKind, hasDisconnected } from '../relay/client.ts'
 import { breakOff, turnOf } from '../relay/node-response.ts'
 import { relaySse } from '../relay/relay.ts'
 import { isDecodable } from '../upstream/decode.ts'
@@ -35,8 +35,6 @@ export class Exchange {
   #response: IncomingMessage | undefined
   #isClientGone = false
   readonly #onClose = () => this.#onClientClose()
-  /** Removes the listeners on the client's connection. */
-  #release = () => {}
 
   constructor(options: CheckedProxyOptions, req: ProxyRequest, res: ProxyResponse, path: string) {
     this.#options = options
@@ -50,14 +48,14 @@ export class Exchange {
   /** A pipelined request waits for its turn: otherwise one client could open any number of upstream connections. */
   start(): void {
     this.#res.once('close', this.#onClose)
-    this.#release = onDisconnect(this.#req, this.#onClose)
     const turn = turnOf(this.#res)
     if (turn) turn.then(() => this.#begin())
     else this.#begin()
   }
 
   #begin(): void {
-    if (this.#isClientGone) return
+    // Node gives a connection that is already closed to the next response, when the previous response was still being sent.
+    if (hasDisconnected(this.#req)) return
     this.#request.send().then(
       (response) => this.#onResponse(response),
       (error: unknown) => this.#onNoResponse(asError(error)),
@@ -137,7 +135,6 @@ export class Exchange {
     const res = this.#res
     // From here on the relay handles a client that disconnects.
     res.off('close', this.#onClose)
-    this.#release()
     const resume = this.#resume
     let firstFailure = failure
     const factory = (context: UpstreamContext) => {
@@ -180,7 +177,6 @@ export class Exchange {
 
   /** Called when the client's connection closes, before or after the answer was sent. */
   #onClientClose(): void {
-    this.#release()
     if (!isSent(this.#res) && !this.#response?.errored) this.#isClientGone = true
     this.#request.abort()
   }

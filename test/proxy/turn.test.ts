@@ -1,13 +1,21 @@
 import http from 'node:http'
 import net from 'node:net'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect } from 'chai'
 import { createSseProxy } from '../../src/index.ts'
+import { CountingAgent } from '../support/dialling.ts'
 import { wire } from '../support/events.ts'
 import { proxyTo, raw } from '../support/proxy.ts'
 import { isLeft, serve, serveRaw, stays } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nhost: us\r\n\r\n`
+
+/** Whether bytes wait in a socket because the other side does not read. */
+async function isStuck(socket: net.Socket): Promise<boolean> {
+  for (let turn = 0; turn < 20 && socket.writableLength > 0; turn++) await nextTurn()
+  return socket.writableLength > 0
+}
 
 describe('a pipelined request that waits for its turn', () => {
   for (const [name, script] of [
@@ -30,6 +38,44 @@ describe('a pipelined request that waits for its turn', () => {
       expect(proxy.errors).to.deep.equal([])
     })
   }
+
+  it('is not dialled when its client disconnects while the end of the earlier answer is being sent', async () => {
+    let answer: http.ServerResponse | undefined
+    await using upstream = await serve((_, res) => {
+      answer ??= res
+      answer.flushHeaders()
+    })
+    using agent = new CountingAgent({ keepAlive: false })
+    await using proxy = await proxyTo(upstream, { agent })
+    const responses: http.ServerResponse[] = []
+    proxy.server.server.on('request', (_, res) => responses.push(res))
+    // The client reads nothing.
+    const client = net.connect(proxy.server.port, '127.0.0.1').on('error', () => {})
+    client.write(get('/').repeat(2))
+    await until(
+      () => responses[0]?.headersSent === true && responses.length === 2,
+      () => `${responses.length} requests`,
+    )
+    const [{ socket } = { socket: null }] = responses
+    if (!socket) throw new Error('no connection')
+    while (!(await isStuck(socket))) {
+      const { bytesWritten } = socket
+      answer?.write('x'.repeat(8000))
+      await until(
+        () => socket.bytesWritten > bytesWritten,
+        () => 'the next part',
+      )
+    }
+    answer?.end()
+    await until(
+      () => responses[0]?.writableEnded === true,
+      () => 'the end of the answer',
+    )
+    client.destroy()
+    await isLeft(proxy.server)
+    expect(agent.connections).to.equal(1)
+    expect(proxy.errors).to.deep.equal([])
+  })
 
   it('is sent to the upstream when the earlier requests are answered, and all answers come in order', async () => {
     let open = 0
