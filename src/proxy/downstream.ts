@@ -34,8 +34,6 @@ export function awaitsContinue(req: ProxyRequest): boolean {
 
 /** Answers with a status of the proxy's own. */
 export function refuse(req: ProxyRequest, res: ProxyResponse, statusCode: number): void {
-  // The body is read, because closing the connection while the client still sends would lose the answer.
-  req.resume()
   if (res.destroyed) return
   const reason = STATUS_CODES[statusCode] ?? 'Error'
   if (res instanceof ServerResponse) {

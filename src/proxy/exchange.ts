@@ -63,10 +63,6 @@ export class Exchange {
   }
 
   #onResponse(response: IncomingMessage): void {
-    if (this.#isClientGone) {
-      discardBody(response)
-      return
-    }
     this.#response = response
     const fields = endToEndFields(response.rawHeaders)
     try {
@@ -104,7 +100,7 @@ export class Exchange {
     flushHead(res)
     // Not `pipeline`: after a drop it would end the response of an HTTP/1.0 client as if it were complete.
     response.pipe(res)
-    finished(response, { writable: false }, (cause) => {
+    finished(response, (cause) => {
       if (!cause || this.#isClientGone) return
       const message = `the upstream broke off its answer: ${reasonOf(cause)}`
       const error = new SseError('ERR_SSE_DROPPED', message, { cause })

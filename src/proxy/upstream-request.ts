@@ -85,7 +85,6 @@ export class UpstreamRequest {
 
   /** Destroys the first request and its response. */
   abort(): void {
-    this.#deadline?.clear()
     this.#controller.abort()
   }
 
