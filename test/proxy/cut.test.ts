@@ -166,6 +166,10 @@ describe('an answer through the proxy', () => {
       )
       await using proxy = await proxyTo(upstream)
       expect(statusOf(await raw(proxy.server.port, rawGet('/')))).to.equal(502)
+      expect(proxy.errors[0]).to.include({
+        message: 'the upstream used an unknown transfer coding',
+        sent: true,
+      })
     })
   }
 })

@@ -84,6 +84,15 @@ describe('the first attempt for a client that reconnects', () => {
     })
   }
 
+  it('is the only one of a client for which clientReconnects is false: a status is its answer', async () => {
+    await using upstream = await serve(answers(503))
+    await using proxy = await proxyTo(upstream, { relay: { ...relay, clientReconnects: false } })
+    const client = await ask(proxy.url, { headers: sse })
+    await client.over
+    expect(client.response.statusCode).to.equal(503)
+    expect(upstream.requests).to.have.length(1)
+  })
+
   it('is not retried any more when the client disconnects during a retry', async () => {
     await using upstream = await serveInTurn(answers(503), never)
     await using proxy = await proxyTo(upstream, { relay })

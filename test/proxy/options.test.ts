@@ -16,6 +16,15 @@ describe('options of createSseProxy', () => {
     })
   }
 
+  it('says where an option belongs that is not one of relay', () => {
+    // @ts-expect-error an option of relay.reconnect
+    const create = () => createSseProxy({ upstream: 'http://a.test', relay: { maxRetries: 1 } })
+    expect(create).to.throw(
+      TypeError,
+      'relay.maxRetries is not an option here: it belongs to relay.reconnect',
+    )
+  })
+
   for (const [options, type, message] of [
     [{ upstream: 'nowhere' }, TypeError, 'upstream'],
     [{ upstream: 'ftp://a.test' }, TypeError, 'upstream'],

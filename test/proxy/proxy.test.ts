@@ -1,8 +1,10 @@
 import { once } from 'node:events'
+import http from 'node:http'
 import https from 'node:https'
 import { expect } from 'chai'
 import { createSseProxy } from '../../src/index.ts'
 import { certificate } from '../support/certificate.ts'
+import { serveTls } from '../support/dialling.ts'
 import { fast, lastIs, wire } from '../support/events.ts'
 import { proxyTo, raw, rawGet, statusOf } from '../support/proxy.ts'
 import { answers, ends, serve } from '../support/server.ts'
@@ -27,6 +29,35 @@ describe('createSseProxy', () => {
     upstream.closeAllConnections()
     upstream.close()
     await once(upstream, 'close')
+  })
+
+  it('makes TLS connections to an https: upstream without the option agent, and checks its certificate', async () => {
+    await using upstream = await serveTls(answers(200))
+    const errors: Error[] = []
+    await using server = await serve(
+      createSseProxy({ upstream: upstream.url, onError: (error) => errors.push(error) }),
+    )
+    expect(statusOf(await raw(server.port, rawGet('/')))).to.equal(502)
+    expect(errors[0]?.cause).to.have.property('code', 'DEPTH_ZERO_SELF_SIGNED_CERT')
+  })
+
+  it('answers 400 to a request with a field that cannot be sent, which a lenient parser accepts', async () => {
+    await using upstream = await serve(answers(200))
+    const errors: Error[] = []
+    const proxy = createSseProxy({
+      upstream: `http://127.0.0.1:${upstream.port}`,
+      onError: (error) => errors.push(error),
+    })
+    const server = http.createServer({ insecureHTTPParser: true }, proxy)
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    const address = server.address()
+    if (address === null || typeof address === 'string') throw new Error('not listening')
+    expect(statusOf(await raw(address.port, rawGet('/', 'x-a: a\x01b')))).to.equal(400)
+    server.close()
+    await once(server, 'close')
+    expect(upstream.requests).to.deep.equal([])
+    expect(errors).to.have.length(1)
+    expect(errors[0]).to.have.property('code', 'ERR_INVALID_CHAR')
   })
 
   for (const [name, bytes] of [

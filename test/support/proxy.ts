@@ -2,9 +2,11 @@ import { once } from 'node:events'
 import http, { type IncomingMessage, type RequestListener } from 'node:http'
 import net from 'node:net'
 import { pipeline } from 'node:stream'
-import { createSseProxy, type ProxyOptions, refuseUpgrade } from '../../src/index.ts'
+import { expect } from 'chai'
+import { createSseProxy, type ProxyOptions, refuseUpgrade, type SseErrorCode } from '../../src/index.ts'
 import { fast } from './events.ts'
 import { serve, type TestServer } from './server.ts'
+import { until } from './until.ts'
 
 export interface Proxy extends AsyncDisposable {
   readonly server: TestServer
@@ -40,6 +42,15 @@ export async function proxyTo(
       agent.destroy()
     },
   }
+}
+
+/** Waits until a proxy has reported an error, and checks the error's code. */
+export async function reports({ errors }: Pick<Proxy, 'errors'>, code: SseErrorCode): Promise<void> {
+  await until(
+    () => errors.length > 0,
+    () => 'the error is reported',
+  )
+  expect(errors[0]).to.have.property('code', code)
 }
 
 export interface Client {
