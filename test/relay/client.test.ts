@@ -162,5 +162,24 @@ describe('relaySse', () => {
       await settled(relay)
       expect(relay.summaries[0]).to.include({ outcome: 'client-gone', lastEventId: '2' })
     })
+
+    it("with onClientGone: 'drain' the upstream is read to its end, also after a client that did not read", async () => {
+      let upstreamResponse: ServerResponse | undefined
+      await using upstream = await serve((_, response) => {
+        upstreamResponse = response
+        flood(response)
+      })
+      await using relay = await relayTo(upstream.url, { onClientGone: 'drain', isTerminal: lastIs('end') })
+      const response = (await request(relay.server.url)).on('error', () => {})
+      const written = await settledBytes(upstream.requests[0]?.socket)
+      response.destroy()
+      await until(
+        () => (upstream.requests[0]?.socket.bytesWritten ?? 0) > written + 2 ** 20,
+        () => 'the upstream is read',
+      )
+      upstreamResponse?.removeAllListeners('drain').write(wire(2, 'end'))
+      await settled(relay)
+      expect(relay.summaries[0]).to.include({ outcome: 'client-gone', lastEventId: '2' })
+    })
   })
 })

@@ -330,6 +330,15 @@ describe('a request that is sent once', () => {
     expect((await answerOf(plain.url)).text).to.equal('\ufeffdata: first\n\ndata: second\n\n')
   })
 
+  for (const start of [':\u00ff', '\uff5e', '\u1eff']) {
+    it(`keeps a first line that has a byte of the byte order mark, and not the mark: ${start}`, async () => {
+      const body = `${start}\ndata: first\n\n`
+      await using upstream = await serve(ends(body))
+      await using relay = await relayTo(post(upstream.url), { retry: 3000 })
+      expect((await answerOf(relay.url)).text).to.equal(`retry: 3000\n${body}`)
+    })
+  }
+
   it('has its reconnection time passed on, even with a transform', async () => {
     await using upstream = await serve(ends('retry: 5\n\ndata: a\n\n'))
     await using relay = await relayTo(post(upstream.url), { transform: (event: SseEvent) => event })

@@ -1,7 +1,8 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { ServerResponse } from 'node:http'
+import { PassThrough } from 'node:stream'
 import { expect } from 'chai'
-import { SseError } from '../../src/index.ts'
+import { httpUpstream, relaySse, SseError } from '../../src/index.ts'
 import { get } from '../support/client.ts'
 import { lastIs, wire } from '../support/events.ts'
 import { relayTo, settled } from '../support/gateway.ts'
@@ -36,6 +37,27 @@ describe('the head of relaySse', () => {
         expect(relay.summaries[0]?.error).to.be.instanceOf(SseError)
       })
     }
+
+    it("answers a failure with the caller's refusal", async () => {
+      await using upstream = await serve(answers(404))
+      for (const [refusal, text, fields] of [
+        [{ status: 410 }, '410 Gone\n', { 'content-type': 'text/plain; charset=utf-8' }],
+        [
+          { status: 599, headers: { 'X-A': '1' } },
+          '599 Error\n',
+          { 'cache-control': 'no-store', 'x-a': '1' },
+        ],
+        [{ status: 404, headers: { 'Content-Type': 'a/b' }, body: 'own' }, 'own', { 'content-type': 'a/b' }],
+        [{ status: 404, headers: { 'Content-Type': 'a/b' } }, '404 Not Found\n', { 'content-type': 'a/b' }],
+        [undefined, 'no', {}],
+      ] as const) {
+        await using relay = await relayTo(upstream.url, { refusal: () => refusal })
+        const client = await get(relay.server.url)
+        await client.ended
+        expect([client.status, client.text]).to.deep.equal([refusal?.status ?? 404, text])
+        expect(client.headers).to.include(fields)
+      }
+    })
 
     it('answers 502 when no server listens and the next attempt would be too late', async () => {
       const delays: unknown[] = []
@@ -115,6 +137,45 @@ describe('the head of relaySse', () => {
       answer()
       expect((await client).status).to.equal(200)
       await (await client).ended
+    })
+  })
+
+  describe('that other code has set fields of', () => {
+    const usual = { 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' }
+    for (const [set, sent] of [
+      [{}, 'no-cache, no-transform'],
+      [{ 'cache-control': 'private' }, 'private, no-transform'],
+      [{ 'cache-control': 'No-Transform , private' }, 'No-Transform , private'],
+      [{ 'cache-control': 'private,no-transform' }, 'private,no-transform'],
+      [{ 'cache-control': 'x-no-transform' }, 'x-no-transform, no-transform'],
+      [{ 'cache-control': '' }, ', no-transform'],
+      [{ 'x-accel-buffering': 'yes' }, 'no-cache, no-transform'],
+      [{ 'x-accel-buffering': '' }, 'no-cache, no-transform'],
+      [{ 'content-type': 'text/event-stream;charset=utf-8' }, 'no-cache, no-transform'],
+      [{ 'content-type': 'text/html' }, 'no-cache, no-transform'],
+    ] as const) {
+      it(`has these fields: ${JSON.stringify(set)}`, async () => {
+        await using upstream = await serve(stays(wire(1)))
+        await using server = await serve((req, res) => {
+          for (const [name, value] of Object.entries(set)) res.setHeader(name, value)
+          relaySse(req, res, httpUpstream(upstream.url))
+        })
+        using client = await get(server.url)
+        const isOther = 'content-type' in set && set['content-type'] === 'text/html'
+        expect(client.headers).to.include({ ...usual, ...(!isOther && set), 'cache-control': sent })
+      })
+    }
+
+    it("has the upstream's cache directives, in one or in several lines", async () => {
+      for (const [lines, sent] of [
+        ['max-age=0', 'max-age=0, no-transform'],
+        [['max-age=0', 'private'], 'max-age=0, private, no-transform'],
+      ] as const) {
+        const headers = { 'content-type': 'text/event-stream', 'cache-control': lines }
+        await using relay = await relayTo(() => ({ statusCode: 200, headers, body: new PassThrough() }))
+        using client = await get(relay.server.url)
+        expect(client.headers['cache-control']).to.equal(sent)
+      }
     })
   })
 

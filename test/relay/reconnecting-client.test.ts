@@ -1,6 +1,13 @@
+import { mock } from 'node:test'
 import { expect } from 'chai'
-import { createDrain, httpUpstream, type RelayOptions, relayResponse } from '../../src/index.ts'
-import { answerOf, get, has } from '../support/client.ts'
+import {
+  createDrain,
+  httpUpstream,
+  type RelayOptions,
+  relayResponse,
+  type SseEvent,
+} from '../../src/index.ts'
+import { answerOf, ask, get, has } from '../support/client.ts'
 import { lastIs, wire } from '../support/events.ts'
 import { relayTo, settled } from '../support/gateway.ts'
 import { answers, freePort, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
@@ -63,6 +70,23 @@ describe('a client that reconnects', () => {
     })
   }
 
+  for (const [retry, least] of [
+    [undefined, 1000],
+    [3000, 3000],
+    [0, 0],
+  ] as const) {
+    it(`gets a retry: of ${least} to ${2 * least} ms with retry: ${retry}`, async () => {
+      await using upstream = await serve(answers(503))
+      await using relay = await relayTo(upstream.url, { reconnect: { maxRetries: 0 }, retry })
+      for (const random of [0, 0.5]) {
+        mock.method(Math, 'random', () => random)
+        const { text } = await answerOf(relay.url, eventSource)
+        mock.restoreAll()
+        expect(text).to.equal(`retry: ${least + random * least}\n`)
+      }
+    })
+  }
+
   it("gets a retry: that is not shorter than the upstream's Retry-After", async () => {
     await using upstream = await serve(answers(503, { 'retry-after': '7' }))
     await using relay = await relayTo(upstream.url, { reconnect: { maxRetries: 0 } })
@@ -92,6 +116,48 @@ describe('a client that reconnects', () => {
     await using upstream = await serve(answers(204))
     await using relay = await relayTo(upstream.url)
     expect((await answerOf(relay.url, eventSource)).status).to.equal(204)
+  })
+
+  it('gets nothing more after a 204: no transform is started when headTimeout is over', async () => {
+    await using upstream = await serve(answers(204))
+    let isStarted = false
+    const transform = async function* (events: AsyncIterable<SseEvent>) {
+      isStarted = true
+      yield* events
+    }
+    await using relay = await relayTo(upstream.url, { headTimeout: 50, transform })
+    using time = holdTime()
+    expect((await answerOf(relay.url, eventSource)).status).to.equal(204)
+    await settled(relay)
+    await time.pass(50)
+    expect(isStarted).to.equal(false)
+  })
+
+  it("may leave before headTimeout: with onClientGone: 'drain' the upstream is read to its end", async () => {
+    let answer = () => {}
+    await using upstream = await serve((_, response) => {
+      answer = () => stream(response, wire(1, 'end'))
+    })
+    await using relay = await relayTo(upstream.url, {
+      headTimeout: 50,
+      onClientGone: 'drain',
+      isTerminal: lastIs('end'),
+    })
+    using time = holdTime()
+    const client = ask(relay.url, eventSource)
+    await until(
+      () => upstream.requests.length === 1,
+      () => 'a request',
+    )
+    client.leave()
+    await until(
+      () => relay.server.sockets.size === 0,
+      () => 'the client has left',
+    )
+    await time.pass(50)
+    answer()
+    await settled(relay)
+    expect(relay.summaries[0]).to.include({ outcome: 'client-gone', lastEventId: '1' })
   })
 
   it('sees a broken connection when the stream fails after the head', async () => {

@@ -3,6 +3,7 @@ import type http from 'node:http'
 import type { IncomingMessage } from 'node:http'
 import http2 from 'node:http2'
 import https from 'node:https'
+import { Readable, Writable } from 'node:stream'
 import { expect } from 'chai'
 import {
   httpUpstream,
@@ -131,6 +132,27 @@ describe('relaySse', () => {
       client.leave()
     })
 
+    it('sends no heartbeats while events arrive', async () => {
+      let write = (_: string) => {}
+      await using upstream = await serve((_, response) => {
+        stream(response, wire(1))
+        write = (text) => response.write(text)
+      })
+      await using relay = await relayTo(upstream.url, { heartbeat: 1000 })
+      using time = holdTime()
+      const client = await get(relay.server.url)
+      for (let n = 1; n <= 5; n++) {
+        await until(
+          () => client.text.includes(`event ${n}`),
+          () => client.text,
+        )
+        await time.pass(600)
+        write(wire(n + 1))
+      }
+      expect(client.text).to.not.include(':\n')
+      client.leave()
+    })
+
     it("sends its own reconnection time, and not the upstream's", async () => {
       await using upstream = await serve(stays('retry: 5\n\n', wire(1, 'end')))
       await using relay = await relayTo(upstream.url, { retry: 2500, isTerminal: lastIs('end') })
@@ -238,6 +260,15 @@ describe('relaySse', () => {
       expect(relay.faults).to.deep.equal([own])
     })
 
+    it('reject when there is none: the factory', async () => {
+      // @ts-expect-error what a caller without types may give
+      await using relay = await relayTo(undefined)
+      expect((await get(relay.server.url)).status).to.equal(500)
+      expect(relay.faults[0])
+        .to.be.instanceOf(TypeError)
+        .with.property('message', 'factory must be a function, got undefined')
+    })
+
     it('reject with an error that names a wrong option', async () => {
       for (const [options, name] of [
         [{ heartbeat: -1 }, 'heartbeat'],
@@ -292,6 +323,21 @@ describe('relaySse', () => {
       each.close()
       await once(each, 'close')
     }
+  })
+
+  it('is over when its response has finished, also where a wrapper of a response emits no close', async () => {
+    const wrapper = new Writable({ autoDestroy: false, write: (_, __, done) => done() })
+    const res = Object.assign(wrapper, {
+      statusCode: 200,
+      headersSent: false,
+      getHeader: () => undefined,
+      setHeader: () => {},
+      removeHeader: () => {},
+    })
+    const factory = () => Readable.from([wire(1, 'end')])
+    const summary = await relaySse({ headers: {} }, res, factory, { isTerminal: lastIs('end') })
+    expect(summary).to.include({ outcome: 'ended' })
+    expect(res.closed).to.equal(false)
   })
 
   it('supports http2', async () => {

@@ -1,10 +1,21 @@
+import { getEventListeners } from 'node:events'
 import { PassThrough } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
 import { httpUpstream, type RelaySummary, relayResponse } from '../../src/index.ts'
+import { WebResponse } from '../../src/relay/web-response.ts'
 import { fast, lastIs, wire } from '../support/events.ts'
 import { answers, ends, flood, resets, serve, serveInTurn, settledBytes, stays } from '../support/server.ts'
 import { until } from '../support/until.ts'
+
+describe('a response of the fetch API', () => {
+  it('is closed when it was answered', () => {
+    const downstream = new WebResponse(new AbortController().signal)
+    expect(downstream.isClosed).to.equal(false)
+    downstream.answer({ status: 404, fields: new Map(), body: 'no' })
+    expect(downstream.isClosed).to.equal(true)
+  })
+})
 
 describe('relayResponse', () => {
   it('is a 200 whose body survives drops', async () => {
@@ -122,6 +133,7 @@ describe('relayResponse', () => {
     )
     expect(summary).to.include({ outcome: 'client-gone' })
     expect(calls).to.equal(0)
+    expect(response.status).to.equal(499)
     await response.text().catch(() => {})
   })
 
@@ -135,6 +147,43 @@ describe('relayResponse', () => {
     expect(await settledBytes(upstream.requests[0]?.socket)).to.be.below(16 * 1024 * 1024)
     await response.body?.cancel()
   })
+
+  it('sends heartbeats to a client that has read everything', async () => {
+    await using upstream = await serve(stays(wire(1)))
+    const request = new Request('http://gateway.test/')
+    const response = await relayResponse(request, httpUpstream(upstream.url), { heartbeat: 1 })
+    let text = ''
+    const decoder = new TextDecoder()
+    for await (const chunk of response.body ?? []) {
+      text += decoder.decode(chunk)
+      if (text.endsWith(':\n:\n')) break
+    }
+    expect(text).to.equal(`${wire(1)}:\n:\n`)
+  })
+
+  for (const [name, script, ends] of [
+    ['its stream has ended', stays(wire(1, 'end')), true],
+    ['a refusal', answers(404), true],
+    ['it was cancelled', stays(wire(1)), false],
+  ] as const) {
+    it(`leaves no listener on the signal of its request: ${name}`, async () => {
+      await using upstream = await serve(script)
+      const { signal } = new AbortController()
+      const request = new Request('http://gateway.test/', { signal })
+      let summary: RelaySummary | undefined
+      const options = { isTerminal: lastIs('end') }
+      const response = await relayResponse(request, httpUpstream(upstream.url), options, (_, ended) => {
+        summary = ended
+      })
+      if (ends) await response.text()
+      else await response.body?.cancel()
+      await until(
+        () => summary !== undefined,
+        () => 'the summary',
+      )
+      expect(getEventListeners(request.signal, 'abort')).to.have.length(0)
+    })
+  }
 
   it("delivers the stream's end after a heartbeat, however late the body is read", async () => {
     const size = new PassThrough().readableHighWaterMark - 1000
