@@ -46,8 +46,12 @@ const alsoTests = {
     'test/reconnect/reconnecting-stream.test.ts',
     'test/integration/backpressure.test.ts',
   ],
-  'src/relay': ['test/integration/pass-through.test.ts'],
-  'src/proxy': ['test/security/hostile-client.test.ts'],
+  'src/relay': ['test/integration/pass-through.test.ts', 'test/security/faults.test.ts'],
+  'src/proxy': [
+    'test/security/hostile-client.test.ts',
+    'test/security/hostile-upstream.test.ts',
+    'test/security/faults.test.ts',
+  ],
 }
 
 /** The tests of a source file, those of the same name first, since they fail first. */

@@ -40,6 +40,8 @@ export function mutantsOf(file, text) {
   const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true)
   const mutants = []
   const add = (start, end, replacement) => {
+    // `return undefined` stays what it is.
+    if (text.slice(start, end) === replacement) return
     const mutated = text.slice(0, start) + replacement + text.slice(end)
     const lineStart = text.lastIndexOf('\n', start) + 1
     const lineEnd = text.indexOf('\n', end)
