@@ -270,6 +270,7 @@ export class Run implements Sink, TransformTarget {
 
   #report(): void {
     this.#isOver = true
+    this.#stage?.destroy()
     this.#owner.onComplete(this.#error)
   }
 

@@ -226,6 +226,11 @@ export class Reply implements DownstreamListener {
 
   #begin(): void {
     if (this.#phase === 'over') return
+    // Node gives a closed connection to a waiting response when the client leaves while the end of the response before is sent.
+    if (this.#downstream.isClosed) {
+      this.#settle()
+      return
+    }
     if (this.#request.method === 'HEAD') {
       this.#downstream.open(streamFields(this.#downstream))
       this.#endWith('ended')

@@ -1,21 +1,14 @@
 import http from 'node:http'
 import net from 'node:net'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect } from 'chai'
 import { createSseProxy } from '../../src/index.ts'
 import { CountingAgent } from '../support/dialling.ts'
 import { wire } from '../support/events.ts'
 import { proxyTo, raw } from '../support/proxy.ts'
-import { isLeft, serve, serveRaw, stays } from '../support/server.ts'
+import { isLeft, isStuck, serve, serveRaw, stays } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nhost: us\r\n\r\n`
-
-/** Whether bytes wait in a socket because the other side does not read. */
-async function isStuck(socket: net.Socket): Promise<boolean> {
-  for (let turn = 0; turn < 20 && socket.writableLength > 0; turn++) await nextTurn()
-  return socket.writableLength > 0
-}
 
 describe('a pipelined request that waits for its turn', () => {
   for (const [name, script] of [

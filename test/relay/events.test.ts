@@ -25,6 +25,31 @@ describe('transform', () => {
       for await (const event of events) if (event.data !== 'event 2') yield upper(event)
     },
   }
+  for (const name of ['isTerminal', 'cursor', 'shouldRetry'] as const) {
+    it(`is left by the generator when ${name} throws, so that the generator can release what it holds`, async () => {
+      await using upstream = await serveInTurn(resets(wire(1), wire(2)), answers(503))
+      let isReleased = false
+      const fault = () => {
+        throw new Error('a fault')
+      }
+      await using relay = await relayTo(upstream.url, {
+        transform: async function* (events: AsyncIterable<SseEvent>) {
+          try {
+            yield* events
+          } finally {
+            isReleased = true
+          }
+        },
+        ...(name === 'shouldRetry' ? { reconnect: { ...fast, shouldRetry: fault } } : { [name]: fault }),
+      })
+      await answerOf(relay.url)
+      await until(
+        () => isReleased,
+        () => 'the generator ends',
+      )
+    })
+  }
+
   for (const [name, transform] of Object.entries(transforms)) {
     it(`changes and drops events over a drop, and keeps head and heartbeats: ${name}`, async () => {
       await using upstream = await serveInTurn(

@@ -3,10 +3,10 @@ import http from 'node:http'
 import http2 from 'node:http2'
 import net from 'node:net'
 import { expect } from 'chai'
-import { createDrain, httpUpstream, relayResponse, relaySse } from '../../src/index.ts'
+import { createDrain, httpUpstream, type RelaySummary, relayResponse, relaySse } from '../../src/index.ts'
 import { fast, wire } from '../support/events.ts'
 import { relayTo, settled } from '../support/gateway.ts'
-import { answers, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
+import { answers, isStuck, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 /** What a connection has got, and how it came to its end. */
@@ -128,6 +128,37 @@ describe('pipelined requests', () => {
     )
     socket.destroy()
     expect(most).to.equal(1)
+  })
+
+  it('that wait call no factory when the client disconnects while the end of the answer before is being sent', async () => {
+    let calls = 0
+    const responses: http.ServerResponse[] = []
+    const summaries: RelaySummary[] = []
+    await using server = await serve((req, res) => {
+      responses.push(res)
+      if (responses.length === 1) res.flushHeaders()
+      else
+        void relaySse(req, res, () => fetch(`http://127.0.0.1:1/${calls++}`)).then((end) =>
+          summaries.push(end),
+        )
+    })
+    const client = net.connect(server.port, '127.0.0.1').on('error', () => {})
+    client.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n'.repeat(2))
+    await until(
+      () => responses.length === 2,
+      () => `${responses.length} requests`,
+    )
+    const [first] = responses
+    if (!first?.socket) throw new Error('no connection')
+    while (!(await isStuck(first.socket))) first.write('x'.repeat(8000))
+    first.end()
+    client.destroy()
+    await until(
+      () => summaries.length === 1,
+      () => 'the relay ends',
+    )
+    expect(summaries[0]).to.include({ outcome: 'client-gone' })
+    expect(calls).to.equal(0)
   })
 
   it("that wait are over when the client disconnects, even with onClientGone: 'drain'", async () => {

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import http, { type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
 import net, { type Socket } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { until } from './until.ts'
 
 /** A server on a free port of the loopback interface. Disposing closes every connection. */
@@ -105,6 +105,12 @@ export async function settledBytes(socket: Socket | undefined): Promise<number> 
     await sleep(50)
   }
   return written
+}
+
+/** Whether bytes wait in a socket because the other side does not read. */
+export async function isStuck(socket: Socket): Promise<boolean> {
+  for (let turn = 0; turn < 20 && socket.writableLength > 0; turn++) await nextTurn()
+  return socket.writableLength > 0
 }
 
 /** A script: answers with a status and a body; 204 and 304 have no body. */
