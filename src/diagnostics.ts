@@ -1,7 +1,10 @@
 import { type Channel, channel } from 'node:diagnostics_channel'
 import debug from 'debug'
+import type { HubMessages, HubReleaseReason } from './diagnostics/hub-messages.ts'
 import type { SseError } from './errors.ts'
 import type { SseEvent } from './wire/event.ts'
+
+export type { HubFigures, HubGapReason, HubMessages, HubReleaseReason } from './diagnostics/hub-messages.ts'
 
 /** Why an open connection was lost: a clean end, a reset or premature close, or silence for `idleTimeout`. */
 export type DropReason = 'end' | 'reset' | 'idle-timeout'
@@ -133,7 +136,7 @@ export interface EndMessage extends StreamMessage {
 }
 
 /** The messages by the name of their `diagnostics_channel`, without its prefix `resilient-sse:`. */
-export interface Messages {
+export interface Messages extends HubMessages {
   start: StartMessage
   open: OpenMessage
   drop: DropMessage
@@ -153,10 +156,16 @@ export interface Logger {
 }
 
 let latestId = 0
+let latestHub = 0
 
 /** A number that is unique among the streams of this process. */
 export function nextStreamId(): number {
   return ++latestId
+}
+
+/** A number that is unique among the hubs of this process. */
+export function nextHubId(): number {
+  return ++latestHub
 }
 
 type Topic<K extends keyof Messages> = {
@@ -168,6 +177,17 @@ type Topic<K extends keyof Messages> = {
 
 function topic<K extends keyof Messages>(name: K, level: Topic<K>['level'], text: string): Topic<K> {
   return { channel: channel(`resilient-sse:${name}`), debug: debug(`resilient-sse:${name}`), level, text }
+}
+
+const releaseLevels: Readonly<Record<HubReleaseReason, keyof Logger>> = {
+  end: 'debug',
+  // Not 'error': the upstream's own end, which comes before, has the same error.
+  failure: 'debug',
+  linger: 'debug',
+  closed: 'debug',
+  superseded: 'info',
+  store: 'error',
+  'not-resumable': 'error',
 }
 
 const topics: { readonly [K in keyof Messages]: Topic<K> } = {
@@ -184,6 +204,20 @@ const topics: { readonly [K in keyof Messages]: Topic<K> } = {
     'upstream repeats events: it ignores Last-Event-ID, or counts from 1 again',
   ),
   end: topic('end', ({ outcome }) => (outcome === 'failed' ? 'error' : 'debug'), 'stream over'),
+  'hub-start': topic('hub-start', () => 'debug', 'hub started'),
+  'hub-open': topic('hub-open', ({ first }) => (first ? 'debug' : 'info'), 'shared upstream opened'),
+  'hub-release': topic('hub-release', ({ reason }) => releaseLevels[reason], 'shared upstream released'),
+  'hub-gap': topic('hub-gap', () => 'warn', 'client misses events'),
+  'hub-slow': topic('hub-slow', () => 'warn', 'slow client disconnected'),
+  'hub-cancel': topic('hub-cancel', () => 'info', 'shared stream cancelled'),
+  'hub-options': topic(
+    'hub-options',
+    () => 'warn',
+    'options differ from those that the stream was opened with, and are ignored',
+  ),
+  'hub-store-away': topic('hub-store-away', () => 'warn', 'store does not answer'),
+  'hub-store-back': topic('hub-store-back', () => 'info', 'store answers again'),
+  'hub-end': topic('hub-end', () => 'debug', 'hub closed'),
 }
 
 /**
@@ -201,15 +235,22 @@ export function announce<K extends keyof Messages>(name: K, message: Messages[K]
   logger?.[level(message)](fields, text)
 }
 
-type Loggable = StreamMessage & {
+/** The fields of messages that are logged in another form, or not at all. */
+interface Loggable {
+  readonly id?: number
+  readonly hub?: number
+  /** A stream that is an object is not logged, but the name of a shared stream is. */
+  readonly stream?: object | string
   readonly error?: Error | undefined
   readonly event?: SseEvent
   readonly stats?: unknown
+  readonly figures?: unknown
 }
 
-/** A message as log fields: without `stream` and `stats`, the error under pino's key `err`, and no event data. */
+/** A message as log fields: without objects and functions, the error under pino's key `err`, and no event data. */
 function loggable(message: Loggable): object {
-  const { stream: _, stats: __, id, error, event, ...others } = message
-  const fields = { streamId: id, ...others, ...(event !== undefined && { id: event.id }), err: error }
+  const { stream, stats: _, figures: __, id, error, event, ...others } = message
+  const name = typeof stream === 'string' ? stream : undefined
+  const fields = { streamId: id, stream: name, ...others, ...(event && { id: event.id }), err: error }
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
 }

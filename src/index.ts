@@ -1,6 +1,24 @@
 /// <reference types="node" preserve="true" />
 
 export type {
+  HubCancelMessage,
+  HubEndMessage,
+  HubFigures,
+  HubGapMessage,
+  HubGapReason,
+  HubMessage,
+  HubOpenMessage,
+  HubOptionsMessage,
+  HubReleaseMessage,
+  HubReleaseReason,
+  HubSlowMessage,
+  HubStartMessage,
+  HubStoreAwayMessage,
+  HubStoreBackMessage,
+  SharedStreamMessage,
+  StreamRole,
+} from './diagnostics/hub-messages.ts'
+export type {
   DelaySource,
   DropMessage,
   DropReason,

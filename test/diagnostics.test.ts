@@ -2,7 +2,13 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { format } from 'node:util'
 import { expect } from 'chai'
 import debug from 'debug'
-import { announce, type Logger, type Messages, type StreamStats } from '../src/diagnostics.ts'
+import {
+  announce,
+  type HubReleaseReason,
+  type Logger,
+  type Messages,
+  type StreamStats,
+} from '../src/diagnostics.ts'
 import { SseError } from '../src/errors.ts'
 import { redactUrl } from '../src/http/url.ts'
 
@@ -29,6 +35,7 @@ const stream = {}
 const error = new SseError('ERR_SSE_DROPPED', 'gone')
 const aborted = new DOMException('aborted', 'AbortError')
 const about = { id: 3, stream, name: 'feed', upstream: 'http://host/a' }
+const shared = { hub: 1, stream: 'prices/eur', name: 'prices' }
 const secret = 'the data of an event'
 const stats: StreamStats = {
   attempts: 2,
@@ -50,7 +57,22 @@ const messages: Messages = {
   duplicate: { ...about, event: { id: '7', event: 'tick', data: secret, lastEventId: '7' } },
   repeats: { ...about, repeats: 20, cursor: '7' },
   end: { ...about, outcome: 'failed', error, duration: 5, failed: false, after: 'reset', stats },
+  'hub-start': { hub: 1, figures: () => [] },
+  'hub-open': { ...shared, epoch: 9, first: true, cursor: undefined },
+  'hub-release': { ...shared, epoch: 9, reason: 'store', error },
+  'hub-gap': { ...shared, reason: 'trimmed', lastEventId: '9-1', refused: false },
+  'hub-slow': { ...shared, lastEventId: '9-1', stallTimeout: 60_000 },
+  'hub-cancel': { ...shared, reason: 'stop' },
+  'hub-options': { ...shared, options: ['linger'] },
+  'hub-store-away': { hub: 1, since: 5, error },
+  'hub-store-back': { hub: 1, duration: 5 },
+  'hub-end': { hub: 1 },
 }
+const kinds = [
+  ...(['start', 'open', 'drop', 'retry', 'gap', 'duplicate', 'repeats', 'end'] as const),
+  ...(['hub-start', 'hub-open', 'hub-release', 'hub-gap', 'hub-slow', 'hub-cancel', 'hub-options'] as const),
+  ...(['hub-store-away', 'hub-store-back', 'hub-end'] as const),
+]
 
 /** Announces to a logger; gives its one line. */
 function logged<K extends keyof Messages>(name: K, message: Messages[K]): Line {
@@ -82,7 +104,11 @@ describe('announce', () => {
   })
   after(() => debug.enable(namespaces))
 
-  for (const name of ['start', 'open', 'drop', 'retry', 'gap', 'duplicate', 'repeats', 'end'] as const) {
+  it('is tested with every kind of message', () => {
+    expect(kinds).to.have.members(Object.keys(messages))
+  })
+
+  for (const name of kinds) {
     it(`publishes ${name} only on resilient-sse:${name}`, () => {
       const message = messages[name]
       expect(published(`resilient-sse:${name}`, () => announce(name, message))).to.deep.equal([message])
@@ -114,6 +140,40 @@ describe('announce', () => {
       expect(logged('end', messages.end)[0]).to.equal('error')
       expect(logged('end', { ...messages.end, outcome: 'ended', error: undefined })[0]).to.equal('debug')
       expect(logged('end', { ...messages.end, outcome: 'aborted', error: aborted })[0]).to.equal('debug')
+    })
+
+    const levels: Partial<Record<keyof Logger, readonly (keyof Messages)[]>> = {
+      debug: ['hub-start', 'hub-open', 'hub-end'],
+      info: ['hub-cancel', 'hub-store-back'],
+      warn: ['hub-gap', 'hub-slow', 'hub-options', 'hub-store-away'],
+      error: ['hub-release'],
+    }
+    for (const [level, names] of Object.entries(levels)) {
+      it(`logs of the messages about hubs ${names.join(', ')} at ${level}`, () => {
+        for (const name of names) expect(logged(name, messages[name])[0], name).to.equal(level)
+      })
+    }
+
+    it('logs an upstream that is opened again at info', () => {
+      expect(logged('hub-open', { ...messages['hub-open'], first: false })[0]).to.equal('info')
+    })
+
+    it('logs a released upstream at error only where no line of the upstream says so', () => {
+      const level = (reason: HubReleaseReason) =>
+        logged('hub-release', { ...messages['hub-release'], reason })[0]
+      for (const reason of ['end', 'failure', 'linger', 'closed'] as const)
+        expect(level(reason)).to.equal('debug')
+      expect(level('superseded')).to.equal('info')
+      expect(level('store')).to.equal('error')
+      expect(level('not-resumable')).to.equal('error')
+    })
+
+    it("logs the hub's number and the name of the shared stream, but not the function of the figures", () => {
+      expect(logged('hub-release', messages['hub-release']).slice(1)).to.deep.equal([
+        { hub: 1, stream: 'prices/eur', name: 'prices', epoch: 9, reason: 'store', err: error },
+        'shared upstream released',
+      ])
+      expect(logged('hub-start', messages['hub-start']).slice(1)).to.deep.equal([{ hub: 1 }, 'hub started'])
     })
 
     it("logs the stream's number, name and upstream, and the error as err, but not the stream itself", () => {
@@ -153,16 +213,8 @@ describe('announce', () => {
     })
 
     it('logs a different text for each kind of message', () => {
-      const texts = [
-        logged('start', messages.start),
-        logged('open', messages.open),
-        logged('drop', messages.drop),
-        logged('retry', messages.retry),
-        logged('gap', messages.gap),
-        logged('duplicate', messages.duplicate),
-        logged('end', messages.end),
-      ].map(([, , text]) => text)
-      expect(new Set(texts).size).to.equal(7)
+      const texts = kinds.map((name) => logged(name, messages[name])[2])
+      expect(new Set(texts).size).to.equal(kinds.length)
     })
   })
 

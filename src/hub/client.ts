@@ -149,6 +149,7 @@ export class HubClient implements Member, ReplyOwner, ReaderTarget, Drainable {
 
   onGap(reason: GapReason): void {
     const refuses = this.#options.onGap ?? (this.#stream?.isResumable ? 'continue' : 'refuse')
+    this.#stream?.announcer.gap(reason, this.request.lastEventId, refuses === 'refuse')
     if (refuses === 'continue') {
       this.#reply.open(this.#stream?.ownership.headers)
       this.#reply.status('gap')
@@ -201,6 +202,7 @@ export class HubClient implements Member, ReplyOwner, ReaderTarget, Drainable {
       const message = `the client has taken nothing for ${stallTimeout} ms`
       this.#error = new SseError('ERR_SSE_SLOW_CLIENT', message)
       this.#leave()
+      this.#stream?.announcer.slow(this.#lastEventId, stallTimeout)
       this.#downstream.break(this.#error)
     } else if (now >= this.#expires) {
       if (this.dismiss(this.#options.retry ?? 1000)) this.#outcome = 'expired'

@@ -7,7 +7,9 @@ import { type DownstreamResponse, NodeResponse } from '../relay/node-response.ts
 import { WebResponse } from '../relay/web-response.ts'
 import type { ChunkOf } from '../source.ts'
 import type { UpstreamFactory } from '../upstream/shapes.ts'
+import { HubAnnouncer } from './announcer.ts'
 import { HubClient, type SharedRelaySummary } from './client.ts'
+import { figuresOf } from './figures.ts'
 import {
   type CheckedStreamOptions,
   checkHubOptions,
@@ -133,6 +135,7 @@ export function createSseHub(options: HubOptions = {}): SseHub {
 
 class Hub implements SseHub {
   readonly #context: HubContext
+  readonly #announcer: HubAnnouncer
   readonly #streams = new Map<string, SharedStream>()
   readonly #ticker = new Ticker((now) => {
     for (const stream of this.#streams.values()) stream.tick(now)
@@ -141,8 +144,10 @@ class Hub implements SseHub {
 
   constructor(given: HubOptions) {
     const options = checkHubOptions(given)
-    const access = new StoreAccess(options.storeTimeout)
-    this.#context = { options, store: options.store, access }
+    this.#announcer = new HubAnnouncer(options.logger)
+    const access = new StoreAccess(options.storeTimeout, this.#announcer)
+    const { hub } = this.#announcer
+    this.#context = { hub, options, store: options.store, access }
   }
 
   async relay(
@@ -199,6 +204,7 @@ class Hub implements SseHub {
     const keepFor = stream?.options.keepFor ?? defaultKeepFor
     const force = { lease: options.lease, keepFor, force: reason }
     const { state } = await access.call(() => store.open(name, randomUUID(), force))
+    if (state === 'open') this.#announcer.cancel(name, reason, stream?.options)
     await stream?.refresh()
     return state === 'open'
   }
@@ -258,6 +264,7 @@ class Hub implements SseHub {
       existing.warnOf(differences(existing.options, options))
       return existing
     }
+    this.#announcer.start(() => figuresOf(this.#streams.values()))
     const stream = new SharedStream(this.#context, name, options, () => {
       if (this.#streams.get(name) === stream) this.#streams.delete(name)
       if (this.#streams.size === 0) this.#ticker.stop()
@@ -274,6 +281,7 @@ class Hub implements SseHub {
     for (const stream of this.#streams.values()) stream.close()
     this.#streams.clear()
     this.#ticker.stop()
+    this.#announcer.end()
   }
 }
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Messages } from '../diagnostics.ts'
+import type { HubReleaseReason, Messages } from '../diagnostics.ts'
 import { asError, type HeaderFields, isErrorCode, SseError } from '../errors.ts'
 import { isWireId } from '../http/fields.ts'
 import { ResumePolicy } from '../reconnect/resume-policy.ts'
@@ -7,6 +7,7 @@ import type { Announced } from '../reconnect/sink.ts'
 import { failureOf, faultOf, isTransient } from '../relay/head.ts'
 import { EventTracker } from '../resume/tracker.ts'
 import type { UpstreamFactory } from '../upstream/shapes.ts'
+import type { SharedStreamAnnouncer } from './announcer.ts'
 import { type History, readHistory } from './history.ts'
 import type { Log } from './log.ts'
 import type { CheckedHubOptions, CheckedStreamOptions } from './options.ts'
@@ -17,6 +18,8 @@ import type { StoreAccess } from './store-access.ts'
 
 /** What a hub gives to its streams. */
 export interface HubContext {
+  /** The hub's number in messages. */
+  readonly hub: number
   readonly options: CheckedHubOptions
   readonly store: StreamStore
   readonly access: StoreAccess
@@ -32,6 +35,7 @@ export interface ClientPlace {
 
 /** Told of what happens to the upstream of a stream. */
 export interface OwnershipListener {
+  readonly announcer: SharedStreamAnnouncer
   onOpen(headers: HeaderFields): void
   onRetry(delay: number, error: Error): void
   onUpstreamGap(): void
@@ -172,7 +176,9 @@ export class Ownership implements RunOwner {
     // A request that is sent once may have been processed for the owner before (RFC 9110, 9.2.2).
     if (previous && !policy.isRepeatable && (history.hasEvents || policy.isSentOnce)) {
       const message = 'the stream cannot be resumed after its first event, and its owner has stopped'
-      await this.#seal(epoch, new SseError('ERR_SSE_NOT_RESUMABLE', message))
+      const error = new SseError('ERR_SSE_NOT_RESUMABLE', message)
+      await this.#seal(epoch, error)
+      this.#listener.announcer.release(epoch, 'not-resumable', error)
       return
     }
     if (!isWanted()) {
@@ -185,6 +191,7 @@ export class Ownership implements RunOwner {
     this.#startedFrom = previous ? undefined : client.lastEventId
     this.#failure = undefined
     this.#run = new Run(epoch, factory, this.#options, { tracker, cursor }, retention, this)
+    this.#listener.announcer.open(epoch, previous === undefined, cursor)
     this.#run.start()
   }
 
@@ -217,12 +224,12 @@ export class Ownership implements RunOwner {
   }
 
   /** Stops the upstream, stores its last events, and gives the lease up, so that another process may take over. */
-  async release(): Promise<void> {
+  async release(reason: 'linger' | 'closed'): Promise<void> {
     const run = this.#run
     if (!run) return
     await run.finish()
     if (this.#run !== run) return
-    this.#run = undefined
+    this.#forget(run, reason)
     await this.#giveUp(this.#options.keepFor)
     this.#listener.onOver()
   }
@@ -231,7 +238,7 @@ export class Ownership implements RunOwner {
   async abandon(): Promise<void> {
     const run = this.#run
     if (!run) return
-    this.#run = undefined
+    this.#forget(run, 'closed')
     run.stop()
     await this.#giveUp(this.#options.keepFor)
   }
@@ -274,13 +281,13 @@ export class Ownership implements RunOwner {
   async #complete(run: Run, error: Error | undefined): Promise<void> {
     // A later client may ask the upstream again, and the log goes on from there.
     if (error && this.#hasEvents && this.#isRepeatable && !faultOf(error) && isTransient(error)) {
-      this.#run = undefined
+      this.#forget(run, 'failure', error)
       await this.#giveUp(this.#options.keepFor)
       this.#listener.onFailure(error)
       return
     }
     await this.#seal(run.epoch, error)
-    this.#run = undefined
+    this.#forget(run, error ? 'failure' : 'end', error)
   }
 
   /** Writes the end of the stream, and gives the lease up. */
@@ -318,10 +325,17 @@ export class Ownership implements RunOwner {
     }
   }
 
+  /** Called when this process no longer has the upstream. Does nothing for a run that was forgotten before. */
+  #forget(run: Run, reason: HubReleaseReason, error?: Error): void {
+    if (this.#run !== run) return
+    this.#run = undefined
+    this.#listener.announcer.release(run.epoch, reason, error)
+  }
+
   #lose(error: Error | undefined): void {
     const run = this.#run
     if (!run) return
-    this.#run = undefined
+    this.#forget(run, error ? 'store' : 'superseded', error)
     run.stop(error)
     // Without a failure, another owner has the lease.
     if (error) void this.#giveUp(this.#options.keepFor)

@@ -1,9 +1,10 @@
+import type { HubGapReason } from '../diagnostics.ts'
 import { asError } from '../errors.ts'
 import type { LiveReader, Log } from './log.ts'
 import type { EndEntry, Position } from './store.ts'
 
 /** Why events are missing before the next one: they are no longer kept, or the client's last event ID is unknown. */
-export type GapReason = 'trimmed' | 'unknown-id'
+export type GapReason = HubGapReason
 
 /** The consumer of a reader. */
 export interface ReaderTarget {

@@ -6,17 +6,27 @@ const longestCall = 5000
 const firstPause = 50
 const longestPause = 1000
 
+/** Told of the store's absence. */
+export interface StoreListener {
+  /** Called for the first call that failed, with the time at which it was made, on the clock of `performance.now()`. */
+  storeAway(error: Error, since: number): void
+  /** Called when a call has succeeded again, with the milliseconds of the absence. */
+  storeBack(duration: number): void
+}
+
 /** Calls a store again until it answers, or until it has been away for too long. */
 export class StoreAccess {
   readonly #timeout: number
   readonly #callLimit: number
+  readonly #listener: StoreListener | undefined
   /** Since when every call has failed, on the clock of `performance.now()`; undefined while the store answers. */
   #awaySince: number | undefined
   readonly #controller = new AbortController()
 
   /** @param timeout - How long the store may be away, in milliseconds. */
-  constructor(timeout: number) {
+  constructor(timeout: number, listener?: StoreListener) {
     this.#timeout = timeout
+    this.#listener = listener
     this.#callLimit = Math.min(longestCall, timeout)
   }
 
@@ -28,22 +38,39 @@ export class StoreAccess {
   async call<T>(call: () => Promise<T>, isWanted: () => boolean = () => true): Promise<T> {
     for (let pause = firstPause; ; pause = Math.min(pause * 2, longestPause)) {
       const start = performance.now()
+      let answer: T
       try {
-        const answer = await this.#limited(call)
-        this.#awaySince = undefined
-        return answer
+        answer = await this.#limited(call)
       } catch (thrown) {
-        this.#awaySince ??= start
-        const isAway = performance.now() + pause - this.#awaySince >= this.#timeout
-        if (isAway || !isWanted() || this.#controller.signal.aborted) throw storeError(thrown)
+        const away = performance.now() - this.#onFailure(start, asError(thrown))
+        if (away + pause >= this.#timeout || !isWanted() || this.#controller.signal.aborted)
+          throw storeError(thrown)
+        await this.#pause(pause)
+        continue
       }
-      await this.#pause(pause)
+      this.#onAnswer()
+      return answer
     }
   }
 
   /** Ends all pauses and waits: calls fail at once. */
   close(): void {
     this.#controller.abort()
+  }
+
+  /** @returns Since when the store is away, on the clock of `performance.now()`. */
+  #onFailure(start: number, error: Error): number {
+    if (this.#awaySince !== undefined) return this.#awaySince
+    this.#awaySince = start
+    this.#listener?.storeAway(error, start)
+    return start
+  }
+
+  #onAnswer(): void {
+    if (this.#awaySince === undefined) return
+    const duration = performance.now() - this.#awaySince
+    this.#awaySince = undefined
+    this.#listener?.storeBack(duration)
   }
 
   #limited<T>(call: () => Promise<T>): Promise<T> {

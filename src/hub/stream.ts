@@ -1,6 +1,7 @@
 import { asError, type HeaderFields, SseError } from '../errors.ts'
 import { ResumePolicy } from '../reconnect/resume-policy.ts'
 import type { UpstreamFactory } from '../upstream/shapes.ts'
+import { SharedStreamAnnouncer } from './announcer.ts'
 import { Log } from './log.ts'
 import type { Member } from './member.ts'
 import type { CheckedStreamOptions } from './options.ts'
@@ -17,6 +18,7 @@ export class SharedStream implements OwnershipListener {
   readonly name: string
   readonly options: CheckedStreamOptions
   readonly log: Log
+  readonly announcer: SharedStreamAnnouncer
   readonly ownership: Ownership
   readonly #context: HubContext
   readonly #onUnused: (stream: SharedStream) => void
@@ -53,6 +55,7 @@ export class SharedStream implements OwnershipListener {
     this.#context = context
     this.#onUnused = onUnused
     this.log = new Log(context.store, context.access, name, context.options.windowBytes)
+    this.announcer = new SharedStreamAnnouncer(context.hub, name, options, (fault) => this.onFailure(fault))
     this.ownership = new Ownership(context, name, this.log, options, this)
     this.#unwatch = context.store.watch(name, () => this.#onWake())
   }
@@ -176,7 +179,7 @@ export class SharedStream implements OwnershipListener {
     const timers = [...(isResumable ? this.#members : [])].map((member) =>
       setTimeout(() => member.dismiss(1000), Math.random() * limit),
     )
-    if (isResumable) await this.ownership.release()
+    if (isResumable) await this.ownership.release('closed')
     await this.#empty(limit)
     for (const timer of timers) clearTimeout(timer)
     const error = new SseError('ERR_SSE_HUB_CLOSED', 'the hub was closed', { retryAfter: 1000 })
@@ -188,9 +191,7 @@ export class SharedStream implements OwnershipListener {
   warnOf(names: readonly string[]): void {
     const fresh = names.filter((name) => !this.#warned.has(name))
     for (const name of fresh) this.#warned.add(name)
-    if (fresh.length === 0) return
-    const message = `options differ from those that the stream was opened with, and are ignored: ${fresh.join(', ')}`
-    this.options.logger?.warn({ stream: this.name, options: fresh }, message)
+    if (fresh.length > 0) this.announcer.optionsIgnored(fresh)
   }
 
   close(): void {
@@ -303,7 +304,7 @@ export class SharedStream implements OwnershipListener {
     const isUsed = this.#members.size > 0 || this.#holds > 0 || this.ownership.listeners > 1
     if (isUsed) this.#unusedSince = now
     else if (this.ownership.isOwner && now - this.#unusedSince >= this.options.linger) {
-      this.#background(this.ownership.release())
+      this.#background(this.ownership.release('linger'))
     }
   }
 

@@ -99,6 +99,7 @@ export class Subscription<Chunk> extends LateFailureReadable<Chunk> implements M
 
   onGap(reason: GapReason): void {
     const onGap = this.#options.onGap ?? (this.#stream?.isResumable ? 'continue' : 'refuse')
+    this.#stream?.announcer.gap(reason, this.request.lastEventId, onGap === 'refuse')
     if (onGap === 'continue') this.emit('gap', reason)
     else this.onFailure(new SseError('ERR_SSE_STREAM_GONE', `the stream cannot be resumed: ${reason}`))
   }
