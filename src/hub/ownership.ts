@@ -191,7 +191,7 @@ export class Ownership implements RunOwner {
     this.#startedFrom = previous ? undefined : client.lastEventId
     this.#failure = undefined
     this.#run = new Run(epoch, factory, this.#options, { tracker, cursor }, retention, this)
-    this.#listener.announcer.open(epoch, previous === undefined, cursor)
+    this.#listener.announcer.open(epoch, previous === undefined, cursor || undefined)
     this.#run.start()
   }
 
