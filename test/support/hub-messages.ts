@@ -2,7 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { HubMessages } from '../../src/diagnostics.ts'
 import { until } from './until.ts'
 
-export const hubKinds: readonly (keyof HubMessages)[] = [
+const hubKinds: readonly (keyof HubMessages)[] = [
   'hub-start',
   'hub-open',
   'hub-release',
