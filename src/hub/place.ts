@@ -11,6 +11,13 @@ export interface Place {
   readonly gap: GapReason | undefined
 }
 
+/** The place of a client for whom the upstream was opened with an empty log. */
+export function startOf(start: Position, lastEventId: string): Place {
+  const { position, cursor } = parseId(lastEventId)
+  // The client has had events of a log that is lost, and the upstream could not be told where to go on.
+  return { after: start, gap: position && cursor === undefined ? 'trimmed' : undefined }
+}
+
 /**
  * Finds the place of a client in a log that is not empty.
  *

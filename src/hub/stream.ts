@@ -6,7 +6,7 @@ import { Log } from './log.ts'
 import type { Member } from './member.ts'
 import type { CheckedStreamOptions } from './options.ts'
 import { type ClientPlace, type HubContext, Ownership, type OwnershipListener } from './ownership.ts'
-import { findPlace, type Place } from './place.ts'
+import { findPlace, type Place, startOf } from './place.ts'
 import { parseId } from './position-id.ts'
 import type { Position } from './store.ts'
 
@@ -94,7 +94,7 @@ export class SharedStream implements OwnershipListener {
     if (!this.#members.has(member)) return undefined
     this.log.flush()
     const start = lastEventId === '' ? opened : this.ownership.startsAfter(lastEventId)
-    const place = start ? { after: start, gap: undefined } : await this.#findPlace(member)
+    const place = start ? startOf(start, lastEventId) : await this.#findPlace(member)
     // The upstream opens while the client already gets the events that are stored.
     this.#own()
     return this.#members.has(member) ? place : undefined

@@ -118,6 +118,17 @@ describe('the last event ID of a client of a shared feed', () => {
     expect(dataIn(other)).to.deep.equal(['{"status":"gap"}', 'event 1'])
   })
 
+  it('has no place of the upstream, and the log is lost: the client gets a gap', async () => {
+    await using upstream = await serve(stays('data: event 1\n\n'))
+    await using before = await serveHub(upstream.url)
+    using client = ask(before.url)
+    await has(client, 'event 1')
+    await using after = await serveHub(upstream.url, { statusEvents: true })
+    using returned = ask(after.url, { 'last-event-id': idOf(client, 'event 1') })
+    await has(returned, 'event 1')
+    expect(dataIn(returned)).to.deep.equal(['{"status":"gap"}', 'event 1'])
+  })
+
   it("is the upstream's own while the log is empty, and a gap otherwise", async () => {
     await using upstream = await serve(stays(wire(8)))
     await using feed = await serveHub(upstream.url, { statusEvents: true })
