@@ -90,8 +90,9 @@ describe('docs/recipes.md', () => {
       file('../../docs/recipes.md').matchAll(/^```ts\n(.*?)^```/gms),
       ([, code = '']) => code.replace(/^import .*\n\n?/gm, ''),
     )
-    expect(blocks).to.have.length(7)
-    for (const block of blocks) expect(file('recipes.test.ts')).to.include(`\n${block}\n`)
+    expect(blocks).to.have.length(11)
+    const tested = file('recipes.test.ts') + file('hub-recipes.test.ts')
+    for (const block of blocks) expect(tested).to.include(`\n${block}\n`)
   })
 
   describe('circuit breaker', () => {
