@@ -1,8 +1,9 @@
 import { expect } from 'chai'
-import { answerOf, ask, get, has } from '../support/client.ts'
+import { answerOf, ask, type Client, get, has } from '../support/client.ts'
 import { wire } from '../support/events.ts'
 import { dataIn, eventSource, idOf, serveHub } from '../support/hub.ts'
 import { answers, ends, isLeft, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
+import { until } from '../support/until.ts'
 
 describe('a shared feed', () => {
   it('has one upstream connection for a thousand clients, and each gets every event once', async () => {
@@ -12,13 +13,20 @@ describe('a shared feed', () => {
       send = (text) => void response.write(text)
     })
     await using feed = await serveHub(upstream.url)
-    const clients = await Promise.all(Array.from({ length: 1000 }, () => get(feed.url)))
+    const clients = Array.from({ length: 1000 }, () => ask(feed.url))
+    const all = (isTrue: (client: Client) => boolean) =>
+      until(
+        () => clients.every(isTrue),
+        () => 'all clients',
+        60_000,
+      )
+    await all(({ status }) => status === 200)
     for (let n = 1; n <= 5; n++) send(wire(n))
-    for (const client of clients) await has(client, 'event 5')
+    await all(({ text }) => text.includes('event 5'))
     expect(upstream.requests).to.have.length(1)
     for (const client of clients) expect(dataIn(client)).to.deep.equal(numbered(1, 5))
     for (const client of clients) client.leave()
-  })
+  }).timeout(90_000)
 
   it('starts a late client at the latest event, or with from at the oldest that is kept', async () => {
     await using upstream = await serve(stays(wire(1), wire(2)))
