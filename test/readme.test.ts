@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
+import { hubOptions, optionsOfLog, optionsOfPlace, retentionOptions } from '../src/hub/options.ts'
 import type { Option } from '../src/options.ts'
 import { proxyOptions } from '../src/proxy/options.ts'
 import { reconnectOptions, sourceOptions } from '../src/reconnect/options.ts'
@@ -74,8 +75,14 @@ describe('the README', () => {
     ([name, option]) => [`reconnect.${name}`, option] as const,
   )
   const ofRelays = Object.entries(relayOptions).filter(([name]) => !Object.hasOwn(sourceOptions, name))
+  const { retention, ...ofLogs } = optionsOfLog
+  const ofRetention = Object.entries(retentionOptions).map(
+    ([name, option]) => [`retention.${name}`, option] as const,
+  )
   for (const [of, options] of [
     ['relaySse', ofRelays],
+    ['createSseHub', Object.entries(hubOptions)],
+    ['a shared stream', [...Object.entries(ofLogs), ...ofRetention, ...Object.entries(optionsOfPlace)]],
     ['createSseProxy', Object.entries(proxyOptions)],
     ['a source', [...ofReconnects, ...Object.entries(ofSources)]],
   ] as const) {
@@ -87,7 +94,7 @@ describe('the README', () => {
   }
 
   it('has no other tables of options', () => {
-    expect(tables).to.have.length(3)
+    expect(tables).to.have.length(5)
   })
 
   it('names every error code', () => {

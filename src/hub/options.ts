@@ -24,7 +24,7 @@ import type { StreamStore } from './store.ts'
 
 const storeFunctions = ['open', 'append', 'renew', 'read', 'watch'] as const
 
-const hubOptions = {
+export const hubOptions = {
   /** Where the logs of the streams are kept. Default: a {@link memoryStore} of the hub's own. */
   store: optional(
     object<StreamStore>('a store of streams', (store) =>
@@ -60,7 +60,7 @@ export function checkHubOptions(options: HubOptions): CheckedHubOptions {
   return { ...checked, store: checked.store ?? memoryStore() }
 }
 
-const retentionOptions = {
+export const retentionOptions = {
   /** The most events that the log keeps. Default 10000. */
   events: withDefault(count(1), 10_000),
   /** The most bytes of events that the log keeps; the latest entry is always kept. Default 4194304 (4 MiB). */
@@ -104,7 +104,7 @@ const optionsOfReply = {
   drain,
 }
 
-const optionsOfLog = {
+export const optionsOfLog = {
   /**
    * How long the upstream stays open when no client listens, in milliseconds; `Infinity`: until the stream ends. The next
    * client after that opens a new connection, which resumes. Default 10000.
@@ -126,7 +126,7 @@ const optionsOfLog = {
   maxAge: optional(milliseconds(1)),
 }
 
-const optionsOfPlace = {
+export const optionsOfPlace = {
   /** Where a client without a `Last-Event-ID` starts: at the latest event, or at the oldest that is kept. Default `'live'`. */
   from: withDefault(choice('live', 'start'), 'live'),
   /**
