@@ -205,11 +205,16 @@ export class HubClient implements Member, ReplyOwner, ReaderTarget, Drainable {
       this.#stream?.announcer.slow(this.#lastEventId, stallTimeout)
       this.#downstream.break(this.#error)
     } else if (now >= this.#expires) {
-      if (this.dismiss(this.#options.retry ?? 1000)) this.#outcome = 'expired'
+      if (this.#dismiss(this.#options.retry ?? 1000)) this.#outcome = 'expired'
     }
   }
 
   dismiss(retry: number): boolean {
+    // The stream of a request that is sent once ends with this process, so that its clients could only come back in vain.
+    return this.#stream?.isResumable !== false && this.#dismiss(retry)
+  }
+
+  #dismiss(retry: number): boolean {
     if (!this.#reply.mayReturn) return false
     this.#leave()
     return this.#reply.dismiss(retry)
