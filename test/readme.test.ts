@@ -1,6 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
-import { hubOptions, optionsOfLog, optionsOfPlace, retentionOptions } from '../src/hub/options.ts'
+import {
+  hubOptions,
+  optionsOfHead,
+  optionsOfLog,
+  optionsOfPlace,
+  retentionOptions,
+} from '../src/hub/options.ts'
 import type { Option } from '../src/options.ts'
 import { proxyOptions } from '../src/proxy/options.ts'
 import { reconnectOptions, sourceOptions } from '../src/reconnect/options.ts'
@@ -82,7 +88,15 @@ describe('the README', () => {
   for (const [of, options] of [
     ['relaySse', ofRelays],
     ['createSseHub', Object.entries(hubOptions)],
-    ['a shared stream', [...Object.entries(ofLogs), ...ofRetention, ...Object.entries(optionsOfPlace)]],
+    [
+      'a shared stream',
+      [
+        ...Object.entries(ofLogs),
+        ...ofRetention,
+        ...Object.entries(optionsOfPlace),
+        ...Object.entries(optionsOfHead),
+      ],
+    ],
     ['createSseProxy', Object.entries(proxyOptions)],
     ['a source', [...ofReconnects, ...Object.entries(ofSources)]],
   ] as const) {

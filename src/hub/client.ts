@@ -2,8 +2,9 @@ import { asError, type HeaderFields, SseError } from '../errors.ts'
 import { onAbort } from '../http/abort.ts'
 import { fieldOf, isFetchHeaders, lastEventIdFrom, tokensOf } from '../http/fields.ts'
 import { type ClientRequestLike, clientKind } from '../relay/client.ts'
-import type { Downstream } from '../relay/downstream.ts'
+import type { Downstream, ResponseFields } from '../relay/downstream.ts'
 import type { Drainable } from '../relay/drain.ts'
+import { sharedFields } from '../relay/head.ts'
 import type { RelaySummary } from '../relay/relay-sink.ts'
 import { Reply } from '../relay/reply.ts'
 import type { ReplyOutcome, ReplyOwner } from '../relay/reply-owner.ts'
@@ -85,6 +86,11 @@ export class HubClient implements Member, ReplyOwner, ReaderTarget, Drainable {
 
   get reader(): Reader | undefined {
     return this.#reader
+  }
+
+  get headFields(): ResponseFields | undefined {
+    const headers = this.#stream?.ownership.headers
+    return this.#options.upstreamFields && headers ? sharedFields(headers) : undefined
   }
 
   /** Sends the stream until it ends or the client disconnects. */

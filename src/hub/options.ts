@@ -143,10 +143,19 @@ export const optionsOfPlace = {
   joinId: optional(flag),
 }
 
+export const optionsOfHead = {
+  /**
+   * Whether the client gets the header fields of the upstream's response, such as `access-control-allow-origin`: those that hold
+   * for all clients, which `set-cookie` does not. The fields are known in the process that has the upstream. Default false: of
+   * those fields the client gets `content-type` and `cache-control`.
+   */
+  upstreamFields: withDefault(flag, false),
+}
+
 /** The options that are the same for all clients of a stream. */
 const streamOptions = { ...optionsOfUpstream, ...optionsOfLog }
 /** The options that each client has for itself. */
-const clientOptions = { ...optionsOfReply, ...optionsOfPlace }
+const clientOptions = { ...optionsOfReply, ...optionsOfPlace, ...optionsOfHead }
 const sharedOptions = { ...streamOptions, ...clientOptions }
 const subscribeOptions = {
   ...streamOptions,
@@ -162,7 +171,8 @@ export interface SharedStreamOptions
   extends Pick<SourceOptions, keyof typeof upstreamOptions>,
     Pick<RelayOptions, 'heartbeat' | 'transform' | keyof typeof optionsOfReply>,
     OptionsOf<typeof optionsOfLog>,
-    OptionsOf<typeof optionsOfPlace> {}
+    OptionsOf<typeof optionsOfPlace>,
+    OptionsOf<typeof optionsOfHead> {}
 
 /** Options of {@link SseHub.subscribe}. All times in milliseconds. */
 export interface SubscribeOptions

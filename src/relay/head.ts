@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import { type HeaderFields, SseError, type SseErrorCode } from '../errors.ts'
-import { fieldOf } from '../http/fields.ts'
+import { endToEndFields, fieldOf } from '../http/fields.ts'
 import { isEventStream } from '../http/media-type.ts'
 import { isRetryable } from '../reconnect/delay.ts'
 import type { Answer, Downstream, ResponseFields } from './downstream.ts'
@@ -23,6 +23,29 @@ export function streamFields(downstream: Downstream, upstream: HeaderFields = {}
     ['cache-control', isKept ? directives : `${directives}, no-transform`],
     ['x-accel-buffering', downstream.field('x-accel-buffering') ?? 'no'],
   ])
+}
+
+/** Fields about one body, the time of one response, or one client (RFC 6265, 4.1; RFC 9110, 11.6.3). */
+const fieldsOfOneResponse: readonly string[] = [
+  'content-length',
+  'content-encoding',
+  'date',
+  'age',
+  'set-cookie',
+  'set-cookie2',
+  'authentication-info',
+]
+
+/** The fields of an upstream's response that hold for every client of its stream. */
+export function sharedFields(upstream: HeaderFields): ResponseFields {
+  const lines = Object.entries(upstream).flatMap(([name, value = []]) =>
+    [value].flat().flatMap((line) => [name, line]),
+  )
+  return new Map(
+    [...endToEndFields(lines)]
+      .map(([name, values]) => [name, values.join(', ')] as const)
+      .filter(([name, value]) => !fieldsOfOneResponse.includes(name) && isWritable(value)),
+  )
 }
 
 /** The answer to a client whose stream has failed before its head was sent. */

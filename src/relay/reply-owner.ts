@@ -1,3 +1,4 @@
+import type { ResponseFields } from './downstream.ts'
 import type { CheckedRelayOptions } from './options.ts'
 
 /** How a response was completed; `RelaySummary.outcome` says what each means. */
@@ -26,6 +27,8 @@ export type ReplyOptions = Pick<
 export interface ReplyOwner {
   /** Whether a line of our own may be sent now: within a block, such a line would corrupt the block. */
   readonly isBetweenBlocks: boolean
+  /** Header fields for the head of the event stream, besides those that every head has. */
+  readonly headFields?: ResponseFields | undefined
   /** Called when the response's turn has come: from now on events may be sent, and the owner may fail or end the reply. */
   onBegin(): void
   /** Called when the head was sent. */

@@ -2,7 +2,7 @@ import { asError, type HeaderFields } from '../errors.ts'
 import { Deadline } from '../http/deadline.ts'
 import { serializeEvent } from '../wire/event.ts'
 import { type ClientRequestLike, clientKind, hasBody } from './client.ts'
-import type { Downstream, DownstreamListener } from './downstream.ts'
+import type { Downstream, DownstreamListener, ResponseFields } from './downstream.ts'
 import { answerTo, failureOf, faultOf, isTransient, streamFields } from './head.ts'
 import type { ReplyOptions, ReplyOutcome, ReplyOwner, ReplyPhase } from './reply-owner.ts'
 
@@ -82,7 +82,7 @@ export class Reply implements DownstreamListener {
     if (this.#phase !== 'head') return
     this.#phase = 'open'
     this.#headDeadline?.clear()
-    this.#downstream.open(streamFields(this.#downstream, upstream))
+    this.#downstream.open(this.#headFields(upstream))
     const { heartbeat, retry } = this.#options
     if (heartbeat > 0) this.#heartbeat = new Deadline(heartbeat, () => this.#onSilence(), false)
     if (retry !== undefined) this.retry(retry)
@@ -232,7 +232,7 @@ export class Reply implements DownstreamListener {
       return
     }
     if (this.#request.method === 'HEAD') {
-      this.#downstream.open(streamFields(this.#downstream))
+      this.#downstream.open(this.#headFields())
       this.#endWith('ended')
       return
     }
@@ -245,6 +245,12 @@ export class Reply implements DownstreamListener {
     if (this.phase !== 'over') this.#owner.onBegin()
     // A factory that reads the request's body has started to do so in its first call.
     setImmediate(() => this.#downstream.discardRequestBody())
+  }
+
+  #headFields(upstream?: HeaderFields): ResponseFields {
+    const fields = streamFields(this.#downstream, upstream)
+    const { headFields } = this.#owner
+    return headFields ? new Map([...headFields, ...fields]) : fields
   }
 
   /** Catches errors while the head is sent: a function of the caller, or middleware of the response, may throw. */
@@ -285,7 +291,7 @@ export class Reply implements DownstreamListener {
   /** @param retry - The reconnection time for the client, in milliseconds. */
   #endWith(outcome: ReplyOutcome, retry?: number): void {
     if (retry !== undefined) {
-      if (this.#phase === 'head') this.#downstream.open(streamFields(this.#downstream))
+      if (this.#phase === 'head') this.#downstream.open(this.#headFields())
       this.#downstream.write(`retry: ${retry}\n`)
     }
     this.#complete(outcome)
