@@ -57,6 +57,7 @@ export {
   type ProxyRelayOptions,
   type ProxyRequest,
   type ProxyResponse,
+  type ProxySharedOptions,
   refuseUpgrade,
 } from './proxy/proxy.ts'
 export type { ReconnectOptions, ResumeMode, RetryContext, SourceOptions } from './reconnect/options.ts'

@@ -62,11 +62,11 @@ export function checkHubOptions(options: HubOptions): CheckedHubOptions {
 
 export const retentionOptions = {
   /** The most events that the log keeps. Default 10000. */
-  events: withDefault(count(1), 10_000),
+  events: withDefault(count(1), 10_000, 'the most events that a shared stream keeps'),
   /** The most bytes of events that the log keeps; the latest entry is always kept. Default 4194304 (4 MiB). */
-  bytes: withDefault(bytes(1), 4 * 1024 * 1024),
+  bytes: withDefault(bytes(1), 4 * 1024 * 1024, 'the most bytes that a shared stream keeps'),
   /** How long the log keeps an event, in milliseconds. Default: events are kept however old they are. */
-  age: optional(milliseconds(1)),
+  age: optional(milliseconds(1), 'how long a shared stream keeps an event'),
 }
 
 /** Which events a log keeps. */
@@ -109,32 +109,47 @@ export const optionsOfLog = {
    * How long the upstream stays open when no client listens, in milliseconds; `Infinity`: until the stream ends. The next
    * client after that opens a new connection, which resumes. Default 10000.
    */
-  linger: withDefault(number(0, Number.POSITIVE_INFINITY, 'MS'), 10_000),
+  linger: withDefault(
+    number(0, Number.POSITIVE_INFINITY, 'MS'),
+    10_000,
+    'how long the upstream of a shared stream stays open without clients',
+  ),
   /** Which events the log keeps for clients that come late or return. */
   retention: withDefault(retentionKind, {}),
   /** How long the log is kept after the end of the stream, in milliseconds. Default 300000 (5 minutes). */
-  keepFor: withDefault(milliseconds(), 300_000),
+  keepFor: withDefault(milliseconds(), 300_000, 'how long a shared stream is kept after its end'),
   /**
    * How long a client may take nothing before it is disconnected, in milliseconds; 0: no limit. A client takes something when
    * its connection has accepted all bytes that were written, at most 64 KiB at a time. Default 60000.
    */
-  stallTimeout: withDefault(milliseconds(), 60_000),
+  stallTimeout: withDefault(
+    milliseconds(),
+    60_000,
+    'how long a client of a shared stream may take nothing; 0: no limit',
+  ),
   /**
    * How long a client's response stays open, in milliseconds, less a random part of up to a tenth; the client then gets a
    * reconnection time, and returns. Default: responses stay open.
    */
-  maxAge: optional(milliseconds(1)),
+  maxAge: optional(milliseconds(1), 'how long a response with a shared stream stays open'),
 }
 
 export const optionsOfPlace = {
   /** Where a client without a `Last-Event-ID` starts: at the latest event, or at the oldest that is kept. Default `'live'`. */
-  from: withDefault(choice('live', 'start'), 'live'),
+  from: withDefault(
+    choice('live', 'start'),
+    'live',
+    'where a client without an id starts in a shared stream: at the latest event or the oldest',
+  ),
   /**
    * What happens when events are missing before those that the client would get next: `'continue'` sends the oldest events that
    * are kept, after a `relay-status` event with `statusEvents`; `'refuse'` answers with 410, or breaks an open response. Default
    * `'continue'`; `'refuse'` where `resume` does not allow to ask the upstream again after the first event.
    */
-  onGap: optional(choice('continue', 'refuse')),
+  onGap: optional(
+    choice('continue', 'refuse'),
+    'what happens when a client has missed events that are no longer kept; none: by resume',
+  ),
   /**
    * Whether a client without a place in the stream gets a block with an id alone, so that it can resume even before its first
    * event. Default: only an EventSource does, which is a GET whose `Accept` names `text/event-stream` and whose `Cache-Control` is
@@ -142,6 +157,9 @@ export const optionsOfPlace = {
    */
   joinId: optional(flag),
 }
+
+/** The options that a relay of one client's own upstream does not have. */
+export const logOptions = { ...optionsOfLog, ...optionsOfPlace }
 
 export const optionsOfHead = {
   /**

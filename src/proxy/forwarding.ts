@@ -7,6 +7,16 @@ import { awaitsContinue, type ProxyRequest } from './downstream.ts'
 import type { CheckedProxyOptions } from './options.ts'
 import { hostOf } from './target.ts'
 
+/** The end-to-end fields of a client's request, in the form of HTTP/1.1. */
+export function clientFields(req: ProxyRequest): FieldLines {
+  const fields = endToEndFields(req.rawHeaders)
+  const cookies = fields.get('cookie')
+  // HTTP/2 splits `cookie` to compress it; HTTP/1.1 allows only one line (RFC 9113, 8.2.3).
+  if (cookies && req.httpVersionMajor > 1) fields.set('cookie', [cookies.join('; ')])
+  for (const name of [...fields.keys()]) if (name.startsWith(':')) fields.delete(name)
+  return fields
+}
+
 /**
  * The header fields that a request takes to the upstream. The framing fields follow Node's parser and not the client's fields: an
  * upstream that parses those differently would read a part of the body as another request (request smuggling).
@@ -15,11 +25,7 @@ export function forwardedFields(
   req: ProxyRequest,
   { upstream, host, forwarded }: Pick<CheckedProxyOptions, 'upstream' | 'host' | 'forwarded'>,
 ): FieldLines {
-  const fields = endToEndFields(req.rawHeaders)
-  const cookies = fields.get('cookie')
-  // HTTP/2 splits `cookie` to compress it; HTTP/1.1 allows only one line (RFC 9113, 8.2.3).
-  if (cookies && req.httpVersionMajor > 1) fields.set('cookie', [cookies.join('; ')])
-  for (const name of [...fields.keys()]) if (name.startsWith(':')) fields.delete(name)
+  const fields = clientFields(req)
   fields.delete('expect')
   fields.delete('content-length')
   const { 'transfer-encoding': coding, 'content-length': length } = req.headers

@@ -3,6 +3,8 @@ import https from 'node:https'
 import { shown } from '../errors.ts'
 import { isHopField } from '../http/fields.ts'
 import { redactUrl } from '../http/url.ts'
+import type { SseHub } from '../hub/hub.ts'
+import { hubOptions, logOptions, retentionOptions, type SharedStreamOptions } from '../hub/options.ts'
 import {
   callback,
   checkOptions,
@@ -27,6 +29,12 @@ export const proxyRelayOptions = remaining
 
 /** Options of a proxy's event streams: those of {@link relaySse}, except those that the request or its first answer decides. */
 export interface ProxyRelayOptions extends Pick<RelayOptions, keyof typeof proxyRelayOptions> {}
+
+/**
+ * Options that only shared streams have. Of the options of `relay`, those that concern one client's own upstream connection do not
+ * apply to a shared stream: `onClientGone`, `comments`, `windowBytes` and `cursorAsId`.
+ */
+export interface ProxySharedOptions extends Pick<SharedStreamOptions, keyof typeof logOptions> {}
 
 const httpUrl: Kind<URL, string | URL> = written('URL', (value, name) => {
   const given = value instanceof URL ? value.href : value
@@ -114,6 +122,22 @@ const ownOptions = {
   agent: optional(
     object<http.Agent>('an Agent of node:http or node:https', (value) => value instanceof http.Agent),
   ),
+  /**
+   * Shares event streams: clients with the same stream's name have one upstream connection, and get what they have missed when they
+   * return. Only the answer to a GET without a body is shared. Paths whose answers are not event streams must not be shared: their
+   * clients get a refusal, as with {@link relaySse}. Default: no stream is shared.
+   */
+  hub: optional(object<SseHub>('a hub made by createSseHub', ({ relay }) => typeof relay === 'function')),
+  /**
+   * Returns the name of the stream that answers a request; undefined: the answer is not shared. Whoever gets a stream may read all of
+   * it, so different names are needed for all clients that may not see the same events. A name of more than 512 bytes is replaced
+   * by a digest. Requires `hub`.
+   *
+   * Default: a GET whose `Accept` names `text/event-stream` is shared by its method, its path, and a digest of its query, its host and
+   * its credentials, which are all header fields but those that are known to say nothing of what a client may see, such as
+   * `user-agent`. A last event ID is not part of the name. The upstream's origin, `relay.name` and `headers` are in the digest too.
+   */
+  share: optional(callback<(req: ProxyRequest) => string | undefined>()),
   /** Called for each request that failed because of the upstream or of a function of the caller's. Default: none. */
   onError: optional(callback<(error: Error, req: ProxyRequest) => void>()),
   /** Logs each drop, retry, recovery and failure of an event stream, and has the shape of a pino logger. Default: none. */
@@ -133,8 +157,21 @@ const relayKind: Kind<ProxyRelayOptions> = {
   },
 }
 
+const sharedKind: Kind<ProxySharedOptions> = {
+  check(given, name) {
+    checkOptions(logOptions, given, name, {
+      relay: proxyRelayOptions,
+      createSseHub: hubOptions,
+      [`${name}.retention`]: retentionOptions,
+    })
+    return given
+  },
+}
+
 export const proxyOptions = {
   ...ownOptions,
+  /** Options that only shared streams have. Requires `hub`. */
+  shared: optional(sharedKind),
   /** Options for event streams. */
   relay: withDefault(relayKind, {}),
 }
@@ -160,7 +197,12 @@ export function checkProxyOptions(options: ProxyOptions): CheckedProxyOptions {
   const checked = checkOptions(proxyOptions, options, '', {
     relay: proxyRelayOptions,
     'relay.reconnect': reconnectOptions,
+    shared: logOptions,
   })
+  for (const name of ['share', 'shared'] as const) {
+    if (checked[name] && !checked.hub)
+      throw new TypeError(`${name} needs the option hub, made by createSseHub`)
+  }
   const { Agent } = checked.upstream.protocol === 'https:' ? https : http
   return {
     ...checked,

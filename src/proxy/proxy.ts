@@ -4,18 +4,21 @@ import { tokensOf } from '../http/fields.ts'
 import { type ProxyRequest, type ProxyResponse, refuse } from './downstream.ts'
 import { Exchange } from './exchange.ts'
 import { isCodedRequest } from './forwarding.ts'
-import { checkProxyOptions, type ProxyOptions } from './options.ts'
+import { type CheckedProxyOptions, checkProxyOptions, type ProxyOptions } from './options.ts'
+import { failShared, relayShared } from './shared-exchange.ts'
+import { streamName } from './stream-name.ts'
 import { hostOf, isListedHost, targetOf } from './target.ts'
 
 export type { ProxyRequest, ProxyResponse } from './downstream.ts'
-export type { ProxyOptions, ProxyRelayOptions } from './options.ts'
+export type { ProxyOptions, ProxyRelayOptions, ProxySharedOptions } from './options.ts'
 
 /**
  * Makes a request listener that passes every request on to one upstream.
  *
  * The event stream that answers a GET without a body is reopened after a drop, as with {@link relaySse}. When the GET's `Accept`
  * names `text/event-stream`, a first attempt that fails for a transient reason is retried too. An event stream that answers
- * any other request is relayed once. Every other answer is passed on unchanged, redirects and early hints included.
+ * any other request is relayed once. Every other answer is passed on unchanged, redirects and early hints included. With the
+ * option `hub`, clients share event streams.
  *
  * An idempotent request without a body is sent a second time when a kept-alive connection turns out to be closed; no other
  * request is sent twice (RFC 9110, 9.2.2). Hop-by-hop fields (RFC 9110, 7.6.1) and trailers are removed in both directions. A
@@ -43,8 +46,20 @@ export function createSseProxy(options: ProxyOptions): (req: ProxyRequest, res: 
     if (checked.hosts && !isListedHost(hostOf(req), checked.hosts)) refuse(req, res, 421)
     else if (!isSupported(req)) refuse(req, res, 501)
     else if (path === undefined) refuse(req, res, 400)
-    else new Exchange(checked, req, res, path).start()
+    else answer(checked, req, res, path)
   }
+}
+
+function answer(options: CheckedProxyOptions, req: ProxyRequest, res: ProxyResponse, path: string): void {
+  let name: string | undefined
+  try {
+    name = streamName(options, req, path)
+  } catch (fault) {
+    failShared(options, fault, req, res)
+    return
+  }
+  if (options.hub && name !== undefined) relayShared(options, options.hub, name, req, res, path)
+  else new Exchange(options, req, res, path).start()
 }
 
 /**

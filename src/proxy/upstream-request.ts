@@ -21,6 +21,39 @@ import type { CheckedProxyOptions } from './options.ts'
 import { withoutLastEventId } from './target.ts'
 import { Upload } from './upload.ts'
 
+/** A request to the upstream. */
+interface Dialled {
+  readonly method: string
+  readonly path: string
+  readonly fields: FieldLines
+  readonly signal: AbortSignal
+  readonly onInformation?: ((information: InformationEvent) => void) | undefined
+  /** Sends the body; undefined for a request without a body. */
+  readonly body?: ((request: ClientRequest) => void) | undefined
+}
+
+/** Sends a request to the upstream, and resolves with the head of the response. */
+export async function dialUpstream(
+  { upstream, agent, host }: CheckedProxyOptions,
+  { method, path, fields, signal, onInformation, body }: Dialled,
+): Promise<IncomingMessage> {
+  const response = await dialHttp({
+    ...urlToHttpOptions(upstream),
+    // Node would expect a certificate for the name in the Host field.
+    ...(host === 'client' && { servername: isIP(upstream.hostname) ? '' : upstream.hostname }),
+    method,
+    path,
+    headers: outgoingFields(fields),
+    agent,
+    signal,
+    onInformation,
+    body,
+  })
+  if (!isCodedResponse(response)) return response
+  discardBody(response)
+  throw new SseError('ERR_SSE_CONNECT', 'the upstream used an unknown transfer coding', { sent: true })
+}
+
 /** Sends a client's request to the upstream: first unchanged, and later to reopen its event stream. */
 export class UpstreamRequest {
   readonly hasBody: boolean
@@ -88,28 +121,20 @@ export class UpstreamRequest {
     this.#controller.abort()
   }
 
-  async #dial(
+  #dial(
     path: string,
     fields: FieldLines,
     signal: AbortSignal,
     onInformation?: (information: InformationEvent) => void,
   ): Promise<IncomingMessage> {
-    const { upstream, agent, host } = this.#options
-    const response = await dialHttp({
-      ...urlToHttpOptions(upstream),
-      // Node would expect a certificate for the name in the Host field.
-      ...(host === 'client' && { servername: isIP(upstream.hostname) ? '' : upstream.hostname }),
+    return dialUpstream(this.#options, {
       method: this.#req.method ?? 'GET',
       path,
-      headers: outgoingFields(fields),
-      agent,
+      fields,
       signal,
       onInformation,
       body: this.hasBody ? (request) => this.#startUpload(request) : undefined,
     })
-    if (!isCodedResponse(response)) return response
-    discardBody(response)
-    throw new SseError('ERR_SSE_CONNECT', 'the upstream used an unknown transfer coding', { sent: true })
   }
 
   #startUpload(request: ClientRequest): void {

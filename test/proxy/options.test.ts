@@ -1,5 +1,7 @@
 import { expect } from 'chai'
-import { createSseProxy } from '../../src/index.ts'
+import { createSseHub, createSseProxy } from '../../src/index.ts'
+
+const hub = createSseHub()
 
 describe('options of createSseProxy', () => {
   for (const [option, value] of [
@@ -9,6 +11,9 @@ describe('options of createSseProxy', () => {
     ['forwarded', 'yes'],
     ['host', 'a.test'],
     ['hosts', 'a.test'],
+    ['hub', {}],
+    ['share', 'all'],
+    ['shared', 5],
   ] as const) {
     it(`refuses a wrong ${option}`, () => {
       const options = { upstream: 'http://upstream.test', [option]: value }
@@ -37,6 +42,8 @@ describe('options of createSseProxy', () => {
     [{ relay: { heartbeat: -1 } }, RangeError, 'heartbeat'],
     [{ relay: { retry: -1 } }, RangeError, 'retry'],
     [{ relay: { reconnect: { jitter: 2 } } }, RangeError, 'reconnect.jitter'],
+    [{ hub, shared: { linger: -1 } }, RangeError, 'shared.linger'],
+    [{ hub, shared: { retention: { events: 0 } } }, RangeError, 'shared.retention.events'],
     [{ headers: { 'a b': 'c' } }, TypeError, 'headers.a b'],
     [{ headers: { a: 'b\r\nc: d' } }, TypeError, 'headers.a'],
     [{ headers: { 'Transfer-Encoding': 'chunked' } }, TypeError, 'headers.Transfer-Encoding'],
@@ -47,4 +54,16 @@ describe('options of createSseProxy', () => {
       expect(create).not.to.throw('secret')
     })
   }
+
+  it('refuses share and shared without a hub, and says where an option belongs', () => {
+    const create = (options: object) => () =>
+      Reflect.apply(createSseProxy, undefined, [{ upstream: 'http://a.test', ...options }])
+    expect(create({ share: () => 'a' })).to.throw(TypeError, 'share needs the option hub')
+    expect(create({ shared: { linger: 1 } })).to.throw(TypeError, 'shared needs the option hub')
+    expect(create({ hub, linger: 1 })).to.throw(TypeError, 'it belongs to shared')
+    expect(create({ hub, shared: { heartbeat: 1 } })).to.throw(TypeError, 'it belongs to relay')
+    expect(create({ hub, shared: { lease: 1000 } })).to.throw(TypeError, 'it belongs to createSseHub')
+    expect(create({ hub, shared: { events: 5 } })).to.throw(TypeError, 'it belongs to shared.retention')
+    expect(create({ hub, share: () => 'a', shared: {} })).not.to.throw()
+  })
 })

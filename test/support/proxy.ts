@@ -3,7 +3,14 @@ import http, { type IncomingMessage, type RequestListener } from 'node:http'
 import net from 'node:net'
 import { pipeline } from 'node:stream'
 import { expect } from 'chai'
-import { createSseProxy, type ProxyOptions, refuseUpgrade, type SseErrorCode } from '../../src/index.ts'
+import {
+  createSseHub,
+  createSseProxy,
+  type ProxyOptions,
+  refuseUpgrade,
+  type SseErrorCode,
+  type SseHub,
+} from '../../src/index.ts'
 import { fast } from './events.ts'
 import { serve, type TestServer } from './server.ts'
 import { until } from './until.ts'
@@ -51,6 +58,27 @@ export async function reports({ errors }: Pick<Proxy, 'errors'>, code: SseErrorC
     () => 'the error is reported',
   )
   expect(errors[0]).to.have.property('code', code)
+}
+
+export interface SharingProxy extends Proxy {
+  readonly hub: SseHub
+}
+
+/** A proxy for the upstream on a port, whose clients share streams. */
+export async function sharingProxyTo(
+  upstream: { port: number },
+  options: Options = {},
+): Promise<SharingProxy> {
+  const { hub = createSseHub() } = options
+  const proxy = await proxyTo(upstream, { ...options, hub })
+  return {
+    ...proxy,
+    hub,
+    async [Symbol.asyncDispose]() {
+      await hub.close()
+      await proxy[Symbol.asyncDispose]()
+    },
+  }
 }
 
 export interface Client {
