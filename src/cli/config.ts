@@ -1,15 +1,24 @@
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { asError, shown } from '../errors.ts'
+import { logOptions } from '../hub/options.ts'
 import { nearest, readGiven, readOptions, type ValuesOf } from '../options.ts'
 import {
   type ProxyOptions,
   type ProxyRelayOptions,
-  proxyOptions,
+  type ProxySharedOptions,
   proxyRelayOptions,
 } from '../proxy/options.ts'
 import { reconnectOptions } from '../reconnect/options.ts'
-import { prefix, type Setting, serverOptions, settings } from './settings.ts'
+import {
+  prefix,
+  proxySettings,
+  retentionSettings,
+  type Setting,
+  serverOptions,
+  settings,
+  shareOptions,
+} from './settings.ts'
 import { isTerminalEvent, terminalOptions } from './terminal.ts'
 
 /** A setting is wrong, unknown or missing. The message names the setting, its place and its value. */
@@ -18,12 +27,15 @@ export class ConfigError extends Error {
 }
 
 /** The options for the requests whose path fits. */
-export interface Route extends ProxyOptions {
+export interface Route extends Omit<ProxyOptions, 'hub' | 'share'> {
   /** `/` fits every path; `/v1/` fits the paths below it; `/v1` fits itself and the paths below it. */
   readonly path: string
   readonly upstream: URL
   /** Only the options that are set; the library has the defaults. */
   readonly relay: ProxyRelayOptions
+  readonly share: boolean
+  /** Only the options that are set, also where nothing is shared. */
+  readonly shared: ProxySharedOptions
 }
 
 export interface Config extends ValuesOf<typeof serverOptions> {
@@ -242,9 +254,12 @@ function pathLayer(place: string, values: unknown): Layer {
 /** Without `drain`: the relay's option of this name is an object, while the setting is the server's time limit. */
 const { drain: _, ...relaySettings } = proxyRelayOptions
 
+/** Without `retention`, whose options are settings of their own. */
+const { retention: __, ...logSettings } = logOptions
+
 function routeOf(path: string, layers: Layers, place: string | undefined): Route {
   const { given } = layers
-  const proxy = readGiven(proxyOptions, given)
+  const proxy = readGiven(proxySettings, given)
   const { upstream } = proxy
   if (upstream === undefined) {
     const missing = place === undefined ? '--upstream' : `${place}.upstream`
@@ -258,7 +273,14 @@ function routeOf(path: string, layers: Layers, place: string | undefined): Route
     // The name is a label of metrics: it must not come from a URL or from a client.
     name: path,
   }
-  return { ...proxy, path, upstream, relay }
+  const { share } = readOptions(shareOptions, given)
+  return { ...proxy, path, upstream, relay, share, shared: sharedOptionsOf(given) }
+}
+
+function sharedOptionsOf(given: Readonly<Record<string, unknown>>): ProxySharedOptions {
+  const { retentionEvents, retentionBytes, retentionAge } = readGiven(retentionSettings, given)
+  const retention = { events: retentionEvents, bytes: retentionBytes, age: retentionAge }
+  return { ...readGiven(logSettings, given), retention }
 }
 
 /** An end without the terminal event is a drop only when that event was set: few streams may end with the default one. */

@@ -3,6 +3,7 @@ import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Logger } from '../diagnostics.ts'
 import { asError } from '../errors.ts'
 import { redactUrl } from '../http/url.ts'
+import { createSseHub, type SseHub } from '../hub/hub.ts'
 import { refuse } from '../proxy/downstream.ts'
 import { createSseProxy, refuseUpgrade } from '../proxy/proxy.ts'
 import { createDrain } from '../relay/drain.ts'
@@ -17,6 +18,8 @@ export class Gateway {
   draining = false
   readonly #routes: readonly (Route & { readonly proxy: ReturnType<typeof createSseProxy> })[]
   readonly #log: Logger
+  /** Has the shared streams of all paths; undefined when no path shares. */
+  readonly #hub: SseHub | undefined
   readonly #openResponses = new Set<ServerResponse>()
   readonly #drain = createDrain()
   /** Errors that the log line of their stream has reported. */
@@ -25,6 +28,7 @@ export class Gateway {
   /** @throws {@link ConfigError} */
   constructor(routes: readonly Route[], log: Logger) {
     this.#log = log
+    if (routes.some(({ share }) => share)) this.#hub = createSseHub({ logger: log })
     this.#routes = routes.map((route) => ({ ...route, proxy: this.#createProxy(route) }))
     // Longer than the minute for which load balancers keep a connection: if the server closed first, a request could be lost.
     this.server.keepAliveTimeout = 75_000
@@ -61,9 +65,11 @@ export class Gateway {
     await closed
     clearInterval(timer)
     clearTimeout(deadline)
+    // Only now: until then the streams of clients that cannot come back go on. Nobody could read on from this hub's memory.
+    await this.#hub?.close()
   }
 
-  #createProxy({ path: _, ...options }: Route) {
+  #createProxy({ path: _, share, shared, ...options }: Route) {
     const log = this.#log
     const error = (fields: object, message: string) => {
       if ('err' in fields && fields.err instanceof Error) this.#logged.add(fields.err)
@@ -73,7 +79,8 @@ export class Gateway {
       if (!this.#logged.has(err)) log.warn({ method, path: redactUrl(url), err }, 'request failed')
     }
     const relay = { ...options.relay, drain: this.#drain }
-    return createSseProxy({ ...options, relay, logger: { ...log, error }, onError })
+    const sharing = share && this.#hub ? { hub: this.#hub, shared } : {}
+    return createSseProxy({ ...options, ...sharing, relay, logger: { ...log, error }, onError })
   }
 
   #answer(req: IncomingMessage, res: ServerResponse): void {

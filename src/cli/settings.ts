@@ -1,5 +1,15 @@
 import { shown } from '../errors.ts'
-import { choice, number, type Option, optional, type TextForm, withDefault, written } from '../options.ts'
+import { logOptions, retentionOptions } from '../hub/options.ts'
+import {
+  choice,
+  flag,
+  number,
+  type Option,
+  optional,
+  type TextForm,
+  withDefault,
+  written,
+} from '../options.ts'
 import { proxyOptions, proxyRelayOptions } from '../proxy/options.ts'
 import { reconnectOptions } from '../reconnect/options.ts'
 import { logFormats, logLevels } from './log.ts'
@@ -29,6 +39,22 @@ export const serverOptions = {
   logLevel: withDefault(choice(...logLevels), 'info', 'the lowest level that is logged'),
 }
 
+/** Whether clients share the event streams of a path: the command has one hub for all of them. */
+export const shareOptions = {
+  share: withDefault(flag, false, 'one upstream connection for all clients with the same credentials'),
+}
+
+/** The options of `retention`, an object in the library. */
+export const retentionSettings = {
+  retentionEvents: retentionOptions.events,
+  retentionBytes: retentionOptions.bytes,
+  retentionAge: retentionOptions.age,
+}
+
+/** The proxy's options, without those that are functions and objects in the library, and other settings here. */
+const { share, hub, shared, ...remaining } = proxyOptions
+export const proxySettings = remaining
+
 /** An option of the command: a key in a file, a flag, and an environment variable. */
 export interface Setting {
   readonly name: string
@@ -56,10 +82,13 @@ function settingsOf(scope: Setting['scope'], table: Readonly<Record<string, Opti
 /** Every setting, in the order of the help. */
 export const settings: readonly Setting[] = [
   ...settingsOf('server', serverOptions),
-  ...settingsOf('path', proxyOptions),
+  ...settingsOf('path', proxySettings),
   ...settingsOf('path', reconnectOptions),
   ...settingsOf('path', proxyRelayOptions),
   ...settingsOf('path', terminalOptions),
+  ...settingsOf('path', shareOptions),
+  ...settingsOf('path', logOptions),
+  ...settingsOf('path', retentionSettings),
 ]
 
 /** The text that `--help` prints. */

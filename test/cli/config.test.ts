@@ -36,6 +36,20 @@ function proxy(name: string, flag: string, value: unknown, other: unknown, wrong
   return { ...names(name, flag), value, other, of: (config) => Reflect.get(routeOf(config), name), wrong }
 }
 
+/** A row of an option of shared streams, which the library has at `path`. */
+function shared(
+  name: string,
+  flag: string,
+  value: unknown,
+  other: unknown,
+  wrong: readonly string[],
+  path: readonly string[] = [name],
+): Row {
+  const of = (config: Config) =>
+    path.reduce<unknown>((from, key) => Reflect.get(Object(from), key), routeOf(config).shared)
+  return { ...names(name, flag), value, other, of, wrong }
+}
+
 function server(name: string, flag: string, value: unknown, other: unknown, wrong: readonly string[]): Row {
   const of = (config: Config) => plain(Reflect.get(config, name))
   return { ...names(name, flag), value, other, of, wrong, serverOnly: true }
@@ -115,6 +129,16 @@ const rows: readonly Row[] = [
   relay('resume', 'resume', 'with-cursor', 'before-first-event', ['sometimes', 'Always', '']),
   relay('statusEvents', 'status-events', true, false, noFlag),
   relay('comments', 'comments', false, true, noFlag),
+  proxy('share', 'share', true, false, noFlag),
+  shared('linger', 'linger', 0, 70, ['-1', 'long', '']),
+  shared('keepFor', 'keep-for', 0, 70, noTime),
+  shared('stallTimeout', 'stall-timeout', 0, 70, noTime),
+  shared('maxAge', 'max-age', 60, 70, noDelay),
+  shared('from', 'from', 'start', 'live', ['end', '']),
+  shared('onGap', 'on-gap', 'refuse', 'continue', ['fail', '']),
+  shared('retentionEvents', 'retention-events', 1, 70, ['0', '1.5', ''], ['retention', 'events']),
+  shared('retentionBytes', 'retention-bytes', 1, 70, ['0', '1.5', ''], ['retention', 'bytes']),
+  shared('retentionAge', 'retention-age', 1, 70, noDelay, ['retention', 'age']),
 ]
 
 /** Arguments and environment with an upstream, unless that is what is tried. */
