@@ -47,8 +47,8 @@ export function failShared(
   res: ProxyResponse,
 ): void {
   report(options, asError(fault), req)
-  if (res.headersSent) res.destroy()
-  else refuse(req, res, 500)
+  // After the head, the hub has broken the response.
+  if (!res.headersSent) refuse(req, res, 500)
 }
 
 /** Sends the request of one client, for as long as the stream needs it: the client itself may have left. */

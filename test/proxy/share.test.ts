@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import http2 from 'node:http2'
 import net from 'node:net'
 import { expect } from 'chai'
-import { createSseHub, createSseProxy } from '../../src/index.ts'
+import { createSseHub, createSseProxy, type SseEvent } from '../../src/index.ts'
 import { certificate } from '../support/certificate.ts'
 import { answerOf, ask, type Client, get, has } from '../support/client.ts'
 import { fast, lastIs, wire } from '../support/events.ts'
@@ -300,6 +300,22 @@ describe('a proxy with a hub', () => {
       expect(upstream.requests).to.have.length(0)
     })
   }
+
+  it('breaks the response and reports the error when a function of the caller throws after the head', async () => {
+    await using upstream = await serve(stays(wire(1), wire(2)))
+    const transform = (event: SseEvent) => {
+      if (event.data === 'event 2') throw new Error('no transform')
+      return event
+    }
+    await using proxy = await sharingProxyTo(upstream, { relay: { transform } })
+    const client = await answerOf(proxy.url, sse)
+    expect(client).to.include({ status: 200, over: 'broken' })
+    await until(
+      () => proxy.errors.length === 1,
+      () => 'the error is reported',
+    )
+    expect(proxy.errors[0]?.message).to.equal('no transform')
+  })
 
   it('tells clients of a closed hub to come back', async () => {
     await using upstream = await serve(stays(wire(1)))
