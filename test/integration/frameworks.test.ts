@@ -6,6 +6,7 @@ import { httpUpstream, relaySse } from '../../src/index.ts'
 import { type Program, startNode } from '../support/child.ts'
 import { type Client, get } from '../support/client.ts'
 import { wire } from '../support/events.ts'
+import { portOf, startExample } from '../support/example.ts'
 import { answers, serve, stays, stream } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
@@ -19,17 +20,6 @@ const counter = `
     response.on('close', () => clearInterval(timer))
   }).listen(Number(process.argv[1]), '127.0.0.1', function () { console.log(this.address()) })
 `
-
-/** Resolves with the port on which a program says that it listens. */
-async function portOf(program: Program): Promise<number> {
-  const port = () => /port: (\d+)/.exec(program.out)?.[1]
-  await until(
-    () => port() !== undefined,
-    () => 'the program listens',
-    15_000,
-  )
-  return Number(port())
-}
 
 async function startCounter(port: number): Promise<Program & { readonly port: number }> {
   const program = startNode(['--input-type=module', '-e', counter, String(port)])
@@ -46,18 +36,12 @@ const reaches = (client: Client, id: number) =>
     15_000,
   )
 
-for (const framework of ['raw-http', 'express', 'koa', 'fastify', 'hono']) {
-  describe(`examples/${framework}.ts`, () => {
-    async function start(upstream: string): Promise<AsyncDisposable & { readonly url: string }> {
-      const program = startNode([`examples/${framework}.ts`], { UPSTREAM: upstream, PORT: '0' })
-      const url = `http://localhost:${await portOf(program)}/events`
-      return { url, [Symbol.asyncDispose]: () => program[Symbol.asyncDispose]() }
-    }
-
+for (const file of ['raw-http.ts', 'express.ts', 'koa.ts', 'fastify.ts', 'hono.ts']) {
+  describe(`examples/${file}`, () => {
     it('survives kill -9 of its upstream: one response, no gap, no repeat', async () => {
       await using upstream = await startCounter(0)
-      await using gateway = await start(`http://127.0.0.1:${upstream.port}/events`)
-      using client = await get(gateway.url)
+      await using gateway = await startExample(file, `http://127.0.0.1:${upstream.port}/events`)
+      using client = await get(`${gateway.url}/events`)
       await reaches(client, 10)
       upstream.child.kill('SIGKILL')
       await upstream.ended
@@ -70,8 +54,8 @@ for (const framework of ['raw-http', 'express', 'koa', 'fastify', 'hono']) {
 
     it("passes on the upstream's 401 as the first answer", async () => {
       await using upstream = await serve(answers(401, { 'www-authenticate': 'Bearer' }))
-      await using gateway = await start(upstream.url)
-      using client = await get(gateway.url)
+      await using gateway = await startExample(file, upstream.url)
+      using client = await get(`${gateway.url}/events`)
       await until(
         () => client.over !== undefined,
         () => 'the end of the response',
@@ -83,8 +67,8 @@ for (const framework of ['raw-http', 'express', 'koa', 'fastify', 'hono']) {
 
     it("starts after the client's last event ID, and closes its upstream when the client disconnects", async () => {
       await using upstream = await serve(stays(wire(8)))
-      await using gateway = await start(upstream.url)
-      using client = await get(gateway.url, { 'last-event-id': '7' })
+      await using gateway = await startExample(file, upstream.url)
+      using client = await get(`${gateway.url}/events`, { 'last-event-id': '7' })
       await reaches(client, 8)
       expect(client.headers).to.include({
         'content-type': 'text/event-stream',
