@@ -19,7 +19,7 @@ export function parseId(id: string): ClientId {
   const [, epoch, seq, cursor] = /^([1-9]\d{0,15})-(0|[1-9]\d{0,15})(?:\/(.*))?$/s.exec(id) ?? []
   const position = { epoch: Number(epoch), seq: Number(seq) }
   if (!Number.isSafeInteger(position.epoch) || !Number.isSafeInteger(position.seq)) {
-    return { position: undefined, cursor: id }
+    return { position: undefined, cursor: id === '' ? undefined : id }
   }
   return { position, cursor }
 }

@@ -134,12 +134,10 @@ export class Run implements Sink, TransformTarget {
 
   event(event: SseEvent): boolean {
     const cursor = (this.#hasCursor ? this.#stream.cursor : event.lastEventId) ?? ''
-    if (event.data === undefined) {
-      // A block without data is not an event (HTML, 9.2.6) and is not sent to clients: it moves the upstream's place. A
-      // transform may still hold events from before that place.
-      if (!this.#stage) this.#cursor = cursor || undefined
-      return true
-    }
+    // A generator may still hold events from before this place.
+    if (!this.#stage?.isQueue) this.#cursor = cursor || undefined
+    // A block without data is not an event (HTML, 9.2.6) and is not sent to clients: it moves the upstream's place.
+    if (event.data === undefined) return true
     const placed = { ...event, lastEventId: cursor }
     return this.#stage ? this.#stage.push(placed) : this.#add(placed)
   }
@@ -186,8 +184,8 @@ export class Run implements Sink, TransformTarget {
   #add(event: SseEvent): boolean {
     if (this.#isOver) return true
     const seq = this.#seq + 1
-    // A transform may make an event of its own, which has no place: then the place of the event before it is right.
-    if (event.lastEventId !== undefined) this.#cursor = event.lastEventId || undefined
+    // A generator may make an event of its own, which has no place: then the place of the event before it is right.
+    if (this.#stage?.isQueue && event.lastEventId !== undefined) this.#cursor = event.lastEventId || undefined
     const cursor = this.#cursor
     const text = serializeEvent({ ...event, id: formatId({ epoch: this.epoch, seq }, cursor) })
     this.#seq = seq

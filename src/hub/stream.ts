@@ -233,8 +233,9 @@ export class SharedStream implements OwnershipListener {
    */
   async #openFor(lastEventId: string): Promise<Position | undefined> {
     const { position, cursor } = parseId(lastEventId)
-    if (this.#factory === undefined) throw new SseError('ERR_SSE_STREAM_UNKNOWN', 'there is no such stream')
-    if (position && !this.isResumable) {
+    if (this.#factory === undefined && !position)
+      throw new SseError('ERR_SSE_STREAM_UNKNOWN', 'there is no such stream')
+    if (position && (this.#factory === undefined || !this.isResumable)) {
       throw new SseError(
         'ERR_SSE_STREAM_GONE',
         'the stream is no longer kept, and its upstream cannot repeat it',

@@ -152,7 +152,8 @@ export class Exchange {
       ({ error }) => error && this.#report(error),
       (fault: unknown) => {
         this.#report(asError(fault))
-        res.destroy()
+        // After the head the relay itself breaks the response: destroying it here would look complete to an HTTP/1.0 client.
+        if (!res.headersSent) res.destroy()
       },
     )
   }

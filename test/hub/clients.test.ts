@@ -176,6 +176,16 @@ describe('a client of a shared stream', () => {
     }
   })
 
+  it("gets the upstream's place with each event, also when the transform makes a new event", async () => {
+    await using upstream = await feedOf(wire('a', 'event 1') + wire('b', 'event 2'))
+    const transform = ({ data }: SseEvent) => ({ data: `${data}!` })
+    await using feed = await serveHub(upstream.url, { transform, from: 'start' })
+    using client = ask(feed.url)
+    await has(client, 'event 2!')
+    expect(idOf(client, 'event 1!')).to.match(/^\d+-1\/a$/)
+    expect(idOf(client, 'event 2!')).to.match(/^\d+-2\/b$/)
+  })
+
   it('gets the head alone for HEAD, and opens no upstream', async () => {
     await using upstream = await feedOf()
     await using feed = await serveHub(upstream.url)

@@ -138,6 +138,8 @@ describe('a shared feed', () => {
     await using upstream = await serve(stays(wire(1)))
     await using closed = await serveHub(upstream.url, { opens: false, from: 'start' })
     expect(await answerOf(closed.url)).to.include({ status: 404 })
+    // A client with an id of the hub had a stream, which is no longer kept.
+    expect(await answerOf(closed.url, { 'last-event-id': '1795710055795-3' })).to.include({ status: 410 })
     await closed.hub.start('/events', async ({ headers, signal }) => fetch(upstream.url, { headers, signal }))
     using client = ask(closed.url)
     await has(client, 'event 1')
