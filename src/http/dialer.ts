@@ -65,45 +65,59 @@ function responseTo(
   const { signal, body, onInformation } = call
   const connection = new ConnectionState(request)
   return new Promise((resolve, reject) => {
-    let settled = false
+    const settle = () => {
+      signal.removeEventListener('abort', onAbort)
+      if (onInformation) request.off('information', onInformation)
+      request.off('upgrade', onSwitch).off('response', onResponse).off('error', fail).off('close', onClose)
+      // Errors may follow.
+      request.on('error', ignore)
+    }
     const fail = (cause: Error) => {
-      if (settled) return
-      settled = true
+      settle()
       const idempotent = isIdempotent(request.method)
       const closedIdle = connection.wasClosedIdle(cause)
       if (closedIdle && idempotent && typeof body !== 'function' && resend) resolve(resend(call))
       else reject(connectError(cause, connection.connected && !(closedIdle && idempotent)))
     }
+    const onClose = () => fail(new Error('the connection closed without a response'))
     const onAbort = () => {
-      settled = true
+      settle()
       reject(signal.reason)
       destroy(request)
     }
-    signal.addEventListener('abort', onAbort, { once: true })
-    if (onInformation) request.on('information', onInformation)
     const onSwitch = ({ socket }: IncomingMessage) => {
       fail(new Error('the upstream changed protocols unasked'))
       socket.destroy()
     }
-    request.on('upgrade', onSwitch)
-    request.on('response', (response) => {
+    const onResponse = (response: IncomingMessage) => {
       // Node emits no `upgrade` for a 101 whose response names no protocol.
       if (response.statusCode === 101) {
         onSwitch(response)
         return
       }
-      settled = true
+      settle()
+      destroyOnAbort(request, signal)
       breakWithRequest(response)
       resolve(response)
-    })
-    request.on('error', fail)
-    request.on('close', () => {
-      signal.removeEventListener('abort', onAbort)
-      if (!settled) fail(new Error('the connection closed without a response'))
-    })
+    }
+    signal.addEventListener('abort', onAbort, { once: true })
+    if (onInformation) request.on('information', onInformation)
+    request.on('upgrade', onSwitch).on('response', onResponse).on('error', fail).on('close', onClose)
     if (typeof body === 'function') body(request)
     else request.end(body)
   })
+}
+
+function ignore(): void {}
+
+/**
+ * Destroys a request, and so its response, when the signal is aborted. A function of its own: a response may last for days, and
+ * the listeners of the attempt would keep everything that the request was made of.
+ */
+function destroyOnAbort(request: ClientRequest, signal: AbortSignal): void {
+  const onAbort = () => request.destroy()
+  signal.addEventListener('abort', onAbort, { once: true })
+  request.on('close', () => signal.removeEventListener('abort', onAbort))
 }
 
 async function redial(call: Call): Promise<IncomingMessage> {
