@@ -48,11 +48,6 @@ export class Delivered {
   readonly #cursor: DeliveredOptions['cursor']
   readonly #keepsBlocks: boolean
   readonly #recent: RecentBlocks | undefined
-  readonly #reader = new BlockReader({
-    onEvent: (event) => this.#tracker.accept(event),
-    onComment: () => {},
-    onRetry: () => {},
-  })
   /** The latest blocks with an unread id, and the offsets of the id in them. */
   #idBlocks: Buffer | undefined
   #idStart = 0
@@ -111,14 +106,17 @@ export class Delivered {
 
   /** Called for blocks that are passed on unread. */
   blocks(blocks: Buffer, { events, idStart, idEnd }: Scan): void {
+    const recent = this.#recent
+    // Comments are never repeats, so blocks of comments alone are not kept.
+    if (idStart >= 0 || events > 0) recent?.add(blocks)
     if (idStart >= 0) {
-      this.#idBlocks = blocks
-      this.#idStart = idStart
-      this.#idEnd = idEnd
+      // The blocks as they are kept: the blocks that were passed here would keep their whole chunk in memory.
+      this.#idBlocks = recent?.latest ?? blocks
+      const at = recent?.latestAt ?? 0
+      this.#idStart = at + idStart
+      this.#idEnd = at + idEnd
       if (blocks.length > mostHeldForId) this.#readId()
     }
-    // Comments are never repeats, so blocks of comments alone are not kept.
-    if (idStart >= 0 || events > 0) this.#recent?.add(blocks)
     this.#count(events)
   }
 
@@ -162,6 +160,11 @@ export class Delivered {
     const recent = this.#recent
     if (recent === undefined || recent.isEmpty) return
     if (recent.hasDiscarded()) this.#tracker.skipped()
-    for (const piece of recent.take()) this.#reader.read(piece)
+    const reader = new BlockReader({
+      onEvent: (event) => this.#tracker.accept(event),
+      onComment: () => {},
+      onRetry: () => {},
+    })
+    for (const piece of recent.take()) reader.read(piece)
   }
 }

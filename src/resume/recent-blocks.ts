@@ -9,6 +9,9 @@ const blankLines = ['\n\n', '\r\n\r\n', '\r\r'].map((text) => Buffer.from(text))
  * pieces are kept by reference; small pieces are copied into shared pages.
  */
 export class RecentBlocks {
+  /** The piece that holds the latest blocks, and where they start in it. */
+  latest: Buffer | undefined
+  latestAt = 0
   readonly #limit: number
   readonly #pageSize: number
   #pieces: Buffer[] = []
@@ -31,7 +34,8 @@ export class RecentBlocks {
   add(blocks: Buffer): void {
     if (blocks.length >= leastReferenced && 2 * blocks.length >= blocks.buffer.byteLength) {
       this.#closePage()
-      this.#pieces.push(blocks)
+      this.#push(blocks)
+      this.latestAt = 0
     } else {
       this.#copy(blocks)
     }
@@ -70,6 +74,7 @@ export class RecentBlocks {
     const pieces = this.#pieces
     this.#pieces = []
     this.#size = 0
+    this.latest = undefined
     return pieces
   }
 
@@ -80,10 +85,18 @@ export class RecentBlocks {
       const size = Math.min(this.#pageSize, Math.max(256, 2 * this.#size))
       this.#page = Buffer.allocUnsafeSlow(Math.max(blocks.length, size))
       this.#used = 0
-      this.#pieces.push(this.#page)
+      this.#push(this.#page)
     }
     this.#page.set(blocks, this.#used)
+    this.latestAt = this.#used
     this.#used += blocks.length
+  }
+
+  #push(piece: Buffer): void {
+    this.latest = piece
+    // An array that was pushed to has room for 17 elements, and most streams have one piece.
+    if (this.#pieces.length === 0) this.#pieces = [piece]
+    else this.#pieces.push(piece)
   }
 
   #closePage(): void {
