@@ -50,8 +50,7 @@ function acceptedTypes(accept: string): string[] {
 const callbacksOf = new WeakMap<EventEmitter, Set<() => void>>()
 
 /**
- * Calls a function when the client of a request disconnects. The response's own `close` event is not enough: node:http does
- * not emit it for a response that waits behind another response on the same connection (pipelining).
+ * Calls a function when the connection of a request closes.
  *
  * @returns A function that removes the callback.
  */

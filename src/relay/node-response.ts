@@ -19,6 +19,8 @@ export type DownstreamResponse = Writable & {
  */
 const highWaterMark = 65_536
 
+function ignore(): void {}
+
 /** A response of node:http, node:https or node:http2, or a framework's wrapper of such a response. */
 export class NodeResponse implements Downstream {
   readonly #req: object
@@ -51,21 +53,14 @@ export class NodeResponse implements Downstream {
   listen(listener: DownstreamListener): void {
     const res = this.#res
     // Every error of a client, such as EPIPE, is followed by `close`, which is handled below.
-    res.on('error', () => {})
-    if (this.#req instanceof EventEmitter) this.#req.on('error', () => {})
+    res.on('error', ignore)
+    if (this.#req instanceof EventEmitter) this.#req.on('error', ignore)
     res.on('drain', () => {
       this.#buffered = 0
       listener.onDrain()
     })
-    const release = onDisconnect(this.#req, () => listener.onClose())
-    res.once('finish', () => {
-      release()
-      listener.onFinish()
-    })
-    res.once('close', () => {
-      release()
-      listener.onClose()
-    })
+    res.on('finish', () => listener.onFinish())
+    onClose(this.#req, res, () => listener.onClose())
   }
 
   turn(): Promise<void> | undefined {
@@ -122,6 +117,24 @@ export class NodeResponse implements Downstream {
 export function turnOf(res: Writable): Promise<void> | undefined {
   if (!('socket' in res) || res.socket !== null) return undefined
   return new Promise((resolve) => res.once('socket', () => resolve()))
+}
+
+/**
+ * Calls a function when a response closes, possibly more than once. node:http emits no `close` for a response that waits behind
+ * another response on the same connection (pipelining): until its turn, the connection's own event is used.
+ *
+ * @returns A function that removes the callback.
+ */
+export function onClose(req: object, res: Writable, callback: () => void): () => void {
+  res.on('close', callback)
+  const hasTurn = 'socket' in res && res.socket !== null
+  if (hasTurn) return () => res.off('close', callback)
+  const ignoreConnection = onDisconnect(req, callback)
+  res.once('socket', ignoreConnection)
+  return () => {
+    res.off('close', callback).off('socket', ignoreConnection)
+    ignoreConnection()
+  }
 }
 
 /** The members of a response that `breakOff` uses. */
