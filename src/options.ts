@@ -132,6 +132,36 @@ function read<V extends object>(
   return values
 }
 
+/** The most objects that {@link sharing} remembers. */
+const mostShared = 16
+
+/**
+ * Makes a function that returns an earlier object in place of an object with the same values: thousands of streams that are
+ * opened with the same options then hold one object. An earlier object is remembered only while a stream holds it.
+ */
+export function sharing<V extends object>(): (values: V) => V {
+  const earlier: WeakRef<V>[] = []
+  return (values) => {
+    for (const [n, reference] of earlier.entries()) {
+      const known = reference.deref()
+      if (known === undefined || !isEqual(known, values)) continue
+      // The latest come first: options that are new for each stream would otherwise push out the others.
+      earlier.splice(n, 1)
+      earlier.unshift(reference)
+      return known
+    }
+    earlier.unshift(new WeakRef(values))
+    if (earlier.length > mostShared) earlier.pop()
+    return values
+  }
+}
+
+function isEqual(a: object, b: object): boolean {
+  const names = Object.keys(a)
+  if (names.length !== Object.keys(b).length) return false
+  return names.every((name) => Object.is(Reflect.get(a, name), Reflect.get(b, name)))
+}
+
 function isComplete<V extends object>(table: Table<V>, values: Partial<V>): values is V {
   return Object.keys(table).every((name) => Object.hasOwn(values, name))
 }

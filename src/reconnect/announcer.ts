@@ -8,7 +8,7 @@ import {
 } from '../diagnostics.ts'
 import { redactUrl } from '../http/url.ts'
 import type { Delivered } from '../resume/delivered.ts'
-import type { CheckedOptions } from './options.ts'
+import type { LastingOptions } from './options.ts'
 import type { Announced, Sink } from './sink.ts'
 
 /**
@@ -21,13 +21,13 @@ export const repeatsAtEnd = 2
 /** Announces the messages of one stream: on the channels, in the logs, and to the stream's sink. */
 export class Announcer {
   readonly #id = nextStreamId()
-  readonly #options: Pick<CheckedOptions, 'name' | 'logger'>
+  readonly #options: Pick<LastingOptions, 'name' | 'logger'>
   readonly #sink: Sink
   #upstream: string | undefined
   #hasAnnouncedRepeats = false
 
   /** @param url - The upstream's URL, if it is known before the first connection. */
-  constructor(options: Pick<CheckedOptions, 'name' | 'logger'>, sink: Sink, url: string | undefined) {
+  constructor(options: Pick<LastingOptions, 'name' | 'logger'>, sink: Sink, url: string | undefined) {
     this.#options = options
     this.#sink = sink
     if (url !== undefined) this.#upstream = redactUrl(url)

@@ -3,7 +3,7 @@ import type { Delivered } from '../resume/delivered.ts'
 import { BlockScanner } from '../wire/blocks.ts'
 import { type SseEvent, serializeComment, serializeEvent } from '../wire/event.ts'
 import { BlockReader } from '../wire/reader.ts'
-import type { CheckedOptions } from './options.ts'
+import type { LastingOptions } from './options.ts'
 import type { Sink } from './sink.ts'
 
 /** The stream that an intake belongs to. */
@@ -30,7 +30,7 @@ export interface Intake {
 }
 
 type IntakeOptions = Pick<
-  CheckedOptions,
+  LastingOptions,
   'objectMode' | 'comments' | 'dedupe' | 'isTerminal' | 'maxEventSize'
 >
 

@@ -12,6 +12,7 @@ import {
   type OptionsOf,
   object,
   optional,
+  sharing,
   text,
   type ValuesOf,
   withDefault,
@@ -91,15 +92,17 @@ export interface ReconnectOptions extends OptionsOf<typeof reconnectOptions> {}
 /** {@link ReconnectOptions}, checked, with the defaults filled in. */
 export interface CheckedReconnectOptions extends ValuesOf<typeof reconnectOptions> {}
 
+const shareReconnect = sharing<CheckedReconnectOptions>()
+
 const reconnectKind: Kind<CheckedReconnectOptions, ReconnectOptions> = {
   check(given, name) {
     const checked = checkOptions(reconnectOptions, given, name)
     const { minDelay, maxDelay } = checked
-    if (minDelay <= maxDelay) return checked
+    if (minDelay <= maxDelay) return shareReconnect(checked)
     if (given.minDelay !== undefined) {
       throw new RangeError(`${name}.minDelay must not be above maxDelay (${maxDelay}), got ${minDelay}`)
     }
-    return { ...checked, minDelay: maxDelay }
+    return shareReconnect({ ...checked, minDelay: maxDelay })
   },
 }
 
@@ -226,6 +229,34 @@ export interface CheckedOptions
   readonly tracker: EventTracker
   /** 0 also where another option requires every event to be parsed. */
   readonly windowBytes: number
+}
+
+/** The options that a stream asks for all its life. */
+export type LastingOptions = Omit<
+  CheckedOptions,
+  'tracker' | 'cursor' | 'resume' | 'initialResponse' | 'highWaterMark' | 'windowBytes' | 'signal'
+>
+
+const shareLasting = sharing<LastingOptions>()
+
+/** @returns One object for all streams with these options: it holds nothing that belongs to one stream. */
+export function lastingOptions(options: CheckedOptions): LastingOptions {
+  const { reconnect, isTerminal, endWithoutTerminal, objectMode, dedupe, comments } = options
+  const { connectTimeout, idleTimeout, idleResetOn, maxEventSize, name, logger } = options
+  return shareLasting({
+    reconnect,
+    isTerminal,
+    endWithoutTerminal,
+    objectMode,
+    dedupe,
+    comments,
+    connectTimeout,
+    idleTimeout,
+    idleResetOn,
+    maxEventSize,
+    name,
+    logger,
+  })
 }
 
 /** @throws `TypeError` or `RangeError` that names the option and the value. */

@@ -14,7 +14,7 @@ import type { SseEvent } from '../wire/event.ts'
 import { Announcer, manyRepeats, repeatsAtEnd } from './announcer.ts'
 import { History } from './history.ts'
 import { BlockIntake, type Intake, type IntakeOwner, VerbatimIntake } from './intake.ts'
-import type { CheckedOptions } from './options.ts'
+import { type CheckedOptions, type LastingOptions, lastingOptions } from './options.ts'
 import { ResumePolicy } from './resume-policy.ts'
 import { Retries } from './retries.ts'
 import type { Sink } from './sink.ts'
@@ -39,7 +39,7 @@ interface Interruption {
  */
 export class ReconnectingStream implements IntakeOwner, ConnectionReader {
   readonly #factory: UpstreamFactory
-  readonly #options: CheckedOptions
+  readonly #options: LastingOptions
   readonly #sink: Sink
   readonly #delivered: Delivered
   readonly #history = new History()
@@ -67,9 +67,9 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
 
   constructor(factory: UpstreamFactory, options: CheckedOptions, sink: Sink) {
     this.#factory = factory
-    this.#options = options
+    this.#options = lastingOptions(options)
     this.#sink = sink
-    this.#announcer = new Announcer(options, sink, factory.url)
+    this.#announcer = new Announcer(this.#options, sink, factory.url)
     this.#resume = new ResumePolicy(options.resume, factory.method)
     // Not in object mode: events have no bytes that could be passed on unchanged.
     this.#isVerbatim = this.#resume.isVerbatim && !options.objectMode

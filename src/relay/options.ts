@@ -9,6 +9,7 @@ import {
   optional,
   readOptions,
   refuseUnknown,
+  sharing,
   type ValuesOf,
   withDefault,
 } from '../options.ts'
@@ -107,6 +108,8 @@ export interface RelayOptions
 /** A relay's own options, checked, with the defaults filled in. */
 export interface CheckedRelayOptions extends ValuesOf<typeof ownOptions> {}
 
+const shareOwn = sharing<CheckedRelayOptions>()
+
 /**
  * @returns The relay's own options, and those of its stream.
  * @throws `TypeError` or `RangeError` that names the option and the value.
@@ -120,7 +123,7 @@ export function checkRelayOptions(options: RelayOptions): {
     reconnect: reconnectOptions,
   })
   const checked = {
-    relay: readOptions(ownOptions, options),
+    relay: shareOwn(readOptions(ownOptions, options)),
     source: readOptions(sourceOptionsOfRelays, options),
   }
   if (checked.relay.cursorAsId && checked.source.cursor === undefined) {
