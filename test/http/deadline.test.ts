@@ -3,6 +3,7 @@ import net from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect } from 'chai'
 import { Deadline } from '../../src/http/deadline.ts'
+import { holdTime } from '../support/time.ts'
 
 /** Blocks the event loop, as a busy process does. */
 function work(duration: number): void {
@@ -43,6 +44,53 @@ describe('Deadline', () => {
     deadline.refresh()
     deadline.clear()
     expect(process.getActiveResourcesInfo()).to.have.length(timers)
+  })
+
+  it('shares one timer among deadlines with the same limit', () => {
+    const before = process.getActiveResourcesInfo().length
+    const deadlines = Array.from({ length: 10 }, () => new Deadline(60_000, () => {}))
+    const other = new Deadline(50_000, () => {})
+    expect(process.getActiveResourcesInfo()).to.have.length(before + 2)
+    for (const deadline of [...deadlines, other]) deadline.clear()
+    expect(process.getActiveResourcesInfo()).to.have.length(before)
+  })
+
+  it('is up in its turn among others with the same limit, each of which may be refreshed or cleared', async () => {
+    using time = holdTime()
+    const up: string[] = []
+    const start = (name: string) => new Deadline(100, () => up.push(name))
+    const [first, second] = [start('first'), start('second')]
+    start('third')
+    await time.pass(40)
+    first.refresh()
+    second.clear()
+    start('fourth')
+    await time.pass(60)
+    expect(up).to.deep.equal(['third'])
+    await time.pass(40)
+    expect(up).to.deep.equal(['third', 'first', 'fourth'])
+    second.refresh()
+    first.refresh()
+    await time.pass(100)
+    expect(up).to.deep.equal(['third', 'first', 'fourth', 'first'])
+  })
+
+  it('is up although the function of another one has thrown', async () => {
+    const fault = new Error('a fault of the function')
+    const faults: unknown[] = []
+    const listeners = process.listeners('uncaughtException')
+    process.removeAllListeners('uncaughtException')
+    process.on('uncaughtException', (error) => faults.push(error))
+    try {
+      new Deadline(5, () => {
+        throw fault
+      })
+      await new Promise<void>((resolve) => new Deadline(5, resolve))
+    } finally {
+      process.removeAllListeners('uncaughtException')
+      for (const listener of listeners) process.on('uncaughtException', listener)
+    }
+    expect(faults).to.deep.equal([fault])
   })
 
   for (const sign of ['refresh', 'clear'] as const) {
