@@ -58,8 +58,8 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
   #wasBetweenBlocks = true
   /** The chunk that is being passed on, and the chunks that arrived meanwhile. */
   #chunks: Buffer[] = []
-  /** Resolves the promise of the current attempt. */
-  #settle: (outcome: Outcome) => void = () => {}
+  /** Receives the outcome of the current attempt; undefined for the stream's first attempt. */
+  #settle: ((outcome: Outcome) => void) | undefined
   readonly #wait = new Wait()
   readonly #retries: Retries
   #bytes = 0
@@ -125,10 +125,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
       this.onFault(asError(error))
       return
     }
-    this.#run().then(
-      () => this.#finish('ended'),
-      (error: unknown) => this.#finish('failed', asError(error)),
-    )
+    this.#attempt()
   }
 
   /** Pauses the connection, and delays further attempts, until {@link resume}. */
@@ -153,20 +150,32 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     this.#finish('aborted', error)
   }
 
+  /** The first attempt waits in no promise: most streams are never interrupted, and promises hold 1 kB each while they wait. */
+  #onOutcome(outcome: Outcome): void {
+    if (this.#settle) {
+      this.#settle(outcome)
+      return
+    }
+    this.#retry(outcome).then(
+      () => this.#finish('ended'),
+      (error: unknown) => this.#finish('failed', asError(error)),
+    )
+  }
+
   /**
    * Makes attempts until one of them ends the stream.
    *
+   * @param first - The outcome of the first attempt.
    * @throws The error that fails the stream: {@link SseError} where another attempt would be wrong, or an error thrown by
    * a function of the caller.
    */
-  async #run(): Promise<void> {
-    // Most streams are never interrupted, and a call of the package holds about 3 kB until it resolves.
-    let outcome = await this.#attempt()
-    if (outcome === 'ended') return
+  async #retry(first: Outcome): Promise<void> {
+    if (first === 'ended') return
+    let outcome: Outcome = first
     let isFirst = true
     await backOff(
       async () => {
-        if (!isFirst) outcome = await this.#attempt()
+        if (!isFirst) outcome = await this.#nextOutcome()
         isFirst = false
         if (outcome !== 'ended') throw outcome.error
       },
@@ -182,9 +191,17 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     )
   }
 
-  /** Makes one attempt, and reads its connection until the connection is lost. Never rejects. */
-  async #attempt(): Promise<Outcome> {
+  async #nextOutcome(): Promise<Outcome> {
     if (this.isOver) return 'ended'
+    return new Promise((resolve) => {
+      this.#settle = resolve
+      this.#attempt()
+    })
+  }
+
+  /** Makes one attempt, whose outcome is known when its connection is lost. Never rejects. */
+  async #attempt(): Promise<void> {
+    if (this.isOver) return
     const initialResponse = this.#initialResponse
     this.#initialResponse = undefined
     const attempt = initialResponse ? -1 : this.#retries.begin()
@@ -199,15 +216,14 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
         controller,
       })
     } catch (error) {
-      if (this.isOver) return 'ended'
+      if (this.isOver) return
       this.#history.failed(error)
-      return { error, progress: false }
+      this.#onOutcome({ error, progress: false })
+      return
     }
-    if (connection === undefined || this.isOver) {
-      connection?.close()
-      return 'ended'
-    }
-    return this.#read(connection, attempt)
+    if (this.isOver) connection?.close()
+    else if (connection) this.#read(connection, attempt)
+    else this.#onOutcome('ended')
   }
 
   #call(attempt: number, signal: AbortSignal): Upstream | Promise<Upstream> {
@@ -227,18 +243,15 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     })
   }
 
-  #read(connection: Connection, attempt: number): Promise<Outcome> {
-    return new Promise((resolve) => {
-      this.#settle = resolve
-      try {
-        this.#open(connection, attempt)
-        if (this.isOver) return
-        connection.read(this)
-        if (this.#isPaused) connection.pause()
-      } catch (error) {
-        this.onFault(asError(error))
-      }
-    })
+  #read(connection: Connection, attempt: number): void {
+    try {
+      this.#open(connection, attempt)
+      if (this.isOver) return
+      connection.read(this)
+      if (this.#isPaused) connection.pause()
+    } catch (error) {
+      this.onFault(asError(error))
+    }
   }
 
   #open(connection: Connection, attempt: number): void {
@@ -278,7 +291,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
 
   onDrop(drop: Drop): void {
     try {
-      this.#settle(this.#outcomeOf(drop))
+      this.#onOutcome(this.#outcomeOf(drop))
     } catch (error) {
       this.onFault(asError(error))
     }
@@ -382,7 +395,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     this.#controller = undefined
     if (this.#initialResponse) discardBody(this.#initialResponse.body)
     this.#wait.end()
-    this.#settle('ended')
+    this.#settle?.('ended')
     this.#delivered.close()
     this.#closeIntake()
     const { attemptFailed: failed, lastDrop: after } = this.#history

@@ -1,9 +1,9 @@
 /** The wait before a retry: for the delay, and then until the sink has room. */
 export class Wait {
   /** Ends the wait at once. */
-  #end: () => void = () => {}
+  #end: (() => void) | undefined
   /** Ends the wait if the delay is over and the sink has room. */
-  #look: () => void = () => {}
+  #look: (() => void) | undefined
 
   /**
    * @param delay - Milliseconds.
@@ -28,10 +28,10 @@ export class Wait {
 
   /** Called when the sink may have room again. */
   look(): void {
-    this.#look()
+    this.#look?.()
   }
 
   end(): void {
-    this.#end()
+    this.#end?.()
   }
 }

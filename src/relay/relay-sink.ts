@@ -48,9 +48,8 @@ export class Relay implements Sink, ReplyOwner, Drainable, TransformTarget {
   readonly #signal: AbortSignal | undefined
   #error: Error | undefined
   #isStarted = false
-  #ignoreSignal: () => void = () => {}
-  #resolve: (summary: RelaySummary) => void = () => {}
-  #reject: (fault: Error) => void = () => {}
+  #ignoreSignal: (() => void) | undefined
+  #resolve: ((summary: RelaySummary | Promise<never>) => void) | undefined
 
   constructor(
     request: ClientRequestLike,
@@ -74,9 +73,8 @@ export class Relay implements Sink, ReplyOwner, Drainable, TransformTarget {
 
   /** Relays until the stream ends or the client disconnects. */
   run(): Promise<RelaySummary> {
-    return new Promise((resolve, reject) => {
+    return new Promise((resolve) => {
       this.#resolve = resolve
-      this.#reject = reject
       this.#reply.listen()
       if (this.#reply.phase === 'over') return
       this.#options.drain?.add(this)
@@ -182,10 +180,11 @@ export class Relay implements Sink, ReplyOwner, Drainable, TransformTarget {
     this.#stream.stop()
     this.#stage?.destroy()
     this.#options.drain?.delete(this)
-    this.#ignoreSignal()
-    if (fault) this.#reject(fault)
+    this.#ignoreSignal?.()
     const { lastEventId, cursor, stats } = this.#stream
-    this.#resolve({ outcome, error: this.#error, lastEventId, cursor, stats })
+    const summary = { outcome, error: this.#error, lastEventId, cursor, stats }
+    this.#resolve?.(fault ? Promise.reject(fault) : summary)
+    this.#resolve = undefined
   }
 
   dismiss(retry: number): boolean {
@@ -207,13 +206,12 @@ export class Relay implements Sink, ReplyOwner, Drainable, TransformTarget {
   #listenToSignal(): void {
     const signal = this.#signal
     if (!signal) return
-    if (signal.aborted) this.#onAbort()
-    else this.#ignoreSignal = onAbort(signal, this.#onAbort)
+    if (signal.aborted) this.#abort(signal)
+    else this.#ignoreSignal = onAbort(signal, () => this.#abort(signal))
   }
 
-  readonly #onAbort = () => {
+  #abort({ reason }: AbortSignal): void {
     if (this.#reply.phase === 'over') return
-    const { reason } = this.#signal ?? {}
     const error = new DOMException('The operation was aborted', { name: 'AbortError', cause: reason })
     this.#error = error
     this.#stop(error)

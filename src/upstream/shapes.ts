@@ -132,8 +132,12 @@ function opened(
   headers: HeaderFields = {},
   url?: string,
 ): OpenedUpstream {
-  const isCut = isHttp2Stream(body) ? watchEndStream(body) : () => false
+  const isCut = isHttp2Stream(body) ? watchEndStream(body) : isNeverCut
   return { statusCode, headers, body, encodings: [], url: url || undefined, isCut }
+}
+
+function isNeverCut(): boolean {
+  return false
 }
 
 /** Closes an upstream that is not read, and so its socket. */
