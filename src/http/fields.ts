@@ -112,6 +112,25 @@ export function tokensOf(lines: readonly string[] = []): string[] {
 /** Header fields by name in lower case, each with all of its lines. */
 export type FieldLines = Map<string, string[]>
 
+/** @param rawHeaders - Names and values alternately, as node:http gives them, so that each line of a repeated field is kept. */
+export function fieldLinesOf(rawHeaders: readonly string[]): FieldLines {
+  const fields: FieldLines = new Map()
+  for (let n = 0; n + 1 < rawHeaders.length; n += 2) {
+    const name = (rawHeaders[n] ?? '').toLowerCase()
+    const lines = fields.get(name)
+    if (lines) lines.push(rawHeaders[n + 1] ?? '')
+    else fields.set(name, [rawHeaders[n + 1] ?? ''])
+  }
+  return fields
+}
+
+/** Names and values alternately: a map with its arrays takes five times the memory. */
+export function rawHeadersOf(fields: FieldLines): readonly string[] {
+  return [...fields].flatMap(([name, [line = '', ...more]]) =>
+    [line, ...more].flatMap((each) => [name, each]),
+  )
+}
+
 /** The hop-by-hop fields of RFC 9110, 7.6.1, and of the standards before it; `trailer`, because trailers are not passed on. */
 const hopByHop = [
   'connection',
@@ -136,17 +155,11 @@ export function isHopField(name: string): boolean {
  * The fields of a message that may be passed on: all but the hop-by-hop fields and those that its `connection` field names. Of
  * `te` only the value `trailers` is passed on.
  *
- * @param rawHeaders - Names and values alternately, as node:http gives them, so that each line of a repeated field is kept.
+ * @param rawHeaders - As in {@link fieldLinesOf}.
  * @see RFC 9110, 7.6.1
  */
 export function endToEndFields(rawHeaders: readonly string[]): FieldLines {
-  const fields: FieldLines = new Map()
-  for (let n = 0; n + 1 < rawHeaders.length; n += 2) {
-    const name = (rawHeaders[n] ?? '').toLowerCase()
-    const lines = fields.get(name)
-    if (lines) lines.push(rawHeaders[n + 1] ?? '')
-    else fields.set(name, [rawHeaders[n + 1] ?? ''])
-  }
+  const fields = fieldLinesOf(rawHeaders)
   const named = tokensOf(fields.get('connection'))
   const trailers = tokensOf(fields.get('te')).includes('trailers')
   for (const name of [...hopByHop, ...named]) fields.delete(name)

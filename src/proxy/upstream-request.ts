@@ -8,8 +8,10 @@ import {
   encodeLastEventId,
   endToEndFields,
   type FieldLines,
+  fieldLinesOf,
   lastEventIdFrom,
   outgoingFields,
+  rawHeadersOf,
   tokensOf,
 } from '../http/fields.ts'
 import { isEventStream } from '../http/media-type.ts'
@@ -63,7 +65,8 @@ export class UpstreamRequest {
   readonly #req: ProxyRequest
   readonly #res: ProxyResponse
   readonly #path: string
-  readonly #fields: FieldLines
+  /** The request's fields, names and values alternately. */
+  readonly #rawHeaders: readonly string[]
   readonly #acceptsStream: boolean
   readonly #controller = new AbortController()
   #upload: Upload | undefined
@@ -77,16 +80,17 @@ export class UpstreamRequest {
     this.#path = path
     this.hasBody = hasBody(req)
     this.#awaitsContinue = awaitsContinue(req)
-    this.#fields = forwardedFields(req, options)
+    const fields = forwardedFields(req, options)
     const lastEventId = lastEventIdFrom(req) ?? ''
     const encoded = encodeLastEventId(lastEventId)
     this.lastEventId = encoded === undefined ? '' : lastEventId
-    this.#acceptsStream = tokensOf(this.#fields.get('accept')).some(isEventStream)
+    this.#acceptsStream = tokensOf(fields.get('accept')).some(isEventStream)
     if (this.#acceptsStream) {
-      this.#fields.delete('accept-encoding')
-      if (encoded !== undefined && req.method === 'GET') this.#fields.set('last-event-id', [encoded])
+      fields.delete('accept-encoding')
+      if (encoded !== undefined && req.method === 'GET') fields.set('last-event-id', [encoded])
     }
-    for (const [name, lines] of options.headers) this.#fields.set(name, lines)
+    for (const [name, lines] of options.headers) fields.set(name, lines)
+    this.#rawHeaders = rawHeadersOf(fields)
   }
 
   get url(): string {
@@ -103,9 +107,10 @@ export class UpstreamRequest {
     this.#startDeadline()
     try {
       const onInformation = (information: InformationEvent) => this.#passInformation(information)
-      return await this.#dial(this.#path, this.#fields, this.#controller.signal, onInformation)
+      const fields = fieldLinesOf(this.#rawHeaders)
+      return await this.#dial(this.#path, fields, this.#controller.signal, onInformation)
     } finally {
-      this.#deadline?.clear()
+      this.#endDeadline()
     }
   }
 
@@ -113,7 +118,7 @@ export class UpstreamRequest {
   reopen({ headers: { 'last-event-id': lastEventId }, signal }: UpstreamContext): Promise<IncomingMessage> {
     // The last event ID in the client's URL is out of date by now.
     const path = withoutLastEventId(this.#path)
-    return this.#dial(path, resumedFields(this.#fields, lastEventId), signal)
+    return this.#dial(path, resumedFields(fieldLinesOf(this.#rawHeaders), lastEventId), signal)
   }
 
   /** Destroys the first request and its response. */
@@ -153,6 +158,11 @@ export class UpstreamRequest {
       const message = `the upstream gave no answer within ${time} ms`
       this.#controller.abort(new SseError('ERR_SSE_CONNECT_TIMEOUT', message))
     })
+  }
+
+  #endDeadline(): void {
+    this.#deadline?.clear()
+    this.#deadline = undefined
   }
 
   /**

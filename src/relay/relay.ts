@@ -21,13 +21,18 @@ import { WebResponse } from './web-response.ts'
  * @throws `TypeError` or `RangeError` that names a wrong option, and errors thrown by a function of the caller. Before the
  * head was sent, such an error leaves the response unchanged, for the caller's own error handling.
  */
-export async function relaySse(
+export function relaySse(
   req: ClientRequestLike,
   res: DownstreamResponse,
   factory: UpstreamFactory,
   options: RelayOptions = {},
 ): Promise<RelaySummary> {
-  return new Relay(req, new NodeResponse(req, res), factory, options).run()
+  // Not an async function, whose promise would be a second one to hold for each stream.
+  try {
+    return new Relay(req, new NodeResponse(req, res), factory, options).run()
+  } catch (error) {
+    return Promise.reject(error)
+  }
 }
 
 /**
