@@ -111,11 +111,12 @@ export class Delivered {
     if (idStart >= 0 || events > 0) recent?.add(blocks)
     if (idStart >= 0) {
       // The blocks as they are kept: the blocks that were passed here would keep their whole chunk in memory.
-      this.#idBlocks = recent?.latest ?? blocks
-      const at = recent?.latestAt ?? 0
+      const kept = recent?.latest
+      const at = kept ? recent.latestAt : 0
+      this.#idBlocks = kept ?? blocks
       this.#idStart = at + idStart
       this.#idEnd = at + idEnd
-      if (blocks.length > mostHeldForId) this.#readId()
+      if ((recent && !kept) || blocks.length > mostHeldForId) this.#readId()
     }
     this.#count(events)
   }

@@ -1,6 +1,11 @@
 /** Smaller pieces are copied: a reference would keep their whole buffer, often a larger one, in memory. */
 const leastReferenced = 4096
 const mostCopied = 8192
+/**
+ * The first blocks, up to this size, are kept as a string. Node has just allocated 64 KiB for the chunk, and a small buffer that
+ * outlives the chunk would lie there alone and hold a memory page of 4 KiB.
+ */
+const mostInString = 1024
 /** The ends of a block, for each kind of line end. */
 const blankLines = ['\n\n', '\r\n\r\n', '\r\r'].map((text) => Buffer.from(text))
 
@@ -9,11 +14,13 @@ const blankLines = ['\n\n', '\r\n\r\n', '\r\r'].map((text) => Buffer.from(text))
  * pieces are kept by reference; small pieces are copied into shared pages.
  */
 export class RecentBlocks {
-  /** The piece that holds the latest blocks, and where they start in it. */
+  /** The piece that holds the latest blocks, and where they start in it; undefined while they are kept as a string. */
   latest: Buffer | undefined
   latestAt = 0
   readonly #limit: number
   readonly #pageSize: number
+  /** The first blocks, each byte as one character. */
+  #text = ''
   #pieces: Buffer[] = []
   #size = 0
   /** The last piece, if it is a page with free space. */
@@ -32,6 +39,12 @@ export class RecentBlocks {
   }
 
   add(blocks: Buffer): void {
+    if (this.#pieces.length === 0 && this.#size + blocks.length <= Math.min(mostInString, this.#pageSize)) {
+      this.#text += blocks.toString('latin1')
+      this.#size = this.#text.length
+      return
+    }
+    this.#closeText()
     if (blocks.length >= leastReferenced && 2 * blocks.length >= blocks.buffer.byteLength) {
       this.#closePage()
       this.#push(blocks)
@@ -70,6 +83,7 @@ export class RecentBlocks {
 
   /** Removes and returns all pieces, oldest first. Each piece holds whole blocks. */
   take(): Buffer[] {
+    this.#closeText()
     this.#closePage()
     const pieces = this.#pieces
     this.#pieces = []
@@ -97,6 +111,12 @@ export class RecentBlocks {
     // An array that was pushed to has room for 17 elements, and most streams have one piece.
     if (this.#pieces.length === 0) this.#pieces = [piece]
     else this.#pieces.push(piece)
+  }
+
+  #closeText(): void {
+    if (this.#text === '') return
+    this.#copy(Buffer.from(this.#text, 'latin1'))
+    this.#text = ''
   }
 
   #closePage(): void {
