@@ -24,9 +24,11 @@ import {
   optional,
   readGiven,
   required,
+  sharing,
   text,
   withDefault,
 } from '../src/options.ts'
+import { checkSourceOptions } from '../src/reconnect/options.ts'
 
 const longest = 2 ** 31 - 1
 const factory: UpstreamFactory = () => Readable.from([])
@@ -44,6 +46,39 @@ const kinds: Readonly<Record<string, readonly [Kind<unknown, unknown>, unknown[]
   callback: [callback(), [() => {}, Number], [null, 'x', {}], []],
   object: [object('a Date', (value) => value instanceof Date), [new Date()], [null, 'x', {}, () => {}], []],
 }
+
+describe('sharing', () => {
+  const logger = {}
+
+  it('returns an earlier object with the same values, and no other', () => {
+    const share = sharing<object>()
+    const first = share({ name: 'a', limit: Number.NaN, logger })
+    const second = share({ name: 'b', limit: 1, logger })
+    expect(share({ name: 'a', limit: Number.NaN, logger })).to.equal(first)
+    expect(share({ name: 'b', limit: 1, logger })).to.equal(second)
+    expect(share({ name: 'a', limit: Number.NaN, logger: {} })).not.to.equal(first)
+    expect(share({ name: 'a', limit: Number.NaN })).to.deep.equal({ name: 'a', limit: Number.NaN })
+    expect(share({ name: 'a', limit: Number.NaN, logger, more: undefined })).not.to.equal(first)
+  })
+
+  it('remembers what is used again, however many others there are', () => {
+    const share = sharing<object>()
+    const first = share({ name: 'a' })
+    for (let n = 0; n < 100; n++) {
+      share({ n })
+      expect(share({ name: 'a' })).to.equal(first)
+    }
+  })
+
+  it('does not give one stream the options of another, although a caller changes its object', () => {
+    const options = { reconnect: { maxRetries: 1 } }
+    const before = checkSourceOptions(options).reconnect
+    options.reconnect.maxRetries = 2
+    expect(checkSourceOptions(options).reconnect.maxRetries).to.equal(2)
+    expect(before.maxRetries).to.equal(1)
+    expect(checkSourceOptions({ reconnect: { maxRetries: 1 } }).reconnect).to.equal(before)
+  })
+})
 
 describe('the kind', () => {
   for (const [name, [kind, right, wrongType, wrongNumber]] of Object.entries(kinds)) {

@@ -1,8 +1,12 @@
 import type { DropReason } from '../diagnostics.ts'
 import { asError } from '../errors.ts'
 
-/** Counts the attempts, connections, drops and gaps of a stream, and measures its downtime. */
+/** Counts what happens to a stream, and measures its downtime. */
 export class History {
+  /** Bytes read from upstream bodies. */
+  bytes = 0
+  /** Repeated events. */
+  duplicates = 0
   /** The latest failed attempt or drop. */
   lastError: Error | undefined
   /** Why the latest connection was lost. */
@@ -23,6 +27,8 @@ export class History {
       attempts: this.#attempts,
       opens: this.#opens,
       gaps: this.#gaps,
+      duplicates: this.duplicates,
+      bytes: this.bytes,
       drops: { ...this.#drops },
       downtime: this.#downtime + outage,
       lastError: this.lastError,

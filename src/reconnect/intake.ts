@@ -1,8 +1,10 @@
 import { SseError } from '../errors.ts'
 import type { Delivered } from '../resume/delivered.ts'
+import type { Connection, ConnectionReader, Drop } from '../upstream/connection.ts'
 import { BlockScanner } from '../wire/blocks.ts'
 import { type SseEvent, serializeComment, serializeEvent } from '../wire/event.ts'
 import { BlockReader } from '../wire/reader.ts'
+import type { History } from './history.ts'
 import type { LastingOptions } from './options.ts'
 import type { Sink } from './sink.ts'
 
@@ -14,60 +16,111 @@ export interface IntakeOwner {
   onFull(): void
   onTerminal(): void
   onDuplicate(event: SseEvent): void
-  /** Called for fresh events, read or counted. */
-  onEvents(): void
   /** @param milliseconds - The value of the upstream's `retry:` field. */
   onReconnectionTime(milliseconds: number): void
+  /** Called when the connection is lost. */
+  onDrop(drop: Drop): void
+  /** Called when a function of the caller has thrown, or for an error that every retry would repeat. */
+  onFault(error: Error): void
 }
 
-/** Passes the bytes of one connection on to the sink. */
-export interface Intake {
+/** The parts of a stream that an intake uses. */
+export interface IntakeParts {
+  readonly options: LastingOptions
+  readonly delivered: Delivered
+  readonly sink: Sink
+  readonly history: History
+  readonly owner: IntakeOwner
+}
+
+/** Reads one connection, and passes its bytes on to the sink. */
+export abstract class Intake implements ConnectionReader {
   /** False while the sink has the beginning of a block without its end. */
-  readonly isBetweenBlocks: boolean
-  take(chunk: Buffer): void
-  /** Called after the connection's last byte. */
-  end(): void
-}
+  abstract readonly isBetweenBlocks: boolean
+  protected readonly options: LastingOptions
+  protected readonly delivered: Delivered
+  protected readonly sink: Sink
+  protected readonly owner: IntakeOwner
+  protected readonly scanner: BlockScanner
+  readonly #connection: Connection
+  readonly #history: History
+  /** The chunk that is being passed on, and the chunks that arrived meanwhile. */
+  #chunks: Buffer[] = []
 
-type IntakeOptions = Pick<
-  LastingOptions,
-  'objectMode' | 'comments' | 'dedupe' | 'isTerminal' | 'maxEventSize'
->
+  constructor(connection: Connection, { options, delivered, sink, history, owner }: IntakeParts) {
+    this.#connection = connection
+    this.options = options
+    this.delivered = delivered
+    this.sink = sink
+    this.#history = history
+    this.owner = owner
+    this.scanner = new BlockScanner(options.maxEventSize)
+  }
+
+  protected abstract take(chunk: Buffer): void
+
+  /** Called after the connection's last byte. */
+  abstract end(): void
+
+  /** Discards the chunks that were not passed on. */
+  close(): void {
+    this.#chunks = []
+  }
+
+  onChunk(chunk: Buffer): void {
+    this.#history.bytes += chunk.length
+    if (this.options.idleResetOn === 'bytes') this.#connection.touch()
+    this.#chunks.push(chunk)
+    // A callback of the caller may make its own upstream push another chunk during this call.
+    if (this.#chunks.length > 1) return
+    for (let next: Buffer | undefined = chunk; next !== undefined; next = this.#chunks[0]) {
+      this.take(next)
+      this.#chunks.shift()
+    }
+  }
+
+  onDrop(drop: Drop): void {
+    this.owner.onDrop(drop)
+  }
+
+  onFault(error: Error): void {
+    this.owner.onFault(error)
+  }
+
+  /** Called for fresh events, read or counted. */
+  protected onFreshEvents(): void {
+    if (this.options.idleResetOn === 'events') this.#connection.touch()
+  }
+
+  /** Called when the scanner has no more whole blocks. */
+  protected checkSize(): void {
+    if (!this.scanner.tooLarge) return
+    const limit = this.options.maxEventSize
+    throw new SseError('ERR_SSE_EVENT_TOO_LARGE', `the upstream sent an event of more than ${limit} bytes`)
+  }
+}
 
 /** Passes on whole blocks: unread and unchanged where no option needs their events, otherwise parsed and serialized. */
-export class BlockIntake implements Intake {
+export class BlockIntake extends Intake {
   readonly isBetweenBlocks = true
-  readonly #options: IntakeOptions
-  readonly #delivered: Delivered
-  readonly #sink: Sink
-  readonly #owner: IntakeOwner
-  readonly #scanner: BlockScanner
   /** Created with the first block that must be read: most streams pass most blocks on unread. */
   #reader: BlockReader | undefined
   /** The serialized blocks of the current run; empty in object mode. */
   #out = ''
 
-  constructor(options: IntakeOptions, delivered: Delivered, sink: Sink, owner: IntakeOwner) {
-    this.#options = options
-    this.#delivered = delivered
-    this.#sink = sink
-    this.#owner = owner
-    this.#scanner = new BlockScanner(options.maxEventSize)
-  }
-
-  take(chunk: Buffer): void {
-    this.#scanner.push(chunk)
-    for (let run = this.#scanner.next(); run !== undefined; run = this.#scanner.next()) {
-      if (this.#owner.isOver) return
-      if (this.#scanner.mustRead || this.#delivered.mustRead || this.#sink.readsComments) {
+  protected take(chunk: Buffer): void {
+    this.scanner.push(chunk)
+    for (let run = this.scanner.next(); run !== undefined; run = this.scanner.next()) {
+      if (this.owner.isOver) return
+      if (this.scanner.mustRead || this.delivered.mustRead || this.sink.readsComments) {
         this.#blockReader.read(run)
         this.#flush()
       } else {
-        this.#delivered.blocks(run, this.#scanner)
-        if (!this.#sink.blocks(run)) this.#owner.onFull()
+        this.delivered.blocks(run, this.scanner)
+        if (!this.sink.blocks(run)) this.owner.onFull()
       }
     }
-    if (this.#scanner.tooLarge) throw tooLargeError(this.#options.maxEventSize)
+    this.checkSize()
   }
 
   /**
@@ -75,7 +128,7 @@ export class BlockIntake implements Intake {
    * not when its block ends (HTML, 9.2.6).
    */
   end(): void {
-    const rest = this.#scanner.rest()
+    const rest = this.scanner.rest()
     if (rest.length > 0) this.#blockReader.readRest(rest)
   }
 
@@ -83,100 +136,82 @@ export class BlockIntake implements Intake {
     this.#reader ??= new BlockReader({
       onEvent: (event) => this.#onEvent(event),
       onComment: (text) => this.#onComment(text),
-      onRetry: (milliseconds) => this.#owner.onReconnectionTime(milliseconds),
+      onRetry: (milliseconds) => this.owner.onReconnectionTime(milliseconds),
     })
     return this.#reader
   }
 
   #onEvent(event: SseEvent): void {
-    if (this.#owner.isOver) return
-    const { isTerminal, dedupe, objectMode } = this.#options
+    if (this.owner.isOver) return
+    const { isTerminal, dedupe, objectMode } = this.options
     // A block without data is not an event (HTML, 9.2.6): `isTerminal` is not called, and the idle timeout is not reset.
     const isEvent = event.data !== undefined
     const isLast = isEvent && isTerminal?.(event) === true
-    const isFresh = this.#delivered.event(event)
+    const isFresh = this.delivered.event(event)
     if (isFresh || !dedupe) {
-      if (isFresh && isEvent) this.#owner.onEvents()
+      if (isFresh && isEvent) this.onFreshEvents()
       if (objectMode) this.#passEvent(event)
       else this.#out += serializeEvent(event)
     } else if (isEvent) {
-      this.#owner.onDuplicate(event)
+      this.owner.onDuplicate(event)
     }
     if (!isLast) return
     this.#flush()
-    this.#owner.onTerminal()
+    this.owner.onTerminal()
   }
 
   #passEvent(event: SseEvent): void {
-    const { lastEventId } = this.#delivered.position
-    if (!this.#sink.event({ ...event, lastEventId })) this.#owner.onFull()
+    const { lastEventId } = this.delivered.position
+    if (!this.sink.event({ ...event, lastEventId })) this.owner.onFull()
   }
 
   #onComment(text: string): void {
-    if (this.#owner.isOver) return
-    const { comments, objectMode } = this.#options
-    this.#sink.comment?.(text)
+    if (this.owner.isOver) return
+    const { comments, objectMode } = this.options
+    this.sink.comment?.(text)
     if (comments && !objectMode) this.#out += serializeComment(text)
   }
 
   #flush(): void {
     const out = this.#out
     this.#out = ''
-    if (out !== '' && !this.#owner.isOver && !this.#sink.blocks(Buffer.from(out))) this.#owner.onFull()
+    if (out !== '' && !this.owner.isOver && !this.sink.blocks(Buffer.from(out))) this.owner.onFull()
   }
 }
 
 /** Passes every byte on unchanged, for a request that is sent once: its whole response belongs to the client. */
-export class VerbatimIntake implements Intake {
-  readonly #options: IntakeOptions
-  readonly #delivered: Delivered
-  readonly #sink: Sink
-  readonly #owner: IntakeOwner
-  readonly #scanner: BlockScanner
-  readonly #reader: BlockReader
-
-  constructor(options: IntakeOptions, delivered: Delivered, sink: Sink, owner: IntakeOwner) {
-    this.#options = options
-    this.#delivered = delivered
-    this.#sink = sink
-    this.#owner = owner
-    this.#scanner = new BlockScanner(options.maxEventSize)
-    this.#reader = new BlockReader({
-      onEvent: (event) => this.#onEvent(event),
-      onComment: () => {},
-      onRetry: () => {},
-    })
-  }
+export class VerbatimIntake extends Intake {
+  readonly #reader = new BlockReader({
+    onEvent: (event) => this.#onEvent(event),
+    onComment: () => {},
+    onRetry: () => {},
+  })
 
   get isBetweenBlocks(): boolean {
-    return this.#scanner.isBetweenBlocks
+    return this.scanner.isBetweenBlocks
   }
 
-  take(chunk: Buffer): void {
-    if (!this.#sink.blocks(chunk)) this.#owner.onFull()
-    this.#scanner.push(chunk)
-    for (let run = this.#scanner.next(); run !== undefined; run = this.#scanner.next()) {
-      if (this.#owner.isOver) return
-      if (this.#options.isTerminal || this.#scanner.mustRead) this.#reader.read(run)
+  protected take(chunk: Buffer): void {
+    if (!this.sink.blocks(chunk)) this.owner.onFull()
+    this.scanner.push(chunk)
+    for (let run = this.scanner.next(); run !== undefined; run = this.scanner.next()) {
+      if (this.owner.isOver) return
+      if (this.options.isTerminal || this.scanner.mustRead) this.#reader.read(run)
       else {
-        this.#delivered.blocks(run, this.#scanner)
-        if (this.#scanner.events > 0) this.#owner.onEvents()
+        this.delivered.blocks(run, this.scanner)
+        if (this.scanner.events > 0) this.onFreshEvents()
       }
     }
-    if (this.#scanner.tooLarge) throw tooLargeError(this.#options.maxEventSize)
+    this.checkSize()
   }
 
   end(): void {}
 
   #onEvent(event: SseEvent): void {
-    if (this.#owner.isOver) return
-    const isFresh = this.#delivered.event(event)
+    if (this.owner.isOver) return
+    const isFresh = this.delivered.event(event)
     if (event.data === undefined) return
-    if (isFresh) this.#owner.onEvents()
-    if (this.#options.isTerminal?.(event)) this.#owner.onTerminal()
+    if (isFresh) this.onFreshEvents()
+    if (this.options.isTerminal?.(event)) this.owner.onTerminal()
   }
-}
-
-function tooLargeError(limit: number): SseError {
-  return new SseError('ERR_SSE_EVENT_TOO_LARGE', `the upstream sent an event of more than ${limit} bytes`)
 }

@@ -1,8 +1,7 @@
-import { backOff } from 'exponential-backoff'
 import type { StreamOutcome, StreamStats } from '../diagnostics.ts'
 import { asError, callReport, SseError } from '../errors.ts'
 import { Delivered } from '../resume/delivered.ts'
-import { type Connection, type ConnectionReader, type Drop, dial } from '../upstream/connection.ts'
+import { type Connection, type Drop, dial } from '../upstream/connection.ts'
 import {
   discardBody,
   type OpenedUpstream,
@@ -12,6 +11,7 @@ import {
 } from '../upstream/shapes.ts'
 import type { SseEvent } from '../wire/event.ts'
 import { Announcer, manyRepeats, repeatsAtEnd } from './announcer.ts'
+import { contextOf, type Interruption, type Outcome, retryUntilEnded } from './attempts.ts'
 import { History } from './history.ts'
 import { BlockIntake, type Intake, type IntakeOwner, VerbatimIntake } from './intake.ts'
 import { type CheckedOptions, type LastingOptions, lastingOptions } from './options.ts'
@@ -23,21 +23,11 @@ import { Wait } from './wait.ts'
 /** The state of a stream: an attempt is running, a connection is open, a delay is running, or the stream is over. */
 export type SourceState = 'connecting' | 'open' | 'waiting' | 'ended'
 
-/** The result of an attempt: the stream is over, or another attempt may follow. */
-type Outcome = 'ended' | Interruption
-
-interface Interruption {
-  readonly error: unknown
-  readonly progress: boolean
-  /** When the ended connection opened, on the clock of `performance.now()`; undefined unless it ended cleanly. */
-  readonly endedCleanlyFrom?: number | undefined
-}
-
 /**
  * A stream that spans many upstream connections. The class opens and closes the connections, asks {@link Delivered} where
  * to resume and which events are fresh, and passes whole blocks to a sink.
  */
-export class ReconnectingStream implements IntakeOwner, ConnectionReader {
+export class ReconnectingStream implements IntakeOwner {
   readonly #factory: UpstreamFactory
   readonly #options: LastingOptions
   readonly #sink: Sink
@@ -56,14 +46,10 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
   #intake: Intake | undefined
   /** Whether the latest connection had passed on whole blocks only. */
   #wasBetweenBlocks = true
-  /** The chunk that is being passed on, and the chunks that arrived meanwhile. */
-  #chunks: Buffer[] = []
   /** Receives the outcome of the current attempt; undefined for the stream's first attempt. */
   #settle: ((outcome: Outcome) => void) | undefined
   readonly #wait = new Wait()
   readonly #retries: Retries
-  #bytes = 0
-  #duplicates = 0
 
   constructor(factory: UpstreamFactory, options: CheckedOptions, sink: Sink) {
     this.#factory = factory
@@ -111,8 +97,7 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
   }
 
   get stats(): StreamStats {
-    const { events } = this.#delivered
-    return { ...this.#history.stats, events, duplicates: this.#duplicates, bytes: this.#bytes }
+    return { ...this.#history.stats, events: this.#delivered.events }
   }
 
   /** Starts the stream. Further calls have no effect. */
@@ -150,44 +135,16 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     this.#finish('aborted', error)
   }
 
-  /** The first attempt waits in no promise: most streams are never interrupted, and promises hold 1 kB each while they wait. */
+  /** The first attempt waits in no promise: most streams are never interrupted, and promises hold 1 kB while they wait. */
   #onOutcome(outcome: Outcome): void {
     if (this.#settle) {
       this.#settle(outcome)
       return
     }
-    this.#retry(outcome).then(
+    const beforeRetry = (interruption: Interruption) => this.#beforeRetry(interruption)
+    retryUntilEnded(outcome, beforeRetry, () => this.#nextOutcome()).then(
       () => this.#finish('ended'),
       (error: unknown) => this.#finish('failed', asError(error)),
-    )
-  }
-
-  /**
-   * Makes attempts until one of them ends the stream.
-   *
-   * @param first - The outcome of the first attempt.
-   * @throws The error that fails the stream: {@link SseError} where another attempt would be wrong, or an error thrown by
-   * a function of the caller.
-   */
-  async #retry(first: Outcome): Promise<void> {
-    if (first === 'ended') return
-    let outcome: Outcome = first
-    let isFirst = true
-    await backOff(
-      async () => {
-        if (!isFirst) outcome = await this.#nextOutcome()
-        isFirst = false
-        if (outcome !== 'ended') throw outcome.error
-      },
-      {
-        // #beforeRetry counts retries: the package cannot reset its own count on progress.
-        numOfAttempts: Number.POSITIVE_INFINITY,
-        // The package's timer cannot be cleared, so #beforeRetry waits instead and the package's delay is 0.
-        startingDelay: 0,
-        // With a factor of 2 the delay would become 0·Infinity, which is NaN, after about a thousand attempts.
-        timeMultiple: 1,
-        retry: async () => outcome !== 'ended' && (await this.#beforeRetry(outcome)),
-      },
     )
   }
 
@@ -227,44 +184,40 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
   }
 
   #call(attempt: number, signal: AbortSignal): Upstream | Promise<Upstream> {
-    const { lastEventId, cursor, header } = this.#delivered.position
     this.#history.attempt()
-    return this.#factory({
-      attempt,
-      lastEventId,
-      cursor,
-      headers: {
-        accept: 'text/event-stream',
-        'cache-control': 'no-cache',
-        ...(header !== undefined && { 'last-event-id': header }),
-      },
-      signal,
-      lastError: this.#history.lastError,
-    })
+    return this.#factory(
+      contextOf(this.#delivered.position, { attempt, signal, lastError: this.#history.lastError }),
+    )
   }
 
   #read(connection: Connection, attempt: number): void {
     try {
-      this.#open(connection, attempt)
+      const intake = this.#intakeOf(connection)
+      this.#opened(connection, attempt)
       if (this.isOver) return
-      connection.read(this)
+      connection.read(intake)
       if (this.#isPaused) connection.pause()
     } catch (error) {
       this.onFault(asError(error))
     }
   }
 
-  #open(connection: Connection, attempt: number): void {
+  #intakeOf(connection: Connection): Intake {
+    const intake = new (this.#isVerbatim ? VerbatimIntake : BlockIntake)(connection, {
+      options: this.#options,
+      delivered: this.#delivered,
+      sink: this.#sink,
+      history: this.#history,
+      owner: this,
+    })
     this.#connection = connection
+    this.#intake = intake
+    return intake
+  }
+
+  #opened(connection: Connection, attempt: number): void {
     this.#state = 'open'
     this.#announcer.url = connection.url
-    this.#chunks = []
-    this.#intake = new (this.#isVerbatim ? VerbatimIntake : BlockIntake)(
-      this.#options,
-      this.#delivered,
-      this.#sink,
-      this,
-    )
     this.#delivered.opened()
     this.#sink.opened?.(connection.headers)
     if (this.isOver) return
@@ -275,18 +228,6 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     if (this.isOver || isSendable || (this.#delivered.events === 0 && lastEventId === '')) return
     this.#history.gap()
     this.#announcer.announce('gap', { ...this.#announcer.about, cursor })
-  }
-
-  onChunk(chunk: Buffer): void {
-    this.#bytes += chunk.length
-    if (this.#options.idleResetOn === 'bytes') this.#connection?.touch()
-    this.#chunks.push(chunk)
-    // A callback of the caller may make its own upstream push another chunk during this call.
-    if (this.#chunks.length > 1) return
-    for (let next: Buffer | undefined = chunk; next !== undefined; next = this.#chunks[0]) {
-      this.#intake?.take(next)
-      this.#chunks.shift()
-    }
   }
 
   onDrop(drop: Drop): void {
@@ -306,16 +247,12 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     this.pause()
   }
 
-  onEvents(): void {
-    if (this.#options.idleResetOn === 'events') this.#connection?.touch()
-  }
-
   onTerminal(): void {
     this.#finish('ended')
   }
 
   onDuplicate(event: SseEvent): void {
-    this.#duplicates++
+    this.#history.duplicates++
     this.#announcer.announce('duplicate', { ...this.#announcer.about, event })
     this.#announcer.repeats(this.#delivered, manyRepeats)
   }
@@ -325,7 +262,8 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     else this.#sink.reconnectionTime?.(milliseconds)
   }
 
-  #outcomeOf({ reason, error }: Drop): Outcome {
+  #outcomeOf(drop: Drop): Outcome {
+    const { reason, error } = drop
     const connection = this.#connection
     const duration = connection?.openFor ?? 0
     this.#connection = undefined
@@ -338,19 +276,12 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
     if (this.isOver) return 'ended'
     const progress = this.#delivered.isFresh || duration >= this.#options.reconnect.stableAfter
     const { cursor } = this.#delivered.position
-    const canResume = this.#resume.allows(this.#delivered.events, cursor)
-    const { isTerminal, endWithoutTerminal } = this.#options
-    const isComplete = isTerminal === undefined || endWithoutTerminal === 'end'
-    if (reason === 'end' && isComplete && !(canResume && this.#resume.outlivesEnd(cursor))) return 'ended'
+    const result = this.#resume.resultOf(drop, this.#delivered.events, cursor, this.#options)
+    if (result === 'ended') return 'ended'
     this.#state = 'waiting'
     this.#history.drop(reason, error)
     this.#announcer.announce('drop', { ...this.#announcer.about, reason, error, duration, progress })
-    if (!canResume && !this.#resume.isNever) {
-      const why = 'the stream cannot be resumed after its first event'
-      const cause = { cause: error }
-      return { error: new SseError('ERR_SSE_NOT_RESUMABLE', `${why}: ${error.message}`, cause), progress }
-    }
-    return { error, progress, endedCleanlyFrom: reason === 'end' ? connection?.openedAt : undefined }
+    return { error: result, progress, endedCleanlyFrom: reason === 'end' ? connection?.openedAt : undefined }
   }
 
   /**
@@ -379,8 +310,8 @@ export class ReconnectingStream implements IntakeOwner, ConnectionReader {
   /** Discards the unfinished block, which may be as large as `maxEventSize`. */
   #closeIntake(): void {
     this.#wasBetweenBlocks = this.isBetweenBlocks
+    this.#intake?.close()
     this.#intake = undefined
-    this.#chunks = []
   }
 
   /** Ends the stream: completed, failed or aborted. */

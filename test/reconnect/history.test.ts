@@ -15,11 +15,15 @@ describe('a history', () => {
     history.attempt()
     expect(history.open()).to.equal(1)
     history.gap()
+    history.duplicates += 2
+    history.bytes += 30
     const { downtime, ...stats } = history.stats
     expect(stats).to.deep.equal({
       attempts: 3,
       opens: 2,
       gaps: 1,
+      duplicates: 2,
+      bytes: 30,
       drops: { end: 0, reset: 1, 'idle-timeout': 0 },
       lastError: second,
     })

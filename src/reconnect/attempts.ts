@@ -1,0 +1,64 @@
+import { backOff } from 'exponential-backoff'
+import type { Position } from '../resume/delivered.ts'
+import type { UpstreamContext } from '../upstream/shapes.ts'
+
+/** The result of an attempt: the stream is over, or another attempt may follow. */
+export type Outcome = 'ended' | Interruption
+
+export interface Interruption {
+  readonly error: unknown
+  readonly progress: boolean
+  /** When the ended connection opened, on the clock of `performance.now()`; undefined unless it ended cleanly. */
+  readonly endedCleanlyFrom?: number | undefined
+}
+
+/** What the factory is told about an attempt. */
+export function contextOf(
+  { lastEventId, cursor, header }: Position,
+  attempt: Pick<UpstreamContext, 'attempt' | 'signal' | 'lastError'>,
+): UpstreamContext {
+  return {
+    ...attempt,
+    lastEventId,
+    cursor,
+    headers: {
+      accept: 'text/event-stream',
+      'cache-control': 'no-cache',
+      ...(header !== undefined && { 'last-event-id': header }),
+    },
+  }
+}
+
+/**
+ * Makes attempts until one of them ends the stream.
+ *
+ * @param first - The outcome of the first attempt.
+ * @param beforeRetry - Waits until the next attempt is due; false when no attempt may follow.
+ * @param attempt - Never rejects.
+ * @throws The latest error when no attempt may follow, or an error that `beforeRetry` throws.
+ */
+export async function retryUntilEnded(
+  first: Outcome,
+  beforeRetry: (interruption: Interruption) => Promise<boolean>,
+  attempt: () => Promise<Outcome>,
+): Promise<void> {
+  if (first === 'ended') return
+  let outcome: Outcome = first
+  let isFirst = true
+  await backOff(
+    async () => {
+      if (!isFirst) outcome = await attempt()
+      isFirst = false
+      if (outcome !== 'ended') throw outcome.error
+    },
+    {
+      // `beforeRetry` counts retries: the package cannot reset its own count on progress.
+      numOfAttempts: Number.POSITIVE_INFINITY,
+      // The package's timer cannot be cleared, so `beforeRetry` waits instead and the package's delay is 0.
+      startingDelay: 0,
+      // With a factor of 2 the delay would become 0·Infinity, which is NaN, after about a thousand attempts.
+      timeMultiple: 1,
+      retry: async () => outcome !== 'ended' && (await beforeRetry(outcome)),
+    },
+  )
+}
