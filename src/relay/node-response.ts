@@ -125,7 +125,7 @@ export function turnOf(res: Writable): Promise<void> | undefined {
  *
  * @returns A function that removes the callback.
  */
-export function onClose(req: object, res: Writable, callback: () => void): () => void {
+function onClose(req: object, res: Writable, callback: () => void): () => void {
   res.on('close', callback)
   const hasTurn = 'socket' in res && res.socket !== null
   if (hasTurn) return () => res.off('close', callback)
