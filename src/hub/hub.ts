@@ -203,10 +203,22 @@ class Hub implements SseHub {
     const stream = this.#streams.get(name)
     const keepFor = stream?.options.keepFor ?? defaultKeepFor
     const force = { lease: options.lease, keepFor, force: reason }
-    const { state } = await access.call(() => store.open(name, randomUUID(), force))
-    if (state === 'open') this.#announcer.cancel(name, reason, stream?.options)
+    let calls = 0
+    const { state } = await access.call(() => {
+      calls++
+      return store.open(name, randomUUID(), force)
+    })
+    // A call whose answer was lost may have ended the stream before the last call.
+    const isCancelled = state === 'open' || (calls > 1 && (await this.#isCancelled(name, reason)))
+    if (isCancelled) this.#announcer.cancel(name, reason, stream?.options)
     await stream?.refresh()
-    return state === 'open'
+    return isCancelled
+  }
+
+  async #isCancelled(name: string, reason: string): Promise<boolean> {
+    const { store, access } = this.#context
+    const [latest] = await access.call(() => store.read(name, 'last', 1))
+    return latest?.kind === 'end' && latest.how === 'cancelled' && latest.reason === reason
   }
 
   async status(name: string): Promise<StreamStatus | undefined> {

@@ -33,6 +33,14 @@ export interface ClientPlace {
   readonly cursor: string | undefined
 }
 
+/** What the store has answered to `open`. */
+interface Beginning {
+  readonly epoch: number
+  readonly previous: Position | undefined
+  /** Whether the store has lost the log that this process knows. */
+  readonly isLost: boolean
+}
+
 /** Told of what happens to the upstream of a stream. */
 export interface OwnershipListener {
   readonly announcer: SharedStreamAnnouncer
@@ -144,10 +152,13 @@ export class Ownership implements RunOwner {
       const { keepFor } = this.#options
       const { lease } = options
       const owner = this.#owner
+      const { tail } = this.#log
       const result = await access.call(() => store.open(this.#name, owner, { lease, keepFor }), isWanted)
       if (result.state === 'held') return result.retryAfter
-      if (result.state === 'open') await this.#begin(result.epoch, result.previous, factory, client, isWanted)
-      else await this.#log.sync()
+      if (result.state === 'open') {
+        const isLost = !result.previous && tail !== undefined && tail.epoch < result.epoch
+        await this.#begin({ ...result, isLost }, factory, client, isWanted)
+      } else await this.#log.sync()
       return undefined
     } finally {
       this.#isAcquiring = false
@@ -155,8 +166,7 @@ export class Ownership implements RunOwner {
   }
 
   async #begin(
-    epoch: number,
-    previous: Position | undefined,
+    { epoch, previous, isLost }: Beginning,
     factory: UpstreamFactory,
     client: ClientPlace,
     isWanted: () => boolean,
@@ -171,10 +181,10 @@ export class Ownership implements RunOwner {
       : { hasEvents: false, cursor: client.cursor }
     await this.#log.sync()
     const policy = new ResumePolicy(resume, factory.method)
-    this.#hasEvents = history.hasEvents
+    this.#hasEvents = history.hasEvents || isLost
     this.#isRepeatable = policy.isRepeatable
     // A request that is sent once may have been processed for the owner before (RFC 9110, 9.2.2).
-    if (previous && !policy.isRepeatable && (history.hasEvents || policy.isSentOnce)) {
+    if ((previous || isLost) && !policy.isRepeatable && (this.#hasEvents || policy.isSentOnce)) {
       const message = 'the stream cannot be resumed after its first event, and its owner has stopped'
       const error = new SseError('ERR_SSE_NOT_RESUMABLE', message)
       await this.#seal(epoch, error)

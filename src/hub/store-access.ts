@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { asError, reasonOf, SseError } from '../errors.ts'
+import { Deadline } from '../http/deadline.ts'
 
 /** The longest time for one call of a store, in milliseconds. A call to a suspended server would never be answered. */
 const longestCall = 5000
@@ -22,29 +23,38 @@ export class StoreAccess {
   /** Since when every call has failed, on the clock of `performance.now()`; undefined while the store answers. */
   #awaySince: number | undefined
   readonly #controller = new AbortController()
+  /** Ends the wait for the answer of a call. */
+  readonly #waits = new Set<() => void>()
 
   /** @param timeout - How long the store may be away, in milliseconds. */
   constructor(timeout: number, listener?: StoreListener) {
     this.#timeout = timeout
     this.#listener = listener
-    this.#callLimit = Math.min(longestCall, timeout)
+    // Within the timeout, a call whose answer is lost is made again.
+    this.#callLimit = Math.min(longestCall, timeout / 4)
   }
 
   /**
    * @param call - Called again after it has rejected or given no answer: a repeated call must not change the result.
    * @param isWanted - When false, no further call is made.
-   * @throws {@link SseError} `ERR_SSE_STORE` when the store has been away for the whole timeout.
+   * @throws {@link SseError} `ERR_SSE_STORE` when the store has been away for the whole timeout, or this call alone has failed for
+   * as long.
    */
   async call<T>(call: () => Promise<T>, isWanted: () => boolean = () => true): Promise<T> {
+    let failingSince: number | undefined
     for (let pause = firstPause; ; pause = Math.min(pause * 2, longestPause)) {
       const start = performance.now()
       let answer: T
       try {
         answer = await this.#limited(call)
       } catch (thrown) {
-        const away = performance.now() - this.#onFailure(start, asError(thrown))
-        if (away + pause >= this.#timeout || !isWanted() || this.#controller.signal.aborted)
-          throw storeError(thrown)
+        const now = performance.now()
+        // A call of a suspended process seems to have lasted as long as the suspension.
+        const failedFrom = Math.max(start, now - this.#callLimit)
+        failingSince ??= failedFrom
+        const since = Math.min(failingSince, this.#onFailure(failedFrom, asError(thrown)))
+        const isAway = now + pause - since >= this.#timeout
+        if (isAway || !isWanted() || this.#controller.signal.aborted) throw storeError(thrown)
         await this.#pause(pause)
         continue
       }
@@ -56,6 +66,7 @@ export class StoreAccess {
   /** Ends all pauses and waits: calls fail at once. */
   close(): void {
     this.#controller.abort()
+    for (const end of this.#waits) end()
   }
 
   /** @returns Since when the store is away, on the clock of `performance.now()`. */
@@ -76,11 +87,20 @@ export class StoreAccess {
   #limited<T>(call: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       const limit = this.#callLimit
-      const timer = setTimeout(() => reject(new Error(`the store gave no answer within ${limit} ms`)), limit)
-      // A late answer is ignored: the call has been repeated by then.
-      call()
-        .then(resolve, reject)
-        .finally(() => clearTimeout(timer))
+      const deadline = new Deadline(limit, () => fail(`the store gave no answer within ${limit} ms`))
+      const close = () => fail('the hub was closed')
+      const settle = () => {
+        deadline.clear()
+        this.#waits.delete(close)
+      }
+      const fail = (message: string) => {
+        settle()
+        reject(new Error(message))
+      }
+      this.#waits.add(close)
+      // An async function, because a store's function may throw. A late answer is ignored: the call was repeated by then.
+      const answer = async () => call()
+      answer().then(resolve, reject).finally(settle)
     })
   }
 

@@ -8,7 +8,7 @@ import type { CheckedStreamOptions } from './options.ts'
 import { type ClientPlace, type HubContext, Ownership, type OwnershipListener } from './ownership.ts'
 import { findPlace, type Place, startOf } from './place.ts'
 import { parseId } from './position-id.ts'
-import type { Position } from './store.ts'
+import { comparePositions, type Position } from './store.ts'
 
 /** While this process has the upstream, wakes of the store within this many milliseconds are one. */
 const wakeInterval = 25
@@ -88,7 +88,11 @@ export class SharedStream implements OwnershipListener {
     this.#members.add(member)
     this.#factory ??= factory
     const { lastEventId } = member.request
+    const { position } = parseId(lastEventId)
     if (!this.ownership.isOwner) await this.#sync()
+    // The client was at a process that knows more: that of a later owner, or one that has read an entry before this process was told
+    // that the entry is stored.
+    else if (position && comparePositions(position, this.log.sent ?? position) > 0) await this.#sync()
     // Clients that have waited for the upstream to be opened get its first event.
     const opened = this.log.tail === undefined ? await this.#openFor(lastEventId) : undefined
     if (!this.#members.has(member)) return undefined
@@ -256,7 +260,8 @@ export class SharedStream implements OwnershipListener {
   #own(): void {
     if (this.#members.size === 0 || this.#factory === undefined || this.log.end) return
     if (this.ownership.isOwner || performance.now() < this.#retryAt) return
-    this.#background(this.#acquire({ lastEventId: '', cursor: undefined }))
+    // The place in the upstream matters where the store has lost the log.
+    this.#background(this.#acquire({ lastEventId: '', cursor: this.log.cursor }))
   }
 
   #acquire(client: ClientPlace): Promise<Position | undefined> {
