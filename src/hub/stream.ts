@@ -13,6 +13,9 @@ import { comparePositions, type Position } from './store.ts'
 /** While this process has the upstream, wakes of the store within this many milliseconds are one. */
 const wakeInterval = 25
 
+/** The shortest time between two calls for the lease that wakes cause, in milliseconds: most wakes tell of events. */
+const askInterval = 100
+
 /** A shared stream in this process: its log, its clients, and its upstream where this process is the owner. */
 export class SharedStream implements OwnershipListener {
   readonly name: string
@@ -30,6 +33,11 @@ export class SharedStream implements OwnershipListener {
   #factory: UpstreamFactory | undefined
   /** When to ask the store again for the lease, on the clock of `performance.now()`. */
   #retryAt = Number.NEGATIVE_INFINITY
+  /** When the store was asked for the lease, on the clock of `performance.now()`. */
+  #askedAt = Number.NEGATIVE_INFINITY
+  /** Whether the store has woken this process since it was read, and whether it is being read for a wake. */
+  #isWoken = false
+  #isChecking = false
   /** Since when no client and no other process listens, on the clock of `performance.now()`. */
   #unusedSince = performance.now()
   /** When bytes were sent to all clients, on the clock of `performance.now()`. */
@@ -40,6 +48,7 @@ export class SharedStream implements OwnershipListener {
   /** Running while this process asks the store for the lease. */
   #acquisition: Promise<Position | undefined> | undefined
   #wake: NodeJS.Timeout | undefined
+  #asking: NodeJS.Timeout | undefined
   /** The number of calls that need the stream without being clients. */
   #holds = 0
   #isClosed = false
@@ -202,6 +211,7 @@ export class SharedStream implements OwnershipListener {
     if (this.#isClosed) return
     this.#isClosed = true
     clearTimeout(this.#wake)
+    clearTimeout(this.#asking)
     this.#unwatch()
     this.log.close()
   }
@@ -274,6 +284,7 @@ export class SharedStream implements OwnershipListener {
   async #tryToOwn(client: ClientPlace): Promise<Position | undefined> {
     const factory = this.#factory
     if (factory === undefined) return undefined
+    this.#askedAt = performance.now()
     const isWanted = () => !this.#isClosed && (this.#members.size > 0 || this.#holds > 0)
     const wait = await this.ownership.acquire(factory, client, isWanted)
     this.#retryAt = performance.now() + (wait ?? 0)
@@ -292,12 +303,32 @@ export class SharedStream implements OwnershipListener {
   }
 
   async #onChange(): Promise<void> {
-    const before = this.log.tail
-    await this.#sync()
-    // No entry: the owner may have given its lease up.
-    if (this.log.tail !== before || this.#acquisition) return
-    this.#retryAt = Number.NEGATIVE_INFINITY
-    this.#own()
+    this.#isWoken = true
+    if (this.#isChecking) return
+    this.#isChecking = true
+    try {
+      while (this.#isWoken) {
+        this.#isWoken = false
+        const before = this.log.tail
+        await this.#sync()
+        // No entry: the owner may have given its lease up. A wake during the read may tell of that, or of an entry that was read.
+        if (this.log.tail === before && !this.#acquisition) this.#ask()
+      }
+    } finally {
+      this.#isChecking = false
+    }
+  }
+
+  /** Asks the store for the lease, although another process had it when the store was asked before. */
+  #ask(): void {
+    this.#asking ??= setTimeout(
+      () => {
+        this.#asking = undefined
+        this.#retryAt = Number.NEGATIVE_INFINITY
+        this.#own()
+      },
+      Math.max(0, this.#askedAt + askInterval - performance.now()),
+    ).unref()
   }
 
   async #sync(): Promise<void> {

@@ -1,9 +1,9 @@
 import { expect } from 'chai'
-import type { UpstreamFactory } from '../../src/index.ts'
 import { answerOf, ask, get, has } from '../support/client.ts'
 import { wire } from '../support/events.ts'
+import { countingUpstream, numbered, postUpstream } from '../support/feed.ts'
 import { dataIn, eventSource, idOf, serveHub } from '../support/hub.ts'
-import { ends, serve, stays, stream } from '../support/server.ts'
+import { ends, serve, stays } from '../support/server.ts'
 import { type Fault, faultyStore, firstCalls } from '../support/store.ts'
 import { until } from '../support/until.ts'
 
@@ -23,7 +23,7 @@ describe('a store that is not reliable', () => {
     for (const fault of faults) {
       it(`delays the events, and each arrives once and in order, when ${call} ${verb[fault]}`, async () => {
         const store = faultyStore()
-        await using upstream = await counting()
+        await using upstream = await countingUpstream()
         await using feed = await serveHub(upstream.url, {
           hub: { store, lease: 100, storeTimeout: 1200, poll: 20 },
           from: 'start',
@@ -50,7 +50,7 @@ describe('a store that is not reliable', () => {
 
   it('is called again until it answers, while clients get heartbeats and then everything', async () => {
     const store = faultyStore()
-    await using upstream = await counting()
+    await using upstream = await countingUpstream()
     await using feed = await serveHub(upstream.url, { hub: { store, poll: 20 }, heartbeat: 10 })
     using client = await get(feed.url)
     await upstream.send()
@@ -71,7 +71,7 @@ describe('a store that is not reliable', () => {
   for (const fault of ['rejects', 'hangs'] as const) {
     it(`breaks the connections when it ${verb[fault]} for longer than storeTimeout, and tells new clients to come back`, async () => {
       const store = faultyStore()
-      await using upstream = await counting()
+      await using upstream = await countingUpstream()
       await using feed = await serveHub(upstream.url, {
         hub: { store, storeTimeout: 150, lease: 200, poll: 20 },
       })
@@ -111,7 +111,7 @@ describe('a store that is not reliable', () => {
     const store = faultyStore()
     store.fault = firstCalls('open', 2, 'loses the answer')
     await using upstream = await serve(ends('data: a\n\n', 'data: b\n\n'))
-    await using feed = await serveHub(post(upstream.url), {
+    await using feed = await serveHub(postUpstream(upstream.url), {
       hub: { store },
       from: 'start',
       linger: Number.POSITIVE_INFINITY,
@@ -124,8 +124,8 @@ describe('a store that is not reliable', () => {
 
   it('leaves a run alone when the call that opened it is carried out again', async () => {
     const store = faultyStore()
-    await using upstream = await counting()
-    await using feed = await serveHub(post(upstream.url), {
+    await using upstream = await countingUpstream()
+    await using feed = await serveHub(postUpstream(upstream.url), {
       hub: { store, poll: 20, lease: 100 },
       from: 'start',
     })
@@ -158,7 +158,7 @@ describe('a store that is not reliable', () => {
 
   it('fails the clients of one stream alone whose calls always fail', async () => {
     const store = faultyStore()
-    await using upstream = await counting()
+    await using upstream = await countingUpstream()
     await using feed = await serveHub(upstream.url, { hub: { store, storeTimeout: 1500, poll: 10 } })
     store.fault = (_, name) => (name === '/bad' ? 'rejects' : undefined)
     using good = await get(feed.url)
@@ -183,8 +183,8 @@ describe('a store that is not reliable', () => {
       read: (...args) => inner.read(...args),
       watch: () => () => {},
     })
-    await using upstream = await counting()
-    await using feed = await serveHub(post(upstream.url), {
+    await using upstream = await countingUpstream()
+    await using feed = await serveHub(postUpstream(upstream.url), {
       hub: { store, poll: 20, lease: 100 },
       from: 'start',
       onGap: 'continue',
@@ -208,7 +208,7 @@ describe('a store that is not reliable', () => {
       read: (...args) => inner.read(...args),
       watch: () => () => {},
     })
-    await using upstream = await counting()
+    await using upstream = await countingUpstream()
     await using feed = await serveHub(upstream.url, { hub: { store, poll: 20, lease: 100 } })
     using client = await get(feed.url)
     for (let n = 1; n <= 3; n++) await upstream.send()
@@ -222,35 +222,3 @@ describe('a store that is not reliable', () => {
     expect(upstream.requests.map(({ headers }) => headers['last-event-id'])).to.deep.equal([undefined, '3'])
   })
 })
-
-/** An upstream with an event for each call of `send`, which goes on behind the last event ID, as a feed does. */
-async function counting() {
-  let count = 0
-  let flush = () => {}
-  const server = await serve((request, response) => {
-    let sent = Number(request.headers['last-event-id'] ?? 0)
-    stream(response)
-    flush = () => {
-      while (sent < count) response.write(wire(++sent))
-    }
-    flush()
-  })
-  return Object.assign(server, {
-    async send() {
-      count++
-      flush()
-      await new Promise((resolve) => setImmediate(resolve))
-    },
-  })
-}
-
-function post(url: string): UpstreamFactory {
-  return Object.assign<UpstreamFactory, { method: string }>(
-    async ({ headers, signal }) => fetch(url, { method: 'POST', headers, signal }),
-    { method: 'POST' },
-  )
-}
-
-function numbered(from: number, to: number): string[] {
-  return Array.from({ length: to - from + 1 }, (_, n) => `event ${from + n}`)
-}

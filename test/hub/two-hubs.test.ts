@@ -1,0 +1,272 @@
+import { expect } from 'chai'
+import { memoryStore } from '../../src/index.ts'
+import { ask, type Client, get, has } from '../support/client.ts'
+import { countingUpstream, numbered, postUpstream } from '../support/feed.ts'
+import { dataIn, eventSource, type HubServer, idOf, serveHub } from '../support/hub.ts'
+import { isLeft } from '../support/server.ts'
+import { type Fault, type FaultyStore, faultyStore } from '../support/store.ts'
+import { until } from '../support/until.ts'
+
+/** Longer than a test: an owner that another one follows must have given its lease up. */
+const longLease = { lease: 60_000, poll: 60_000 }
+
+describe('two hubs with one store', () => {
+  it('have one upstream, and each of their clients gets every event once', async () => {
+    const store = memoryStore()
+    await using upstream = await countingUpstream()
+    await using a = await serveHub(upstream.url, { hub: { store, ...longLease } })
+    await using b = await serveHub(upstream.url, { hub: { store, ...longLease }, head: 'eager' })
+    using first = await get(a.url)
+    using second = await get(b.url)
+    await isJoined(b)
+    for (let n = 1; n <= 20; n++) await upstream.send()
+    await has(first, 'event 20\n')
+    await has(second, 'event 20\n')
+    expect(dataIn(first)).to.deep.equal(numbered(1, 20))
+    expect(dataIn(second)).to.deep.equal(numbered(1, 20))
+    expect(upstream.requests).to.have.length(1)
+  })
+
+  it('take over from each other when one closes, while events arrive', async () => {
+    const store = memoryStore()
+    await using upstream = await countingUpstream()
+    await using a = await serveHub(upstream.url, { hub: { store, ...longLease } })
+    await using b = await serveHub(upstream.url, { hub: { store, ...longLease }, head: 'eager' })
+    using first = await get(a.url, eventSource)
+    using second = await get(b.url)
+    await isJoined(b)
+    for (let n = 1; n <= 5; n++) await upstream.send()
+    const closed = a.hub.close()
+    for (let n = 6; n <= 10; n++) await upstream.send()
+    await closed
+    for (let n = 11; n <= 15; n++) await upstream.send()
+    await has(second, 'event 15\n')
+    expect(dataIn(second)).to.deep.equal(numbered(1, 15))
+    expect(await first.ended).to.equal('end')
+    expect(first.text).to.match(/^retry: \d+$/m)
+    const seen = dataIn(first)
+    expect(seen).to.deep.equal(numbered(1, seen.length))
+    using back = await get(b.url, { ...eventSource, 'last-event-id': idOf(first, seen.at(-1) ?? '') })
+    await has(back, 'event 15\n')
+    expect(dataIn(back)).to.deep.equal(numbered(seen.length + 1, 15))
+    expect(upstream.requests).to.have.length(2)
+  })
+
+  it('take over at once when the last event and the end of the lease are told while the store is read', async () => {
+    const inner = memoryStore()
+    const slow = faultyStore(inner)
+    await using upstream = await countingUpstream()
+    await using a = await serveHub(upstream.url, { hub: { store: inner, ...longLease } })
+    await using b = await serveHub(upstream.url, { hub: { store: slow, ...longLease }, head: 'eager' })
+    using first = await get(a.url)
+    using second = await get(b.url)
+    await isJoined(b)
+    await upstream.send()
+    await has(second, 'event 1\n')
+    slow.fault = (call) => (call === 'read' ? 'late' : undefined)
+    await upstream.send()
+    await has(first, 'event 2\n')
+    await a.hub.close()
+    await until(
+      () => upstream.requests.length === 2,
+      () => 'the other hub takes over',
+    )
+    await upstream.send()
+    await has(second, 'event 3\n')
+    expect(dataIn(second)).to.deep.equal(numbered(1, 3))
+  })
+
+  it('take over at a lease that runs out because renewals give no answer, and the owner follows', async () => {
+    const inner = memoryStore()
+    const store = faultyStore(inner)
+    await using upstream = await countingUpstream()
+    await using a = await serveHub(upstream.url, { hub: { store, lease: 100, poll: 20 } })
+    await using b = await serveHub(upstream.url, {
+      hub: { store: inner, lease: 100, poll: 20 },
+      head: 'eager',
+    })
+    using first = await get(a.url)
+    using second = await get(b.url)
+    await isJoined(b)
+    await upstream.send()
+    await has(second, 'event 1\n')
+    store.fault = (call) => (call === 'renew' ? 'hangs' : undefined)
+    await until(
+      () => upstream.requests.length === 2,
+      () => 'the other hub takes over',
+    )
+    for (let n = 2; n <= 10; n++) await upstream.send()
+    for (const client of [first, second]) {
+      await has(client, 'event 10\n')
+      expect(dataIn(client)).to.deep.equal(numbered(1, 10))
+    }
+    await isOwner(b, a)
+    store.fault = () => undefined
+    store.wake()
+    await upstream.send()
+    await has(first, 'event 11\n')
+    await has(second, 'event 11\n')
+  })
+
+  for (const isFence of [true, false]) {
+    it(`lose no event when an owner's appends hang until ${isFence ? 'it is fenced' : 'the store wakes'}`, async () => {
+      const inner = memoryStore()
+      const store = faultyStore(inner)
+      await using upstream = await countingUpstream()
+      await using a = await serveHub(upstream.url, {
+        hub: { store, lease: isFence ? 100 : 60_000, poll: 20 },
+      })
+      await using b = await serveHub(upstream.url, {
+        hub: { store: inner, lease: 100, poll: 20 },
+        head: 'eager',
+      })
+      using first = await get(a.url)
+      using second = await get(b.url)
+      await isJoined(b)
+      await upstream.send()
+      await has(first, 'event 1\n')
+      store.fault = () => 'hangs'
+      for (let n = 2; n <= 5; n++) await upstream.send()
+      if (isFence) {
+        await until(
+          () => upstream.requests.length === 2,
+          () => 'the other hub takes over',
+        )
+        await has(second, 'event 5\n')
+      }
+      store.fault = () => undefined
+      store.wake()
+      for (let n = 6; n <= 10; n++) await upstream.send()
+      for (const client of [first, second]) {
+        await has(client, 'event 10\n')
+        expect(dataIn(client)).to.deep.equal(numbered(1, 10))
+      }
+      expect(upstream.requests).to.have.length(isFence ? 2 : 1)
+    })
+  }
+
+  it('end a stream for the clients of both when one cancels it', async () => {
+    const store = memoryStore()
+    await using upstream = await countingUpstream()
+    await using a = await serveHub(upstream.url, { hub: { store, ...longLease } })
+    await using b = await serveHub(upstream.url, { hub: { store, ...longLease }, head: 'eager' })
+    using first = await get(a.url)
+    using second = await get(b.url)
+    await isJoined(b)
+    for (let n = 1; n <= 3; n++) await upstream.send()
+    await has(second, 'event 3\n')
+    expect(await b.hub.cancel('/events', 'enough')).to.equal(true)
+    expect(await first.ended).to.equal('end')
+    expect(await second.ended).to.equal('end')
+    await isLeft(upstream)
+    expect(dataIn(first)).to.deep.equal(numbered(1, 3))
+    expect(await a.hub.status('/events')).to.include({ state: 'cancelled', clients: 0, isOwner: false })
+    await until(
+      () => a.summaries.length + b.summaries.length === 2,
+      () => 'both relays end',
+    )
+    for (const { summaries } of [a, b]) expect(summaries[0]?.outcome).to.equal('cancelled')
+  })
+
+  it('never send a request again that is sent once, whichever of them its client returns to', async () => {
+    const store = memoryStore()
+    await using upstream = await countingUpstream()
+    const options = { from: 'start', linger: Number.POSITIVE_INFINITY } as const
+    await using a = await serveHub(postUpstream(upstream.url), { hub: { store, ...longLease }, ...options })
+    await using b = await serveHub(postUpstream(upstream.url), { hub: { store, ...longLease }, ...options })
+    const first = await get(a.url)
+    await upstream.send()
+    await has(first, 'event 1\n')
+    first.leave()
+    using second = await get(b.url, { 'last-event-id': idOf(first, 'event 1') })
+    await upstream.send()
+    await has(second, 'event 2\n')
+    await a.hub.close()
+    expect(await second.ended).to.equal('broken')
+    expect(dataIn(second)).to.deep.equal(['event 2'])
+    expect(upstream.requests).to.have.length(1)
+  })
+
+  it('serve a client that moves between them at each event', async () => {
+    const store = memoryStore()
+    await using upstream = await countingUpstream()
+    await using a = await serveHub(upstream.url, { hub: { store, ...longLease } })
+    await using b = await serveHub(upstream.url, { hub: { store, ...longLease } })
+    expect(await moving(upstream, [a, b], 30)).to.deep.equal(numbered(1, 30))
+    expect(upstream.requests).to.have.length(1)
+  })
+
+  for (const seed of [1, 2, 3, 4]) {
+    it(`serve a client that moves between them while calls of the store go wrong at random, seed ${seed}`, async () => {
+      const inner = memoryStore()
+      const next = random(seed)
+      const stores = [faultyStore(inner), faultyStore(inner)]
+      const hub = { lease: 100, poll: 20, storeTimeout: 4000 }
+      await using upstream = await countingUpstream()
+      await using a = await serveHub(upstream.url, { hub: { ...hub, store: stores[0] }, linger: 100 })
+      await using b = await serveHub(upstream.url, { hub: { ...hub, store: stores[1] }, linger: 100 })
+      using watcher = await get(a.url)
+      for (const store of stores) goWrong(store, next)
+      expect(await moving(upstream, [a, b], 20)).to.deep.equal(numbered(1, 20))
+      await has(watcher, 'event 20\n')
+      expect(dataIn(watcher)).to.deep.equal(numbered(1, 20))
+      for (const store of stores) store.fault = () => undefined
+    })
+  }
+})
+
+/** Sends events, and reads each with a connection of its own, from one hub after another. */
+async function moving(
+  upstream: { send(): Promise<void> },
+  hubs: readonly HubServer[],
+  count: number,
+): Promise<string[]> {
+  const seen: string[] = []
+  let last: Client = await get(hubs[0]?.url ?? '', eventSource)
+  await has(last, '\n\n')
+  for (let n = 1; n <= count; n++) {
+    await upstream.send()
+    await has(last, `event ${n}\n\n`)
+    seen.push(...dataIn(last))
+    const id = idOf(last, `event ${n}`)
+    last.leave()
+    last = ask(hubs[n % hubs.length]?.url ?? '', { ...eventSource, 'last-event-id': id })
+  }
+  last.leave()
+  return seen
+}
+
+function goWrong(store: FaultyStore, next: () => number): void {
+  const faults: readonly Fault[] = ['rejects', 'late', 'loses the answer', 'twice']
+  store.fault = () => (next() < 0.3 ? faults[Math.floor(next() * faults.length)] : undefined)
+}
+
+function random(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    return state / 2 ** 32
+  }
+}
+
+/** Waits until a hub has a client in its place: one that is told of later events. */
+async function isJoined({ hub }: HubServer): Promise<void> {
+  let clients = 0
+  await until(
+    () => {
+      void hub.status('/events').then((status) => {
+        clients = status?.clients ?? 0
+      })
+      return clients > 0
+    },
+    () => 'a client joins',
+  )
+  // The place of a client is known once the store has answered twice; each answer of the store in memory takes no turn.
+  await new Promise((resolve) => setImmediate(resolve))
+  await new Promise((resolve) => setImmediate(resolve))
+}
+
+async function isOwner(owner: HubServer, other: HubServer): Promise<void> {
+  expect(await owner.hub.status('/events')).to.include({ isOwner: true })
+  expect(await other.hub.status('/events')).to.include({ isOwner: false })
+}
