@@ -29,8 +29,12 @@ export interface Page {
 
 /** A reader that has had every event so far. */
 export interface LiveReader {
-  /** Receives the latest events. The buffer is shared by all readers. */
-  onBytes(bytes: Buffer): void
+  /**
+   * Receives the latest events. The buffer is shared by all readers.
+   *
+   * @param end - The position after the last event. A reader that has had the events ignores the call.
+   */
+  onBytes(bytes: Buffer, end: Position): void
   onLogEnd(end: EndEntry): void
   /**
    * Called instead of `onBytes` when the latest events are not known to follow those before them.
@@ -78,6 +82,7 @@ export class Log {
   #cursor: string | undefined
   readonly #live = new Set<LiveReader>()
   #immediate: NodeJS.Immediate | undefined
+  #isFlushing = false
   /** By the position before the page; the oldest are dropped. */
   readonly #pages = new Map<string, Page>()
   readonly #loads = new Map<string, Promise<Loaded>>()
@@ -109,6 +114,11 @@ export class Log {
   /** Where the upstream can be resumed after the latest known events; undefined when unknown. */
   get cursor(): string | undefined {
     return this.#cursor
+  }
+
+  /** Whether the latest events are being given to live readers: some have had them, and others have not. */
+  get isFlushing(): boolean {
+    return this.#isFlushing
   }
 
   /** The number of readers that have had every event so far. */
@@ -231,12 +241,23 @@ export class Log {
   flush(): void {
     clearImmediate(this.#immediate)
     this.#immediate = undefined
+    if (this.#isFlushing) return
+    this.#isFlushing = true
+    try {
+      this.#flush()
+    } finally {
+      this.#isFlushing = false
+    }
+  }
+
+  #flush(): void {
     while (this.#unsent > 0) {
       const from = this.#window.length - this.#unsent
       const { page, count } = this.#join(from, this.#window.length, 0)
       this.#unsent -= count
       this.#sent = page.end
-      for (const reader of this.#live) reader.onBytes(page.bytes)
+      // A reader may call code that reads, closes or starts other readers: the set changes meanwhile.
+      for (const reader of this.#live) reader.onBytes(page.bytes, page.end)
     }
     if (this.#tail) this.#sent = positionOf(this.#tail)
     this.#shrink()

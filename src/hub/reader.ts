@@ -1,7 +1,7 @@
 import type { HubGapReason } from '../diagnostics.ts'
 import { asError } from '../errors.ts'
 import type { LiveReader, Log } from './log.ts'
-import type { EndEntry, Position } from './store.ts'
+import { comparePositions, type EndEntry, type Position } from './store.ts'
 
 /** Why events are missing before the next one: they are no longer kept, or the client's last event ID is unknown. */
 export type GapReason = HubGapReason
@@ -22,7 +22,7 @@ export interface ReaderTarget {
 export class Reader implements LiveReader {
   readonly #log: Log
   readonly #target: ReaderTarget
-  /** The position after the latest event that was passed on; out of date while the reader is live. */
+  /** The position after the latest event that was passed on, or a later one without an event between them. */
   #after: Position
   #state: 'reading' | 'live' | 'full' | 'loading' | 'over' = 'reading'
   /** Since when the consumer is full, on the clock of `performance.now()`. */
@@ -36,7 +36,9 @@ export class Reader implements LiveReader {
 
   /** The position after the latest event that was passed on. */
   get position(): Position {
-    return this.#state === 'live' ? (this.#log.sent ?? this.#after) : this.#after
+    const { sent } = this.#log
+    // While the log gives its latest events to one reader after another, the others have not had them yet.
+    return this.#state === 'live' && sent && !this.#log.isFlushing ? sent : this.#after
   }
 
   /** Whether there are events that the consumer has not taken yet. */
@@ -79,9 +81,10 @@ export class Reader implements LiveReader {
     this.#log.leave(this)
   }
 
-  onBytes(bytes: Buffer): void {
+  onBytes(bytes: Buffer, end: Position): void {
+    if (comparePositions(this.#after, end) >= 0) return
+    this.#after = end
     if (this.#target.onEvents(bytes) || this.#state !== 'live') return
-    this.#after = this.#log.sent ?? this.#after
     this.#log.leave(this)
     this.#wait()
   }
@@ -93,6 +96,7 @@ export class Reader implements LiveReader {
   }
 
   onMissing(after: Position): void {
+    if (this.#state !== 'live') return
     this.#after = after
     this.read()
   }
