@@ -129,9 +129,7 @@ export class Log {
   /** Reads what the store has after the latest known entry. Calls that overlap are one. */
   sync(): Promise<void> {
     this.#isDirty = true
-    this.#sync ??= this.#readOn().finally(() => {
-      this.#sync = undefined
-    })
+    this.#sync ??= this.#readOn()
     return this.#sync
   }
 
@@ -213,13 +211,18 @@ export class Log {
   }
 
   async #readOn(): Promise<void> {
-    while (this.#isDirty) {
-      this.#isDirty = false
-      const tail = this.#tail && positionOf(this.#tail)
-      const from = tail ? { epoch: tail.epoch, seq: tail.seq + 1 } : 'last'
-      const entries = await this.#access.call(() => this.#store.read(this.#name, from, pageSize))
-      for (const entry of entries) this.accept(entry)
-      if (entries.length > 0 && from !== 'last') this.#isDirty = true
+    try {
+      while (this.#isDirty) {
+        this.#isDirty = false
+        const tail = this.#tail && positionOf(this.#tail)
+        const from = tail ? { epoch: tail.epoch, seq: tail.seq + 1 } : 'last'
+        const entries = await this.#access.call(() => this.#store.read(this.#name, from, pageSize))
+        for (const entry of entries) this.accept(entry)
+        if (entries.length > 0 && from !== 'last') this.#isDirty = true
+      }
+    } finally {
+      // In the turn of the last check: a call that came between them would read nothing.
+      this.#sync = undefined
     }
   }
 
@@ -326,6 +329,12 @@ export class Log {
     const from = { epoch: after.epoch, seq: after.seq + 1 }
     const entries = await this.#access.call(() => this.#store.read(this.#name, from, pageSize))
     const [first] = entries
+    const newest = entries.at(-1)
+    if (newest && this.#sent && comparePositions(positionOf(newest), this.#sent) > 0) {
+      // The store has more than this process knows. A reader of this page would get the events again as the latest ones.
+      await this.sync()
+      this.flush()
+    }
     if (first === undefined) return { state: 'gap', resume: this.#sent ?? after }
     if (!continues(first, after)) return { state: 'gap', resume: beginningOf(first) }
     const events: EventsEntry[] = []

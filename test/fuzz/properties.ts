@@ -3,6 +3,7 @@ import { anyConnections } from './connections.ts'
 import { anyFaults } from './faults.ts'
 import { configurations, contentTypes, lastEventIds, retryAfters } from './inputs.ts'
 import { dedupes, trackers } from './repeats.ts'
+import { sharedLogs } from './shared-log.ts'
 import { anyBytesAtAll, parseOfSerialize, refusedBySerialize, serializeThroughSource } from './wire.ts'
 
 interface Named {
@@ -17,7 +18,7 @@ export const properties: readonly Named[] = [
   { name: 'parse-of-serialize-is-the-identity', property: parseOfSerialize, runs: 18 },
   { name: 'serialize-refuses-just-what-no-wire-can-hold', property: refusedBySerialize, runs: 6 },
   { name: 'serialized-events-come-out-of-a-source', property: serializeThroughSource, runs: 8 },
-  { name: 'any-bytes-are-read-as-the-standard-says', property: anyBytesAtAll, runs: 25 },
+  { name: 'any-bytes-are-read-as-the-standard-says', property: anyBytesAtAll, runs: 22 },
   { name: 'any-connections-pass-each-event-once-in-order', property: anyConnections, runs: 6 },
   { name: 'any-faults-end-in-one-close-and-nothing-after', property: anyFaults, runs: 4 },
   { name: 'last-event-ids-survive-a-header-and-a-query', property: lastEventIds, runs: 7 },
@@ -25,6 +26,7 @@ export const properties: readonly Named[] = [
   { name: 'content-types-are-compared-by-their-essence', property: contentTypes, runs: 5 },
   { name: 'configurations-are-usable-or-named-errors', property: configurations, runs: 4 },
   { name: 'dedupe-agrees-with-a-list', property: dedupes, runs: 5 },
+  { name: 'readers-of-a-shared-log-agree-with-a-list', property: sharedLogs, runs: 3 },
   { name: 'tracker-agrees-with-a-list', property: trackers, runs: 5 },
 ]
 
