@@ -82,7 +82,7 @@ export class Reader implements LiveReader {
   }
 
   onBytes(bytes: Buffer, end: Position): void {
-    if (comparePositions(this.#after, end) >= 0) return
+    if (this.#state !== 'live' || comparePositions(this.#after, end) >= 0) return
     this.#after = end
     if (this.#target.onEvents(bytes) || this.#state !== 'live') return
     this.#log.leave(this)

@@ -5,6 +5,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 export interface HeldTime extends Disposable {
   /** Advances the clock, runs the timers that are due, and waits for the callbacks that follow them. */
   pass(milliseconds: number): Promise<void>
+  /** Advances the clock without running timers, as the suspension of the process does. */
+  skip(milliseconds: number): void
 }
 
 /** Mocks `setTimeout` and `performance.now()`; sockets work as usual. */
@@ -24,6 +26,9 @@ export function holdTime(): HeldTime {
       mock.timers.tick(1)
       await nextTurn()
       await nextTurn()
+    },
+    skip(milliseconds) {
+      passed += milliseconds
     },
     [Symbol.dispose]() {
       mock.timers.reset()

@@ -1,0 +1,83 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { formatId, parseId } from '../../src/hub/position-id.ts'
+
+const most = Number.MAX_SAFE_INTEGER
+const position = fc.record({
+  epoch: fc.integer({ min: 1, max: most }),
+  seq: fc.integer({ min: 0, max: most }),
+})
+
+describe('the id of a place in a shared stream', () => {
+  it('is parsed as it was formatted, whatever the cursor is', () => {
+    fc.assert(
+      fc.property(
+        position,
+        fc.option(fc.string({ unit: 'binary' }), { nil: undefined }),
+        (position, cursor) => {
+          expect(parseId(formatId(position, cursor))).to.deep.equal({ position, cursor })
+        },
+      ),
+    )
+  })
+
+  it('has one form for each place: an id that is parsed is formatted as it was', () => {
+    const parts = fc.constantFrom(
+      '0',
+      '1',
+      '9',
+      '12',
+      '9007199254740991',
+      '9007199254740993',
+      '-',
+      '/',
+      ' ',
+      '+',
+      'e',
+    )
+    fc.assert(
+      fc.property(fc.array(parts, { maxLength: 6 }), (chosen) => {
+        const id = chosen.join('')
+        const { position, cursor } = parseId(id)
+        if (position) expect(formatId(position, cursor)).to.equal(id)
+        else expect(cursor).to.equal(id || undefined)
+      }),
+      { numRuns: 1000 },
+    )
+  })
+
+  for (const id of [
+    '5',
+    '5-',
+    '-5',
+    '0-1',
+    '05-1',
+    '5-01',
+    ' 5-1',
+    '5-1 ',
+    '+5-1',
+    '5-1-',
+    '5.0-1',
+    '5-1x',
+    '5_1',
+  ]) {
+    it(`is the upstream's where it is ${JSON.stringify(id)}`, () => {
+      expect(parseId(id)).to.deep.equal({ position: undefined, cursor: id })
+    })
+  }
+
+  it('is none where it is empty', () => {
+    expect(parseId('')).to.deep.equal({ position: undefined, cursor: undefined })
+  })
+
+  it("is the upstream's where a number is too large to be exact", () => {
+    for (const id of ['9007199254740992-1', '1-9007199254740992', '99999999999999999-1']) {
+      expect(parseId(id)).to.deep.equal({ position: undefined, cursor: id })
+    }
+  })
+
+  it('has everything behind the first slash for its cursor', () => {
+    expect(parseId('5-1/')).to.deep.equal({ position: { epoch: 5, seq: 1 }, cursor: '' })
+    expect(parseId('5-1/a/b\nc')).to.deep.equal({ position: { epoch: 5, seq: 1 }, cursor: 'a/b\nc' })
+  })
+})
