@@ -43,6 +43,9 @@ export interface StreamStatus {
 /** How long the log of a cancelled stream is kept that this process has not opened, in milliseconds. */
 const defaultKeepFor = 300_000
 
+/** How long the store may take after a drain to store the last events, and to take the leases back, in milliseconds. */
+const storeLimitAtClose = 1000
+
 const closeOptions = {
   /** Milliseconds within which clients are told to come back, and running answers may end. Default 0. */
   drain: withDefault(milliseconds(), 0),
@@ -119,7 +122,8 @@ export interface SseHub {
    * Gives up the upstreams that other processes can take over, tells clients to come back, and lets the others run to their end,
    * for at most `drain` milliseconds. Further calls of the hub's other functions are refused.
    *
-   * @returns Resolves when every response has ended, and every upstream is closed.
+   * @returns Resolves when every response has ended, and every upstream is closed. A store that is away is waited for up to a second
+   * more.
    */
   close(options?: CloseOptions): Promise<void>
 }
@@ -288,8 +292,12 @@ class Hub implements SseHub {
 
   async #close(drain: number): Promise<void> {
     const streams = [...this.#streams.values()]
+    const { access } = this.#context
+    // A store that is away must not keep the process from ending: the leases then end by themselves.
+    const timer = setTimeout(() => access.close(), drain + storeLimitAtClose)
     await Promise.all(streams.map((stream) => stream.drain(drain)))
-    this.#context.access.close()
+    clearTimeout(timer)
+    access.close()
     for (const stream of this.#streams.values()) stream.close()
     this.#streams.clear()
     this.#ticker.stop()

@@ -3,7 +3,7 @@ import { answerOf, ask, get, has } from '../support/client.ts'
 import { wire } from '../support/events.ts'
 import { countingUpstream, numbered, postUpstream } from '../support/feed.ts'
 import { dataIn, eventSource, idOf, serveHub } from '../support/hub.ts'
-import { ends, serve, stays } from '../support/server.ts'
+import { ends, isLeft, serve, stays } from '../support/server.ts'
 import { type Fault, faultyStore, firstCalls } from '../support/store.ts'
 import { until } from '../support/until.ts'
 
@@ -85,6 +85,8 @@ describe('a store that is not reliable', () => {
       expect(await first.ended).to.equal('broken')
       expect(await second.ended).to.equal('broken')
       expect(dataIn(first)).to.deep.equal(['event 1'])
+      // The upstream is closed when its next event cannot be stored, a moment before or after that.
+      await isLeft(upstream)
       for (const headers of [program, { accept: '*/*' }]) {
         const refused = await answerOf(feed.url, headers)
         expect(refused.status).to.equal(503)
@@ -173,6 +175,23 @@ describe('a store that is not reliable', () => {
     expect(dataIn(good)).to.deep.equal(numbered(1, sent))
     expect(good.over).to.equal(undefined)
   })
+
+  for (const fault of ['rejects', 'hangs'] as const) {
+    it(`does not keep a hub from closing when it ${verb[fault]}`, async () => {
+      const store = faultyStore()
+      await using upstream = await countingUpstream()
+      await using feed = await serveHub(upstream.url, { hub: { store, storeTimeout: 60_000 } })
+      using client = await get(feed.url)
+      await upstream.send()
+      await has(client, 'event 1\n')
+      store.fault = () => fault
+      await upstream.send()
+      await feed.hub.close()
+      await isLeft(upstream)
+      await client.ended
+      expect(dataIn(client)).to.deep.equal(['event 1'])
+    })
+  }
 
   it('sends no request again that is sent once when the log is lost', async () => {
     let inner = faultyStore()
