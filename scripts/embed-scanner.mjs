@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import wabt from 'wabt'
 
 const source = new URL('../src/wire/scanner.wat', import.meta.url)
-const module = (await wabt()).parseWat('scanner.wat', readFileSync(source))
+const module = (await wabt()).parseWat('scanner.wat', readFileSync(source, 'utf8'))
 module.validate()
 const bytes = Buffer.from(module.toBinary({}).buffer)
 module.destroy()
