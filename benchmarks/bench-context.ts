@@ -20,6 +20,8 @@ export class Bench implements AsyncDisposable {
   readonly client: ClientProcess
   readonly extent: Extent
   readonly #relays = new Map<KindName, RelayProcess>()
+  /** Those that were started and not stopped. */
+  readonly #started = new Set<RelayProcess>()
 
   private constructor(upstream: UpstreamProcess, client: ClientProcess, extent: Extent) {
     this.upstream = upstream
@@ -56,11 +58,15 @@ export class Bench implements AsyncDisposable {
   }
 
   async release(relay: RelayProcess): Promise<void> {
-    if (this.#relays.get(relay.kind) !== relay) await relay.stop()
+    if (this.#relays.get(relay.kind) === relay) return
+    this.#started.delete(relay)
+    await relay.stop()
   }
 
-  start(kind: KindName, execArgv: readonly string[]): Promise<RelayProcess> {
-    return RelayProcess.start(kind, this.upstream.url, this.extent.heap, execArgv)
+  async start(kind: KindName, execArgv: readonly string[]): Promise<RelayProcess> {
+    const relay = await RelayProcess.start(kind, this.upstream.url, this.extent.heap, execArgv)
+    this.#started.add(relay)
+    return relay
   }
 
   /** Closes the client's streams; nothing of them is left at the upstream then. */
@@ -74,7 +80,7 @@ export class Bench implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const programs = [...this.#relays.values(), this.client, this.upstream]
+    const programs = [...this.#started, this.client, this.upstream]
     await Promise.all(programs.map((program) => program.stop()))
   }
 }

@@ -1,5 +1,5 @@
 import type { Figure, Result } from './figures.ts'
-import { kinds } from './relays/kinds.ts'
+import { bare, kinds } from './relays/kinds.ts'
 import type { Spread } from './spread.ts'
 
 /** A figure that has a bar. */
@@ -33,6 +33,7 @@ const style = `
 /** A picture of every result that has ratios to the bare pipe: a panel each, a bar for each kind. */
 export function chart(results: readonly Result[], machine: string, date: string): string {
   const panels = results
+    .filter(({ beside = bare }) => beside === bare)
     .map((result) => ({ title: result.title, unit: result.unit, bars: result.figures.flatMap(barOf) }))
     .filter(({ bars }) => bars.length > 1)
   const bottoms = [top, top]

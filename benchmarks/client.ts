@@ -1,12 +1,25 @@
 // The client process: many clients of one server, each of whose events must arrive exactly once.
 import http, { type ClientRequest, type IncomingMessage } from 'node:http'
 import { answerWith, now } from './answering.ts'
+import { FeedChecker } from './feed-checker.ts'
 import { EventChecker } from './wire.ts'
 
 export interface OpenOptions {
   readonly url: string
   readonly streams: number
   readonly eventSize: number
+  /** Of clients that share a stream: each of them is open with its head, and gets the events from then on. */
+  readonly feed?: FeedOptions
+}
+
+export interface FeedOptions {
+  /** Bytes of each event's data. */
+  readonly dataSize: number
+  readonly lastEventId?: string | undefined
+  /** Each client asks for a stream of its own, whose path begins like this; it is open with its first event, and may end. */
+  readonly ownPath?: string
+  /** Whether all clients come at the same time, and not some after others. */
+  readonly atOnce?: boolean
 }
 
 /** What has arrived on all streams since they were opened. */
@@ -17,13 +30,14 @@ export interface Arrived {
 
 export type ClientQuestion =
   | ({ readonly ask: 'open' } & OpenOptions)
-  | { readonly ask: 'arrived' | 'close' | 'mark' }
+  | { readonly ask: 'arrived' | 'close' | 'mark' | 'firstId' | 'ended' }
+  | { readonly ask: 'reach'; readonly last: number; readonly within: number }
   | { readonly ask: 'settle'; readonly sent: readonly number[]; readonly within: number }
   | { readonly ask: 'nextArrivals'; readonly within: number }
 
 interface Stream {
   readonly request: ClientRequest
-  readonly checker: EventChecker
+  readonly checker: EventChecker | FeedChecker
   /** When the first event since the last mark arrived. */
   nextAt: number | undefined
 }
@@ -34,12 +48,16 @@ const agent = new http.Agent()
 let streams: Stream[] = []
 let events = 0
 let chunks = 0
+let ended = 0
 let fault: Error | undefined
 
-function openOne({ url, eventSize }: OpenOptions): Promise<void> {
+function openOne({ url, eventSize, feed }: OpenOptions, n: number): Promise<void> {
+  const { ownPath, lastEventId } = feed ?? {}
+  const headers = lastEventId === undefined ? {} : { 'last-event-id': lastEventId }
   return new Promise((resolve, reject) => {
-    const request = http.get(url, { agent })
-    const stream: Stream = { request, checker: new EventChecker(eventSize), nextAt: undefined }
+    const request = http.get(ownPath === undefined ? url : `${url}/${ownPath}-${n}`, { agent, headers })
+    const checker = feed ? new FeedChecker(feed.dataSize) : new EventChecker(eventSize)
+    const stream: Stream = { request, checker, nextAt: undefined }
     const fail = (error: Error) => {
       // Closed by ourselves.
       if (!streams.includes(stream)) return
@@ -50,8 +68,12 @@ function openOne({ url, eventSize }: OpenOptions): Promise<void> {
     request.on('error', fail)
     request.on('response', (response: IncomingMessage) => {
       response.on('error', fail)
-      response.on('end', () => fail(new Error('a stream ended')))
+      response.on('end', () => {
+        if (ownPath === undefined) fail(new Error('a stream ended'))
+        else ended++
+      })
       if (response.statusCode !== 200) fail(new Error(`a stream was answered with ${response.statusCode}`))
+      if (feed && ownPath === undefined) resolve()
       response.on('data', (chunk: Buffer) => {
         try {
           const count = stream.checker.read(chunk)
@@ -69,13 +91,14 @@ function openOne({ url, eventSize }: OpenOptions): Promise<void> {
   })
 }
 
-/** Opens them all; each has got its first event then. */
+/** Opens them all; each has got its first event then, or its head. */
 async function open(options: OpenOptions): Promise<void> {
-  let left = options.streams
+  let opened = 0
   const openInTurn = async () => {
-    while (left-- > 0) await openOne(options)
+    while (opened < options.streams) await openOne(options, opened++)
   }
-  await Promise.all(Array.from({ length: opening }, openInTurn))
+  const together = options.feed?.atOnce ? options.streams : opening
+  await Promise.all(Array.from({ length: together }, openInTurn))
 }
 
 function close(): void {
@@ -83,16 +106,17 @@ function close(): void {
   streams = []
   events = 0
   chunks = 0
+  ended = 0
   for (const { request } of old) request.destroy()
 }
 
 /** Waits until a condition holds, or for so many milliseconds. */
-async function wait(holds: () => boolean, within: number): Promise<void> {
+async function wait(holds: () => boolean, within: number, interval = 5): Promise<void> {
   const end = now() + within
   while (!holds()) {
     if (fault) throw fault
     if (now() > end) return
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await new Promise((resolve) => setTimeout(resolve, interval))
   }
 }
 
@@ -113,6 +137,18 @@ async function settle(sent: readonly number[], within: number): Promise<void> {
   )
 }
 
+/** Waits until each client has got the events of a feed up to the last one. */
+async function reach(last: number, within: number): Promise<void> {
+  await wait(() => streams.every(({ checker }) => checker.last >= last), within, 1)
+  const wrong = streams.find(({ checker }) => checker.last !== last)
+  if (wrong) throw new Error(`a client got the events up to ${wrong.checker.last} instead of ${last}`)
+}
+
+function firstId(): string | undefined {
+  const checker = streams[0]?.checker
+  return checker instanceof FeedChecker ? checker.firstId : undefined
+}
+
 answerWith<ClientQuestion>(async (question) => {
   if (fault) throw fault
   switch (question.ask) {
@@ -122,6 +158,14 @@ answerWith<ClientQuestion>(async (question) => {
       return { events, chunks } satisfies Arrived
     case 'settle':
       return settle(question.sent, question.within)
+    case 'reach':
+      return reach(question.last, question.within)
+    case 'firstId':
+      return firstId()
+    case 'ended':
+      await wait(() => ended >= streams.length, 60_000)
+      if (ended !== streams.length) throw new Error(`${ended} of ${streams.length} streams ended`)
+      return
     case 'mark':
       for (const stream of streams) stream.nextAt = undefined
       return

@@ -6,7 +6,7 @@ export interface Figure {
   /** A relay's kind, or what else it is that was measured. */
   readonly kind: KindName | 'parsing alone'
   readonly value: Spread
-  /** The value over that of the bare pipe in the same round. */
+  /** The value over that of the kind that it is compared with, in the same round. */
   readonly ratio?: Spread
   /** Something to know about it. */
   readonly note?: string
@@ -19,17 +19,23 @@ export interface Result {
   readonly unit: string
   readonly figures: readonly Figure[]
   readonly goal?: Goal | undefined
+  /** The kind that the others are compared with. Default: the bare pipe. */
+  readonly beside?: KindName
+  /** The kind that the goal is set for. Default: the relay of the library. */
+  readonly subject?: KindName
 }
 
 /** What is asked of the library itself in a workload. */
 export interface Goal {
-  /** The most that its ratio to the bare pipe may be, and should be. */
+  /** The most that its ratio may be, and should be. */
   readonly mustReach?: number
   readonly aim?: number
   /** The most that its value may be of that of any client library. */
   readonly shareOfClientLibraries?: number
   /** The most that its greatest value may be. */
   readonly greatest?: number
+  /** A kind whose value it must stay below. */
+  readonly ahead?: KindName
 }
 
 export function figureOf(result: Result, kind: Figure['kind']): Figure | undefined {

@@ -21,7 +21,7 @@ const many = 546
 const noLimit = 2 ** 24
 
 function micros(): Micro[] {
-  const chunk = new EventWriter(eventSize).write(1, many)
+  const chunk = new EventWriter({ eventSize }).write(1, many)
   const single = chunk.subarray(0, eventSize)
   const events = eventsOf(chunk)
   const [event] = events
@@ -53,7 +53,7 @@ function micros(): Micro[] {
       [1, 2, 4].map((count) => ({
         name: `BlockScanner, an event of ${size / 1024} KiB in ${count}`,
         events: 1,
-        run: scanEach(parts(new EventWriter(size).write(1, 1), count)),
+        run: scanEach(parts(new EventWriter({ eventSize: size }).write(1, 1), count)),
       })),
     ),
     { name: 'EventTracker.accept, first connection', events: many, run: () => accept(events, false) },

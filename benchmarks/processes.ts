@@ -66,6 +66,8 @@ export interface Usage {
   readonly at: number
   readonly cpu: NodeJS.CpuUsage
   readonly memory: NodeJS.MemoryUsage
+  /** The most resident memory that the process has had, in bytes. */
+  readonly peak: number
 }
 
 export class RelayProcess {
@@ -129,8 +131,11 @@ export class UpstreamProcess {
     return this.#program.ask({ ask: 'plan', plan })
   }
 
-  /** Sends as the plan says: so many events on each stream, or, where the plan has a pace of its own, until `halt`. */
-  go(count = 1): Promise<void> {
+  /**
+   * Sends as the plan says: so many events on each stream, or, where the plan has a pace of its own, until `halt`; gives the
+   * time.
+   */
+  go(count = 1): Promise<number> {
     return this.#program.ask({ ask: 'go', count })
   }
 
@@ -171,7 +176,7 @@ export class ClientProcess {
     return new ClientProcess(program)
   }
 
-  /** Opens streams; each has its first event when this resolves. */
+  /** Opens streams; each has its first event when this resolves, or its head where it is one of many on a feed. */
   open(options: OpenOptions): Promise<void> {
     return this.#program.ask({ ask: 'open', ...options })
   }
@@ -183,6 +188,21 @@ export class ClientProcess {
   /** Waits for all that was sent; fails when it does not arrive, or something else does. */
   settle(sent: readonly number[], within = 60_000): Promise<void> {
     return this.#program.ask({ ask: 'settle', sent, within })
+  }
+
+  /** Waits until each client has got the events of a feed up to the last one, and nothing else. */
+  reach(last: number, within = 60_000): Promise<void> {
+    return this.#program.ask({ ask: 'reach', last, within })
+  }
+
+  /** The id of the first event of the first client. */
+  firstId(): Promise<string | undefined> {
+    return this.#program.ask({ ask: 'firstId' })
+  }
+
+  /** Waits until all streams have ended. */
+  ended(): Promise<void> {
+    return this.#program.ask({ ask: 'ended' })
   }
 
   /** From here on each stream's next event is waited for. */

@@ -4,7 +4,8 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { now } from './answering.ts'
 import { Bench, type Extent } from './bench-context.ts'
-import type { KindName } from './relays/kinds.ts'
+import { FeedTraffic } from './feed-traffic.ts'
+import { type KindName, kinds } from './relays/kinds.ts'
 import { Traffic } from './traffic.ts'
 import type { Workload } from './workloads.ts'
 
@@ -35,7 +36,8 @@ export async function profile(workload: Workload, kind: KindName, extent: Extent
       `--cpu-prof-dir=${folder}`,
       '--cpu-prof-interval=200',
     ])
-    const traffic = await Traffic.open(bench, relay, plan, plan.streams)
+    const serves = kinds[kind].family === 'shared' ? FeedTraffic : Traffic
+    const traffic = await serves.open(bench, relay, plan, plan.streams)
     await traffic.warmUp()
     // Compiled code is what is of interest.
     await traffic.send(extent.seconds)

@@ -2,8 +2,8 @@
 //
 // It serves on a free port of 127.0.0.1 and says which: `{ port }`. Every GET for the path of UPSTREAM_URL is answered
 // with the event stream there (one kind passes the path on, the others do not look at it). The answer to `{ usage: true }`
-// is `{ usage: { at, cpu, memory } }`: milliseconds of the monotonic clock, process.cpuUsage(), process.memoryUsage(); with
-// `{ usage: true, gc: true }` and `--expose-gc` after a collection. It ends when the channel does. An exception that nobody catches ends it, as it would a user's server.
+// is `{ usage: { at, cpu, memory, peak } }`: milliseconds of the monotonic clock, process.cpuUsage(), process.memoryUsage(),
+// and the greatest resident memory so far; with `{ usage: true, gc: true }` and `--expose-gc` after a collection. It ends when the channel does. An exception that nobody catches ends it, as it would a user's server.
 // The library is the built one, in dist/. So many MEBIBYTES (0) are on its heap besides, as what an application holds would be.
 import { once } from 'node:events'
 import http from 'node:http'
@@ -28,7 +28,8 @@ process.on('disconnect', () => process.exit())
 process.on('message', (message) => {
   if (typeof message !== 'object' || message === null || !('usage' in message)) return
   if ('gc' in message) globalThis.gc?.()
-  process.send?.({ usage: { at: now(), cpu: process.cpuUsage(), memory: process.memoryUsage() } })
+  const peak = process.resourceUsage().maxRSS * 1024
+  process.send?.({ usage: { at: now(), cpu: process.cpuUsage(), memory: process.memoryUsage(), peak } })
 })
 const address = server.address()
 if (address !== null && typeof address === 'object') process.send?.({ port: address.port })

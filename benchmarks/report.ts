@@ -1,9 +1,9 @@
 import { type Figure, figureOf, type Result } from './figures.ts'
-import { kinds } from './relays/kinds.ts'
+import { bare, type KindName, kinds } from './relays/kinds.ts'
 import type { Spread } from './spread.ts'
 
 /** The relay of the library that goals are set for. */
-const subject = 'resilient-sse'
+const subject: KindName = 'resilient-sse'
 
 /** A Markdown table of one result, and what it was to reach. */
 export function report(result: Result): string {
@@ -13,7 +13,15 @@ export function report(result: Result): string {
     ...(ratio ? [`${ratio.median.toFixed(2)} (${ratio.min.toFixed(2)}–${ratio.max.toFixed(2)})`] : ['']),
     note,
   ])
-  const header = [result.unit, 'min', 'median', 'max', 'count', '× pipeline: median (min–max)', '']
+  const header = [
+    result.unit,
+    'min',
+    'median',
+    'max',
+    'count',
+    `× ${result.beside ?? bare}: median (min–max)`,
+    '',
+  ]
   const goals = goalLines(result)
   return [
     `### ${result.title}`,
@@ -25,21 +33,24 @@ export function report(result: Result): string {
 
 /** What was asked for, what came out, and whether that is enough. */
 function goalLines({ goal = {}, ...result }: Result): string[] {
-  const figure = figureOf(result, subject)
+  const figure = figureOf(result, result.subject ?? subject)
   if (!figure) return []
-  const { mustReach, aim, shareOfClientLibraries, greatest } = goal
+  const { mustReach, aim, shareOfClientLibraries, greatest, ahead } = goal
+  const beside = `× ${result.beside ?? bare}`
   const lines: string[] = []
   const line = (what: string, limit: number, value: number | undefined, unit: string) => {
     if (value === undefined) return
     const verdict = value <= limit ? 'reached' : '**not reached**'
     lines.push(`- ${what} ${limit} ${unit}: ${verdict}, ${precise(value)}`)
   }
-  if (mustReach !== undefined) line('must reach', mustReach, figure.ratio?.median, '× pipeline')
-  if (aim !== undefined) line('aim', aim, figure.ratio?.median, '× pipeline')
+  if (mustReach !== undefined) line('must reach', mustReach, figure.ratio?.median, beside)
+  if (aim !== undefined) line('aim', aim, figure.ratio?.median, beside)
   if (shareOfClientLibraries !== undefined) {
     line('must reach', shareOfClientLibraries, shareOf(figure, result), '× the best client library')
   }
   if (greatest !== undefined) line('must reach', greatest, figure.value.max, `${result.unit} at most`)
+  const other = ahead && figureOf(result, ahead)
+  if (other) line('must be ahead:', 1, figure.value.median / other.value.median, `× ${ahead}`)
   return lines
 }
 

@@ -17,7 +17,7 @@ interface Stream {
 
 const streams = new Set<Stream>()
 let plan: Plan = { eventSize: 120, pace: 'quiet' }
-let writer = new EventWriter(plan.eventSize)
+let writer = new EventWriter(plan)
 /** What ends the current run. */
 let stop: () => void = () => {}
 let answeredAt = 0
@@ -100,14 +100,16 @@ answerWith<UpstreamQuestion>(async (question) => {
   switch (question.ask) {
     case 'plan':
       plan = question.plan
-      writer = new EventWriter(plan.eventSize)
+      writer = new EventWriter(plan)
       return
-    case 'go':
+    case 'go': {
+      const start = now()
       stop()
       if (plan.pace === 'quiet') for (const stream of streams) send(stream, question.count)
       else if ('every' in plan.pace) stop = sendTimed(plan.pace.every)
       else stop = sendAll(plan.pace.writeSize, question.count)
-      return
+      return start
+    }
     case 'halt':
       stop()
       stop = () => {}

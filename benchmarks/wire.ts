@@ -1,6 +1,8 @@
 // What upstream and client agree on: an event of a given size that holds its id twice, as its `id` and at its data's end.
 const digits = 9
-const head = `id: ${'0'.repeat(digits)}\nevent: token\ndata: {"delta":"`
+const idLine = `id: ${'0'.repeat(digits)}\n`
+const fields = 'event: token\ndata: '
+const opening = '{"delta":"'
 const tail = `","n":${'0'.repeat(digits)}}\n\n`
 const idAt = 4
 const ZERO = 48
@@ -23,15 +25,25 @@ export interface Plan {
   readonly replay?: number
   /** The reconnection time that it asks for, in milliseconds. */
   readonly retry?: number
+  /** Whether events have no `id` field, as those of most language models. */
+  readonly withoutIds?: boolean
+}
+
+/** Bytes of an event's data, which come through every relay unchanged. */
+export function dataSizeOf({ eventSize, withoutIds = false }: Plan): number {
+  return eventSize - (withoutIds ? 0 : idLine.length) - fields.length - 2
 }
 
 /** Makes the bytes of consecutive events. */
 export class EventWriter {
   readonly #eventSize: number
+  readonly #withoutIds: boolean
   #template: Buffer
 
-  constructor(eventSize: number) {
+  constructor({ eventSize, withoutIds = false }: Pick<Plan, 'eventSize' | 'withoutIds'>) {
     this.#eventSize = eventSize
+    this.#withoutIds = withoutIds
+    const head = (withoutIds ? '' : idLine) + fields + opening
     const filler = 'and so on, word by word, '
     const room = eventSize - head.length - tail.length
     const event = head + filler.repeat(Math.ceil(room / filler.length)).slice(0, room) + tail
@@ -45,7 +57,7 @@ export class EventWriter {
     }
     const bytes = Buffer.from(this.#template.subarray(0, size * count))
     for (let n = 0; n < count; n++) {
-      writeId(bytes, n * size + idAt, firstId + n)
+      if (!this.#withoutIds) writeId(bytes, n * size + idAt, firstId + n)
       writeId(bytes, (n + 1) * size - tailIdAt, firstId + n)
     }
     return bytes
@@ -106,6 +118,11 @@ function writeId(bytes: Buffer, at: number, id: number): void {
     bytes[place] = ZERO + left - next * 10
     left = next
   }
+}
+
+/** The id at the data's end of an event that ends here. */
+export function tailIdOf(bytes: Buffer, end: number): number {
+  return readId(bytes, end - tailIdAt)
 }
 
 function readId(bytes: Buffer, at: number): number {

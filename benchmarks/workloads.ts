@@ -1,10 +1,14 @@
 import { Bench } from './bench-context.ts'
 import type { Goal, Result } from './figures.ts'
 import { measureCpu } from './measure/cpu.ts'
+import { measureFeedIdle } from './measure/feed-idle.ts'
+import { measureLast } from './measure/feed-last.ts'
+import { measureFeedReturn } from './measure/feed-return.ts'
 import { measureMemory } from './measure/memory.ts'
 import { measureResume } from './measure/resume.ts'
 import { measureReturn } from './measure/return.ts'
 import { measureScale } from './measure/scale.ts'
+import { measureSessions } from './measure/sessions.ts'
 import { type KindName, kindNames, kinds } from './relays/kinds.ts'
 import type { Plan } from './wire.ts'
 
@@ -25,7 +29,9 @@ const token = { eventSize, pace: { writeSize: eventSize }, streams: 50 }
 const burst = { eventSize, pace: { writeSize }, streams: 10 }
 const large = { eventSize: writeSize, pace: { writeSize }, streams: 10 }
 
-const everybody: readonly KindName[] = kindNames.filter((kind) => kinds[kind].family !== 'least')
+const everybody: readonly KindName[] = kindNames.filter(
+  (kind) => !['least', 'shared'].includes(kinds[kind].family),
+)
 const resilient = kindNames.filter((kind) => kinds[kind].family === 'resilient')
 const clientLibraries = kindNames.filter((kind) => kinds[kind].family === 'client library')
 const composing: readonly KindName[] = ['pipeline', 'eventsource-client', 'resilient-sse-composed']
@@ -33,6 +39,11 @@ const scaled: readonly KindName[] = ['pipeline', 'eventsource-client', 'resilien
 
 /** One of each family, for a smoke run. */
 const few: readonly KindName[] = ['pipeline', 'eventsource-client', 'resilient-sse']
+
+const fanout = { eventSize: 150, pace: { every: 10 }, streams: 2000 }
+const fanoutBurst = { eventSize: 150, pace: { writeSize }, streams: 500 }
+const hubs: readonly KindName[] = ['loop', 'better-sse', 'resilient-sse-hub']
+const besideLoop = { beside: 'loop', subject: 'resilient-sse-hub' } as const
 
 function cpu(
   title: string,
@@ -140,6 +151,99 @@ export const workloads: Readonly<Record<string, Workload>> = {
         results.push(await measureScale(bench, { title: 'scale', streams, kinds: scaled }))
       }
       return results
+    },
+  },
+  fanout: {
+    about: 'one upstream for 2,000 clients, an event of 150 bytes at most every 10 ms',
+    plan: fanout,
+    run: async (bench) => [
+      await measureCpu(bench, {
+        title: 'fanout',
+        plan: fanout,
+        streams: bench.extent.quick ? 3 : fanout.streams,
+        kinds: hubs,
+        feed: besideLoop,
+        goal: { mustReach: 1.1, ahead: 'better-sse' },
+      }),
+    ],
+  },
+  'fanout-burst': {
+    about:
+      'one upstream for 500 clients: one event of 65,000 bytes, or 64 KiB full of events of 150 bytes, in a write',
+    plan: fanoutBurst,
+    run: async (bench) => {
+      const burst = {
+        streams: bench.extent.quick ? 3 : fanoutBurst.streams,
+        kinds: hubs,
+        feed: besideLoop,
+        goal: { mustReach: 1.1, ahead: 'better-sse' },
+      } as const
+      const large = { eventSize: 65_000, pace: { writeSize: 65_000 } }
+      return [
+        await measureCpu(bench, { title: 'fanout-burst, one event', plan: large, ...burst }),
+        await measureCpu(bench, { title: 'fanout-burst, events of 150 bytes', plan: fanoutBurst, ...burst }),
+      ]
+    },
+  },
+  'fanout-last': {
+    about: 'one event for 1,000 clients: from the upstream to the last of them',
+    run: async (bench) => [
+      await measureLast(bench, {
+        title: 'fanout-last',
+        clients: bench.extent.quick ? 3 : 1000,
+        kinds: hubs,
+        goal: { mustReach: 1.2 },
+        ...besideLoop,
+      }),
+    ],
+  },
+  'fanout-idle': {
+    about: 'one quiet upstream for 10,000 clients: resident memory, and the CPU time of heartbeats',
+    run: (bench) =>
+      measureFeedIdle(bench, {
+        title: 'fanout-idle',
+        clients: bench.extent.quick ? 20 : 10_000,
+        kinds: hubs,
+        heartbeats: ['loop', 'resilient-sse-hub'],
+        goal: { mustReach: 1.2 },
+        ...besideLoop,
+      }),
+  },
+  'fanout-return': {
+    about: '1,000 clients that return at once, each with 1 MB to catch up on: the most resident memory',
+    run: async (bench) => [
+      await measureFeedReturn(bench, {
+        title: 'fanout-return',
+        clients: bench.extent.quick ? 3 : 1000,
+        bytes: 1_000_000,
+        kinds: ['file', 'resilient-sse-hub'],
+        beside: 'file',
+        subject: 'resilient-sse-hub',
+        goal: { greatest: 100 },
+      }),
+    ],
+  },
+  sessions: {
+    about: '1,000 answers at once, events of 150 bytes: each for one client, and for clients that return',
+    run: async (bench) => {
+      const sessions = bench.extent.quick ? 3 : 1000
+      const compared = {
+        sessions,
+        kinds: ['resilient-sse-completion', 'resilient-sse-session'],
+        beside: 'resilient-sse-completion',
+        subject: 'resilient-sse-session',
+        goal: { mustReach: 1.3 },
+      } as const
+      const tokens = bench.extent.quick ? 10 : 40
+      return [
+        await measureSessions(bench, { title: 'sessions, 500 events each', tokens: 500, ...compared }),
+        await measureSessions(bench, {
+          title: 'sessions, an event every 200 ms on each',
+          tokens,
+          every: bench.extent.quick ? 20 : 200,
+          ...compared,
+        }),
+      ]
     },
   },
 }

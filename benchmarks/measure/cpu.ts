@@ -1,4 +1,5 @@
 import type { Bench } from '../bench-context.ts'
+import { FeedTraffic } from '../feed-traffic.ts'
 import type { Figure, Goal, Result } from '../figures.ts'
 import { during, progress } from '../progress.ts'
 import { bare, type KindName } from '../relays/kinds.ts'
@@ -12,6 +13,8 @@ export interface CpuWorkload {
   readonly streams: number
   readonly kinds: readonly KindName[]
   readonly goal?: Goal
+  /** Of kinds that serve one upstream to all clients: what they are compared with, and which of them the goal is set for. */
+  readonly feed?: { readonly beside: KindName; readonly subject: KindName }
 }
 
 /** What one kind used in one round. */
@@ -24,7 +27,8 @@ interface Slice {
 
 /** The CPU time of the relay process per event: all kinds in turn, round by round. */
 export async function measureCpu(bench: Bench, workload: CpuWorkload): Promise<Result> {
-  const { title, goal } = workload
+  const { title, goal, feed } = workload
+  const base = feed?.beside ?? bare
   const { rounds, quick } = bench.extent
   const kinds = bench.chosen(workload.kinds)
   const slices = new Map<KindName, Slice[]>(kinds.map((kind) => [kind, []]))
@@ -38,7 +42,7 @@ export async function measureCpu(bench: Bench, workload: CpuWorkload): Promise<R
       progress(`${title}: round ${round} of ${rounds}, ${kind}: ${slice.cost.toFixed(2)} µs`)
       if (round === 0) continue
       slices.get(kind)?.push(slice)
-      if (kind === bare) ofBare = slice.cost
+      if (kind === base) ofBare = slice.cost
       if (ofBare !== undefined) ratios.get(kind)?.push(slice.cost / ofBare)
     }
   }
@@ -53,12 +57,16 @@ export async function measureCpu(bench: Bench, workload: CpuWorkload): Promise<R
       note: `${batch < 10 ? batch.toFixed(1) : Math.round(batch)} events a chunk`,
     }
   })
-  return { title, unit: 'µs CPU an event', figures, goal }
+  return { title, unit: 'µs CPU an event', figures, goal, ...feed }
 }
 
-async function measureSlice(bench: Bench, { plan, streams }: CpuWorkload, kind: KindName): Promise<Slice> {
+async function measureSlice(
+  bench: Bench,
+  { plan, streams, feed }: CpuWorkload,
+  kind: KindName,
+): Promise<Slice> {
   const relay = await bench.relay(kind)
-  const traffic = await Traffic.open(bench, relay, plan, streams)
+  const traffic = await (feed ? FeedTraffic : Traffic).open(bench, relay, plan, streams)
   const used = () => Promise.all([relay.usage(), bench.client.arrived()])
   await traffic.warmUp()
   // As servers have been through many: before its first full collection V8 does not hold a process to any limit.

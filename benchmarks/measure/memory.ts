@@ -10,7 +10,7 @@ import { spreadOf } from '../spread.ts'
  * V8 lets the young generation grow with how fast objects are made, while streams are opened to 100 MB (Node 24), and
  * keeps it: that belongs to the process, and would be counted as its streams'.
  */
-const smallYoungGeneration = '--max-semi-space-size=4'
+export const smallYoungGeneration = '--max-semi-space-size=4'
 
 export interface MemoryWorkload {
   readonly title: string

@@ -50,7 +50,7 @@ async function measureOne(bench: Bench, kind: KindName, replay: number, samples:
 
 /** What it takes to parse the same bytes, in one chunk, and nothing else. */
 function parseAlone(replay: number, samples: number): number[] {
-  const bytes = new EventWriter(eventSize).write(1, replay + 1)
+  const bytes = new EventWriter({ eventSize }).write(1, replay + 1)
   return Array.from({ length: samples }, () => {
     let events = 0
     const parser = createParser({

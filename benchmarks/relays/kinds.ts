@@ -6,14 +6,15 @@ export type MakeRelay = (upstream: URL) => RequestListener | Promise<RequestList
 interface Kind {
   /**
    * Whether it passes bytes on, or takes events apart and writes them anew; `resilient` is the library itself; `least` does
-   * the least that there is to do, and only for one workload.
+   * the least that there is to do, and only for one workload; `shared` serves one upstream to many clients, or is what such
+   * kinds are compared with.
    */
-  readonly family: 'bytes' | 'client library' | 'resilient' | 'least'
+  readonly family: 'bytes' | 'client library' | 'resilient' | 'least' | 'shared'
   /** A relay process loads the packages of its own kind only. */
   load(): Promise<{ default: MakeRelay }>
 }
 
-/** Every kind of relay; the first one is what the others are compared with. */
+/** Every kind of relay; the first one is what most others are compared with. */
 export const kinds = {
   pipeline: { family: 'bytes', load: () => import('./pipeline.ts') },
   'http-proxy': { family: 'bytes', load: () => import('./http-proxy.ts') },
@@ -32,6 +33,12 @@ export const kinds = {
   'resilient-sse-composed': { family: 'resilient', load: () => import('./resilient-sse-composed.ts') },
   'resilient-sse-proxy': { family: 'resilient', load: () => import('./resilient-sse-proxy.ts') },
   'reconnecting-pipe': { family: 'least', load: () => import('./reconnecting-pipe.ts') },
+  loop: { family: 'shared', load: () => import('./loop.ts') },
+  file: { family: 'shared', load: () => import('./file.ts') },
+  'better-sse': { family: 'shared', load: () => import('./better-sse.ts') },
+  'resilient-sse-hub': { family: 'shared', load: () => import('./resilient-sse-hub.ts') },
+  'resilient-sse-completion': { family: 'shared', load: () => import('./resilient-sse-completion.ts') },
+  'resilient-sse-session': { family: 'shared', load: () => import('./resilient-sse-session.ts') },
 } as const satisfies Record<string, Kind>
 
 export type KindName = keyof typeof kinds
