@@ -10,6 +10,7 @@ import type { UpstreamFactory } from '../upstream/shapes.ts'
 import { HubAnnouncer } from './announcer.ts'
 import { HubClient, type SharedRelaySummary } from './client.ts'
 import { figuresOf } from './figures.ts'
+import { isMemoryStore } from './memory-store.ts'
 import {
   type CheckedStreamOptions,
   checkHubOptions,
@@ -149,7 +150,7 @@ class Hub implements SseHub {
   constructor(given: HubOptions) {
     const options = checkHubOptions(given)
     this.#announcer = new HubAnnouncer(options.logger)
-    const access = new StoreAccess(options.storeTimeout, this.#announcer)
+    const access = new StoreAccess(options.storeTimeout, this.#announcer, isMemoryStore(options.store))
     const { hub } = this.#announcer
     this.#context = { hub, options, store: options.store, access }
   }

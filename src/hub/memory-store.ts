@@ -32,6 +32,11 @@ export function memoryStore(): StreamStore {
   return new MemoryStore()
 }
 
+/** Whether a store is a {@link memoryStore}. */
+export function isMemoryStore(store: StreamStore): boolean {
+  return store instanceof MemoryStore
+}
+
 class MemoryStore implements StreamStore {
   readonly #streams = new Map<string, Stored>()
   readonly #watchers = new Map<string, Set<() => void>>()

@@ -73,6 +73,7 @@ export class Ownership implements RunOwner {
   #isRepeatable = false
   #isAcquiring = false
   #isRenewing = false
+  #isAppending = false
   #renewedAt = 0
   #listeners = 1
 
@@ -97,6 +98,11 @@ export class Ownership implements RunOwner {
 
   get isOwner(): boolean {
     return this.#run !== undefined
+  }
+
+  /** Whether the store is being called to append an entry: a store in this process wakes its watchers during the call. */
+  get isAppending(): boolean {
+    return this.#isAppending
   }
 
   /** Whether a connection to the upstream is open. */
@@ -257,8 +263,15 @@ export class Ownership implements RunOwner {
     const { access, store } = this.#context
     const run = this.#run
     const isWanted = () => this.#run === run
-    const result = await access.call(() => store.append(this.#name, entry, trimBefore), isWanted)
-    if (result !== 'stored') return false
+    const append = () => {
+      this.#isAppending = true
+      try {
+        return store.append(this.#name, entry, trimBefore)
+      } finally {
+        this.#isAppending = false
+      }
+    }
+    if ((await access.call(append, isWanted)) !== 'stored') return false
     this.#hasEvents = true
     this.#log.accept(entry)
     await this.#log.room

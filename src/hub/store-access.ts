@@ -17,6 +17,7 @@ export interface StoreListener {
 
 /** Calls a store again until it answers, or until it has been away for too long. */
 export class StoreAccess {
+  readonly #isLocal: boolean
   readonly #timeout: number
   readonly #callLimit: number
   readonly #listener: StoreListener | undefined
@@ -26,8 +27,13 @@ export class StoreAccess {
   /** Ends the wait for the answer of a call. */
   readonly #waits = new Set<() => void>()
 
-  /** @param timeout - How long the store may be away, in milliseconds. */
-  constructor(timeout: number, listener?: StoreListener) {
+  /**
+   * @param timeout - How long the store may be away, in milliseconds.
+   * @param isLocal - Whether the store is in the memory of this process: then each call is answered, and needs no time limit,
+   * which would cost as much as the call.
+   */
+  constructor(timeout: number, listener?: StoreListener, isLocal = false) {
+    this.#isLocal = isLocal
     this.#timeout = timeout
     this.#listener = listener
     // Within the timeout, a call whose answer is lost is made again.
@@ -40,7 +46,17 @@ export class StoreAccess {
    * @throws {@link SseError} `ERR_SSE_STORE` when the store has been away for the whole timeout, or this call alone has failed for
    * as long.
    */
-  async call<T>(call: () => Promise<T>, isWanted: () => boolean = () => true): Promise<T> {
+  call<T>(call: () => Promise<T>, isWanted: () => boolean = () => true): Promise<T> {
+    return this.#isLocal ? call() : this.#repeat(call, isWanted)
+  }
+
+  /** Ends all pauses and waits: calls fail at once. */
+  close(): void {
+    this.#controller.abort()
+    for (const end of this.#waits) end()
+  }
+
+  async #repeat<T>(call: () => Promise<T>, isWanted: () => boolean): Promise<T> {
     let failingSince: number | undefined
     for (let pause = firstPause; ; pause = Math.min(pause * 2, longestPause)) {
       const start = performance.now()
@@ -61,12 +77,6 @@ export class StoreAccess {
       this.#onAnswer()
       return answer
     }
-  }
-
-  /** Ends all pauses and waits: calls fail at once. */
-  close(): void {
-    this.#controller.abort()
-    for (const end of this.#waits) end()
   }
 
   /** @returns Since when the store is away, on the clock of `performance.now()`. */

@@ -293,6 +293,7 @@ export class SharedStream implements OwnershipListener {
   }
 
   #onWake(): void {
+    if (this.ownership.isAppending) return
     // The owner is woken by its own entries too.
     if (this.ownership.isOwner) {
       this.#wake ??= setTimeout(() => {
