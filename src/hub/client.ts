@@ -37,14 +37,16 @@ export interface SharedRelaySummary {
   readonly lastEventId: string
 }
 
+function ignore(): void {}
+
 /** One client of a shared stream: a response, and a place in the stream's log. */
 export class HubClient implements Member, ReplyOwner, ReaderTarget, Drainable {
   readonly isBetweenBlocks = true
   readonly request: JoinRequest
-  /** Opens the stream when the response's turn has come. */
-  readonly #openStream: () => SharedStream
+  /** Opens the stream when the response's turn has come. Dropped then: the function holds all options of the stream. */
+  #openStream: (() => SharedStream) | undefined
   #stream: SharedStream | undefined
-  readonly #factory: UpstreamFactory | undefined
+  #factory: UpstreamFactory | undefined
   readonly #downstream: Downstream
   readonly #options: CheckedClientOptions
   readonly #reply: Reply
@@ -59,9 +61,9 @@ export class HubClient implements Member, ReplyOwner, ReaderTarget, Drainable {
   #error: Error | undefined
   /** When the response ends by `maxAge`, on the clock of `performance.now()`. */
   #expires = Number.POSITIVE_INFINITY
-  #ignoreSignal: () => void = () => {}
-  #resolve: (summary: SharedRelaySummary) => void = () => {}
-  #reject: (fault: Error) => void = () => {}
+  #ignoreSignal = ignore
+  #resolve: (summary: SharedRelaySummary) => void = ignore
+  #reject: (fault: Error) => void = ignore
 
   constructor(
     openStream: () => SharedStream,
@@ -80,12 +82,7 @@ export class HubClient implements Member, ReplyOwner, ReaderTarget, Drainable {
       from: options.from,
     }
     this.#wantsJoinId = options.joinId ?? isEventSource(request)
-    // The hub has one timer for the heartbeats of all clients.
-    this.#reply = new Reply(request, downstream, { ...options, heartbeat: 0 }, maxRetryAfter, this)
-  }
-
-  get reader(): Reader | undefined {
-    return this.#reader
+    this.#reply = new Reply(request, downstream, options, maxRetryAfter, this)
   }
 
   get headFields(): ResponseFields | undefined {
@@ -107,17 +104,23 @@ export class HubClient implements Member, ReplyOwner, ReaderTarget, Drainable {
   }
 
   onBegin(): void {
-    let stream: SharedStream
+    let stream: SharedStream | undefined
     try {
-      stream = this.#openStream()
+      stream = this.#openStream?.()
     } catch (error) {
       this.#fail(asError(error))
-      return
     }
+    if (stream) this.#join(stream)
+  }
+
+  #join(stream: SharedStream): void {
+    const factory = this.#factory
     this.#stream = stream
+    this.#openStream = undefined
+    this.#factory = undefined
     const { maxAge } = stream.options
     if (maxAge !== undefined) this.#expires = performance.now() + maxAge * (1 - Math.random() / 10)
-    stream.join(this, this.#factory).then(
+    stream.join(this, factory).then(
       (place) => place && this.#read(stream, place),
       (error: unknown) => this.#fail(asError(error)),
     )
@@ -148,7 +151,7 @@ export class HubClient implements Member, ReplyOwner, ReaderTarget, Drainable {
   }
 
   onEvents(bytes: Buffer): boolean {
-    this.#reply.open(this.#stream?.ownership.headers)
+    if (this.#reply.phase === 'head') this.#reply.open(this.#stream?.ownership.headers)
     this.#reply.write(bytes)
     return !this.#downstream.isBehind
   }

@@ -12,12 +12,11 @@ export function figuresOf(streams: Iterable<SharedStream>): readonly HubFigures[
   }
   return Array.from(found, ([name, same]) => {
     const owner = same.filter(({ ownership }) => ownership.isOwner).length
-    const members = same.flatMap(({ members }) => [...members])
     return {
       name,
       streams: { owner, follower: same.length - owner },
-      clients: members.length,
-      catchingUp: members.filter(({ reader }) => reader?.isBehind).length,
+      clients: same.reduce((sum, { members }) => sum + members.size, 0),
+      catchingUp: same.reduce((sum, { log }) => sum + log.readersBehind, 0),
     }
   })
 }

@@ -155,14 +155,19 @@ class Hub implements SseHub {
     this.#context = { hub, options, store: options.store, access }
   }
 
-  async relay(
+  relay(
     req: ClientRequestLike,
     res: DownstreamResponse,
     stream: string,
     upstream?: UpstreamFactory,
     options: SharedStreamOptions = {},
   ): Promise<SharedRelaySummary> {
-    return this.#client(req, new NodeResponse(req, res), stream, upstream, options).run()
+    // Not an async function, which would hold a second promise as long as the response is open.
+    try {
+      return this.#client(req, new NodeResponse(req, res), stream, upstream, options).run()
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   async respond(

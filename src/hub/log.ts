@@ -17,6 +17,12 @@ export const pageSize = 65_536
 /** Bytes that live readers have not had, from which on the owner waits for the next turn. */
 const mostUnsent = 1024 * 1024
 
+/**
+ * The most bytes that live readers get at once. More than a page, because a chunk of the upstream that fills a page has become
+ * longer by its ids: a second write would cost each client as much as the first.
+ */
+const mostAtOnce = 2 * pageSize
+
 /** The most pages that are kept for readers that want the same page. */
 const mostPages = 16
 
@@ -30,7 +36,7 @@ export interface Page {
 /** A reader that has had every event so far. */
 export interface LiveReader {
   /**
-   * Receives the latest events. The buffer is shared by all readers.
+   * Receives the latest events. The buffer is shared by all readers. A reader that cannot take the events leaves.
    *
    * @param end - The position after the last event. A reader that has had the events ignores the call.
    */
@@ -81,8 +87,10 @@ export class Log {
   #unsent = 0
   #cursor: string | undefined
   readonly #live = new Set<LiveReader>()
+  #behind = 0
   #immediate: NodeJS.Immediate | undefined
   #isFlushing = false
+  readonly #onTurn = () => this.flush()
   /** By the position before the page; the oldest are dropped. */
   readonly #pages = new Map<string, Page>()
   readonly #loads = new Map<string, Promise<Loaded>>()
@@ -126,6 +134,16 @@ export class Log {
     return this.#live.size
   }
 
+  /** The number of readers that have not taken every event. */
+  get readersBehind(): number {
+    return this.#behind
+  }
+
+  /** Called when a reader falls behind, and when it no longer is. */
+  onReaderBehind(isBehind: boolean): void {
+    this.#behind += isBehind ? 1 : -1
+  }
+
   /** Reads what the store has after the latest known entry. Calls that overlap are one. */
   sync(): Promise<void> {
     this.#isDirty = true
@@ -147,7 +165,7 @@ export class Log {
       this.#unsent++
       this.#cursor = entry.cursor
     }
-    this.#immediate ??= setImmediate(() => this.flush())
+    this.#immediate ??= setImmediate(this.#onTurn)
   }
 
   /** Adds a reader to those that get the latest events as they arrive. */
@@ -256,7 +274,12 @@ export class Log {
   #flush(): void {
     while (this.#unsent > 0) {
       const from = this.#window.length - this.#unsent
-      const { page, count } = this.#join(from, this.#window.length, 0)
+      const { page, count } = this.#join(
+        from,
+        this.#window.length,
+        0,
+        (this.#offsets[from] ?? 0) + mostAtOnce,
+      )
       this.#unsent -= count
       this.#sent = page.end
       // A reader may call code that reads, closes or starts other readers: the set changes meanwhile.
@@ -287,7 +310,10 @@ export class Log {
     const end = this.#window.length - this.#unsent
     const entry = this.#window[start]
     if (entry === undefined || start >= end) return { bytes: Buffer.alloc(0), end: sent }
-    const { page, count } = this.#join(start, end, passedBytes(entry, after))
+    const offset = this.#offsets[start] ?? 0
+    // Pages end at multiples of the page size, so that readers that start at different places soon share their pages.
+    const most = offset - (offset % pageSize) + pageSize
+    const { page, count } = this.#join(start, end, passedBytes(entry, after), most)
     if (count > 1) this.#keep(after, page)
     return page
   }
@@ -296,11 +322,14 @@ export class Log {
    * Joins entries of the window.
    *
    * @param skip - The number of bytes to leave out at the start of the first entry.
+   * @param most - The offset of the log up to which entries are joined; at least one entry is.
    */
-  #join(start: number, end: number, skip: number): { readonly page: Page; readonly count: number } {
-    const offset = this.#offsets[start] ?? 0
-    // Pages end at multiples of the page size, so that readers that start at different places soon share their pages.
-    const most = offset - (offset % pageSize) + pageSize
+  #join(
+    start: number,
+    end: number,
+    skip: number,
+    most: number,
+  ): { readonly page: Page; readonly count: number } {
     const entries: EventsEntry[] = []
     for (let index = start; index < end; index++) {
       const entry = this.#window[index]
@@ -362,11 +391,13 @@ export class Log {
 
 /** @param skip - The number of bytes to leave out at the start of the first entry. */
 function joined(entries: readonly EventsEntry[], skip: number): Page {
+  const [first] = entries
+  if (first && entries.length === 1)
+    return { bytes: skip === 0 ? first.bytes : first.bytes.subarray(skip), end: positionOf(first) }
   const parts = entries.map(({ bytes }, index) => (index === 0 ? bytes.subarray(skip) : bytes))
-  const [only] = parts
   const last = entries.at(-1)
   return {
-    bytes: parts.length === 1 && only ? only : Buffer.concat(parts),
+    bytes: Buffer.concat(parts),
     end: last ? positionOf(last) : { epoch: 0, seq: 0 },
   }
 }

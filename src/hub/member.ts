@@ -1,5 +1,4 @@
 import type { HeaderFields } from '../errors.ts'
-import type { Reader } from './reader.ts'
 
 /** What a client of a shared stream asks for. */
 export interface JoinRequest {
@@ -11,8 +10,6 @@ export interface JoinRequest {
 /** A client of a shared stream in this process: a response, or a subscription. */
 export interface Member {
   readonly request: JoinRequest
-  /** The place of the client; undefined while it is not known. */
-  readonly reader: Reader | undefined
   /** Called when this process has opened the upstream, with the upstream's header fields. */
   onOpen(headers: HeaderFields): void
   /** Called before a retry of the upstream, with the delay in milliseconds and the error that is retried. */
@@ -24,7 +21,7 @@ export interface Member {
   /** Called when nothing was sent to the clients of the stream for the heartbeat's time. */
   heartbeat(): void
   /**
-   * Called often, for time limits.
+   * Called often for time limits, while a client may exceed one.
    *
    * @param now - On the clock of `performance.now()`.
    */

@@ -14,6 +14,7 @@ import {
   optional,
   readOptions,
   refuseUnknown,
+  sharing,
   type ValuesOf,
   withDefault,
 } from '../options.ts'
@@ -120,7 +121,7 @@ export const optionsOfLog = {
   keepFor: withDefault(milliseconds(), 300_000, 'how long a shared stream is kept after its end'),
   /**
    * How long a client may take nothing before it is disconnected, in milliseconds; 0: no limit. A client takes something when
-   * its connection has accepted all bytes that were written, at most 64 KiB at a time. Default 60000.
+   * its connection has accepted all bytes that were written, at most 128 KiB at a time. Default 60000.
    */
   stallTimeout: withDefault(
     milliseconds(),
@@ -204,7 +205,10 @@ export interface SubscribeOptions
 export interface CheckedStreamOptions extends ValuesOf<typeof streamOptions> {}
 
 /** The options of a client, checked, with the defaults filled in. */
-export interface CheckedClientOptions extends ValuesOf<typeof clientOptions> {}
+export interface CheckedClientOptions extends ValuesOf<typeof clientOptions> {
+  /** The hub has one timer for the heartbeats of all clients. */
+  readonly heartbeat: 0
+}
 
 /** The options of a subscription besides those of its stream, checked, with the defaults filled in. */
 export interface CheckedSubscribeOptions
@@ -218,13 +222,16 @@ const elsewhere: Elsewhere = {
   createResilientSseSource: sourceOptions,
 }
 
+const shareOfClient = sharing<CheckedClientOptions>()
+
 /** @throws `TypeError` or `RangeError` that names the option and the value. */
 export function checkSharedOptions(options: SharedStreamOptions): {
   readonly stream: CheckedStreamOptions
   readonly client: CheckedClientOptions
 } {
   refuseUnknown(sharedOptions, options, '', elsewhere)
-  return { stream: readOptions(streamOptions, options), client: readOptions(clientOptions, options) }
+  const client = { ...readOptions(clientOptions, options), heartbeat: 0 } as const
+  return { stream: readOptions(streamOptions, options), client: shareOfClient(client) }
 }
 
 /** @throws `TypeError` or `RangeError` that names the option and the value. */

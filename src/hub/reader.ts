@@ -18,15 +18,19 @@ export interface ReaderTarget {
   onFailure(error: Error): void
 }
 
+type State = 'reading' | 'live' | 'full' | 'loading' | 'over'
+
 /** A place in a log that moves on as fast as its consumer takes the events. */
 export class Reader implements LiveReader {
   readonly #log: Log
   readonly #target: ReaderTarget
   /** The position after the latest event that was passed on, or a later one without an event between them. */
   #after: Position
-  #state: 'reading' | 'live' | 'full' | 'loading' | 'over' = 'reading'
+  #state: State = 'reading'
   /** Since when the consumer is full, on the clock of `performance.now()`. */
   #fullSince = 0
+  /** Whether the log calls this reader: also while the consumer is full, until there are events that it cannot take. */
+  #isListening = false
 
   constructor(log: Log, after: Position, target: ReaderTarget) {
     this.#log = log
@@ -53,12 +57,11 @@ export class Reader implements LiveReader {
 
   /** Passes events on until the consumer is full or has had every event. */
   read(): void {
-    this.#state = 'reading'
+    this.#become('reading')
     while (this.#isReading()) {
       const next = this.#log.next(this.#after)
       if (next.state === 'live') {
-        this.#state = 'live'
-        this.#log.join(this)
+        this.#listen()
       } else if (next.state === 'end') {
         this.#finish(next.end)
       } else if (next.state === 'away') {
@@ -72,33 +75,64 @@ export class Reader implements LiveReader {
 
   /** Called when the consumer has room again. */
   resume(): void {
-    if (this.#state === 'full') this.read()
+    if (this.#state !== 'full') return
+    if (this.#isListening) this.#become('live')
+    else this.read()
   }
 
   close(): void {
     this.#after = this.position
-    this.#state = 'over'
-    this.#log.leave(this)
+    this.#become('over')
+    this.#ignore()
   }
 
   onBytes(bytes: Buffer, end: Position): void {
-    if (this.#state !== 'live' || comparePositions(this.#after, end) >= 0) return
+    if (this.#state !== 'live') {
+      this.#ignore()
+      return
+    }
+    if (comparePositions(this.#after, end) >= 0) return
     this.#after = end
-    if (this.#target.onEvents(bytes) || this.#state !== 'live') return
-    this.#log.leave(this)
+    if (this.#target.onEvents(bytes) || !this.#isLive()) return
     this.#wait()
   }
 
   onLogEnd(end: EndEntry): void {
+    if (this.#state !== 'live') {
+      this.#ignore()
+      return
+    }
     this.#after = end.previous ?? this.#after
-    this.#state = 'reading'
+    this.#become('reading')
     this.#finish(end)
   }
 
   onMissing(after: Position): void {
+    this.#isListening = false
     if (this.#state !== 'live') return
     this.#after = after
     this.read()
+  }
+
+  #isLive(): boolean {
+    return this.#state === 'live'
+  }
+
+  #listen(): void {
+    this.#become('live')
+    this.#isListening = true
+    this.#log.join(this)
+  }
+
+  #ignore(): void {
+    if (this.#isListening) this.#log.leave(this)
+    this.#isListening = false
+  }
+
+  #become(state: State): void {
+    const wasBehind = this.isBehind
+    this.#state = state
+    if (this.isBehind !== wasBehind) this.#log.onReaderBehind(!wasBehind)
   }
 
   #isReading(): boolean {
@@ -110,16 +144,16 @@ export class Reader implements LiveReader {
   }
 
   #wait(): void {
-    this.#state = 'full'
+    this.#become('full')
     this.#fullSince = performance.now()
   }
 
   #load(): void {
-    this.#state = 'loading'
+    this.#become('loading')
     this.#log.load(this.#after).then(
       (loaded) => {
         if (this.#state !== 'loading') return
-        this.#state = 'reading'
+        this.#become('reading')
         if (loaded.state === 'gap') {
           this.#after = loaded.resume
           this.#target.onGap('trimmed')

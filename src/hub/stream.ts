@@ -171,13 +171,14 @@ export class SharedStream implements OwnershipListener {
     }
     const isSilent = heartbeat > 0 && now - this.#sentAt >= heartbeat
     if (isSilent) this.#sentAt = now
-    let isBehind = false
+    const { readersBehind } = this.log
+    const hasLimits = readersBehind > 0 || this.options.maxAge !== undefined
+    if (readersBehind === 0) this.log.dropPages()
+    if (!isSilent && !hasLimits) return
     for (const member of this.#members) {
       if (isSilent) member.heartbeat()
-      member.tick(now)
-      isBehind ||= member.reader?.isBehind === true
+      if (hasLimits) member.tick(now)
     }
-    if (!isBehind) this.log.dropPages()
   }
 
   /**

@@ -49,10 +49,6 @@ export class Subscription<Chunk> extends LateFailureReadable<Chunk> implements M
     if (signal) addAbortSignal(signal, this)
   }
 
-  get reader(): Reader | undefined {
-    return this.#reader
-  }
-
   get lastEventId(): string {
     const position = this.#reader?.position ?? this.#position
     return position === undefined ? this.request.lastEventId : formatId(position, undefined)

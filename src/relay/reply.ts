@@ -6,6 +6,9 @@ import type { Downstream, DownstreamListener, ResponseFields } from './downstrea
 import { answerTo, failureOf, faultOf, isTransient, streamFields } from './head.ts'
 import type { ReplyOptions, ReplyOutcome, ReplyOwner, ReplyPhase } from './reply-owner.ts'
 
+/** Shared by all responses, because a string would be converted for each. */
+const emptyComment = Buffer.from(':\n')
+
 /**
  * The response to one client: decides when the head is sent and what a failure looks like, and sends lines between the
  * events: heartbeats, status events and reconnection times.
@@ -124,7 +127,7 @@ export class Reply implements DownstreamListener {
 
   /** Sends a comment, except to a client that does not read: it needs no further bytes. */
   heartbeat(): void {
-    if (!this.#downstream.isBehind && this.#owner.isBetweenBlocks) this.write(':\n')
+    if (!this.#downstream.isBehind && this.#owner.isBetweenBlocks) this.write(emptyComment)
   }
 
   status(status: 'reconnecting' | 'live' | 'gap'): void {
