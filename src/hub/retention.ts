@@ -20,6 +20,8 @@ interface Kept {
 export class Retention {
   readonly #limits: RetentionLimits
   readonly #kept: Kept[] = []
+  /** The index of the oldest entry: removing each entry from the front would move all others. */
+  #oldest = 0
   #events = 0
   #bytes = 0
 
@@ -38,16 +40,19 @@ export class Retention {
     this.#kept.push(added)
     this.#events += added.events
     this.#bytes += added.bytes
-    let count = 0
-    for (const kept of this.#kept) {
-      if (kept === added || !this.#isExcess(kept, at)) break
+    const before = this.#oldest
+    for (let kept = this.#kept[before]; kept && kept !== added; kept = this.#kept[++this.#oldest]) {
+      if (!this.#isExcess(kept, at)) break
       this.#events -= kept.events
       this.#bytes -= kept.bytes
-      count++
     }
-    if (count === 0) return undefined
-    this.#kept.splice(0, count)
-    return this.#kept[0]?.end
+    if (this.#oldest === before) return undefined
+    const end = this.#kept[this.#oldest]?.end
+    if (this.#oldest * 2 > this.#kept.length) {
+      this.#kept.splice(0, this.#oldest)
+      this.#oldest = 0
+    }
+    return end
   }
 
   #isExcess({ at }: Kept, now: number): boolean {

@@ -138,8 +138,7 @@ export class Run implements Sink, TransformTarget {
     if (!this.#stage?.isQueue) this.#cursor = cursor || undefined
     // A block without data is not an event (HTML, 9.2.6) and is not sent to clients: it moves the upstream's place.
     if (event.data === undefined) return true
-    const placed = { ...event, lastEventId: cursor }
-    return this.#stage ? this.#stage.push(placed) : this.#add(placed)
+    return this.#stage ? this.#stage.push({ ...event, lastEventId: cursor }) : this.#add(event)
   }
 
   opened(headers: HeaderFields): void {
@@ -181,13 +180,13 @@ export class Run implements Sink, TransformTarget {
   }
 
   /** @returns Whether more events may follow at once. */
-  #add(event: SseEvent): boolean {
+  #add({ event, data, lastEventId }: SseEvent): boolean {
     if (this.#isOver) return true
     const seq = this.#seq + 1
     // A generator may make an event of its own, which has no place: then the place of the event before it is right.
-    if (this.#stage?.isQueue && event.lastEventId !== undefined) this.#cursor = event.lastEventId || undefined
+    if (this.#stage?.isQueue && lastEventId !== undefined) this.#cursor = lastEventId || undefined
     const cursor = this.#cursor
-    const text = serializeEvent({ ...event, id: formatId({ epoch: this.epoch, seq }, cursor) })
+    const text = serializeEvent({ id: formatId({ epoch: this.epoch, seq }, cursor), event, data })
     this.#seq = seq
     this.#pending.push({ text, seq, cursor })
     this.#unstored += text.length

@@ -161,7 +161,7 @@ export class BlockIntake extends Intake {
   }
 
   #passEvent(event: SseEvent): void {
-    const { lastEventId } = this.delivered.position
+    const { lastEventId } = this.delivered
     if (!this.sink.event({ ...event, lastEventId })) this.owner.onFull()
   }
 

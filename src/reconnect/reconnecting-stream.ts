@@ -79,7 +79,7 @@ export class ReconnectingStream implements IntakeOwner {
   }
 
   get lastEventId(): string {
-    return this.#delivered.position.lastEventId
+    return this.#delivered.lastEventId
   }
 
   get cursor(): string | undefined {

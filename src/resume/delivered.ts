@@ -79,6 +79,12 @@ export class Delivered {
     return this.#isFresh ? 0 : this.#repeats
   }
 
+  /** `''` without one. */
+  get lastEventId(): string {
+    this.#readId()
+    return this.#tracker.lastEventId
+  }
+
   get position(): Position {
     this.#readId()
     const { lastEventId, cursor } = this.#tracker
