@@ -24,7 +24,7 @@ interface Idle {
   readonly resident: number
   /** Kilobytes of live JavaScript objects. */
   readonly heap: number
-  /** Microseconds of CPU time for each client, from one heartbeat to the next. */
+  /** Microseconds of CPU time for each heartbeat that a client got. */
   readonly cpu: number
 }
 
@@ -77,9 +77,10 @@ async function measureOne(bench: Bench, kind: KindName, clients: number): Promis
   await traffic.write()
   const after = await settled()
   const beats = bench.extent.quick ? 1 : 3
-  const usageBefore = await relay.usage()
+  const used = () => Promise.all([relay.usage(), bench.client.arrived()])
+  const [usageBefore, arrivedBefore] = await used()
   await sleep(beats * heartbeat)
-  const usageAfter = await relay.usage()
+  const [usageAfter, arrivedAfter] = await used()
   await traffic.write()
   await bench.close()
   await bench.release(relay)
@@ -88,6 +89,7 @@ async function measureOne(bench: Bench, kind: KindName, clients: number): Promis
   return {
     resident: (after.rss - before.rss) / clients / 1000,
     heap: (after.heapUsed - before.heapUsed) / clients / 1000,
-    cpu: cpu / clients / beats,
+    // How many heartbeats there were depends on when the first one was due.
+    cpu: cpu / (arrivedAfter.chunks - arrivedBefore.chunks),
   }
 }
