@@ -89,12 +89,26 @@ describe('a reader of a shared log', () => {
     reader.resume()
     expect(log.joined).to.include(reader)
     reader.onBytes(Buffer.from('b'), at(2))
-    expect(log.joined).to.not.include(reader)
     expect(reader.position).to.deep.equal(at(2))
     reader.resume()
     reader.resume()
     expect(taken).to.deep.equal(['a', 'b'])
     expect(log.joined).to.include(reader)
+  })
+
+  it('leaves the latest events to others when they come while its consumer is full, and reads them later', () => {
+    const log = new ScriptedLog()
+    const { reader, taken } = readerOf(log, () => false)
+    reader.read()
+    reader.onBytes(Buffer.from('a'), at(1))
+    expect(log.joined).to.include(reader)
+    reader.onBytes(Buffer.from('b'), at(2))
+    expect(log.joined).to.not.include(reader)
+    expect(reader.position).to.deep.equal(at(1))
+    log.answers.push({ state: 'page', page: page('b', 2) })
+    reader.resume()
+    expect(taken).to.deep.equal(['a', 'b'])
+    expect(reader.position).to.deep.equal(at(2))
   })
 
   it('loads a page, and passes nothing on when it was closed meanwhile', async () => {
