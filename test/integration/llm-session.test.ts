@@ -221,7 +221,7 @@ describe('examples/llm-session.ts', function () {
     const other = await openBrowser(example.url)
     const foreign = other.open('one', latestId(tab))
     await foreign.ended
-    expect(foreign.status).to.equal(404)
+    expect(foreign.status).to.equal(410)
     expect(await other.stop('one')).to.include({ status: 404 })
     const at = `${example.url}/answers/one`
     expect(await answerOf(at, eventSource)).to.include({ status: 401 })
