@@ -129,11 +129,6 @@ export class Log {
     return this.#isFlushing
   }
 
-  /** The number of readers that have had every event so far. */
-  get live(): number {
-    return this.#live.size
-  }
-
   /** The number of readers that have not taken every event. */
   get readersBehind(): number {
     return this.#behind

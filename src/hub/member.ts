@@ -11,21 +11,21 @@ export interface JoinRequest {
 export interface Member {
   readonly request: JoinRequest
   /** Called when this process has opened the upstream, with the upstream's header fields. */
-  onOpen(headers: HeaderFields): void
+  onOpen?(headers: HeaderFields): void
   /** Called before a retry of the upstream, with the delay in milliseconds and the error that is retried. */
-  onRetry(delay: number, error: Error): void
+  onRetry?(delay: number, error: Error): void
   /** Called when the upstream may have left out events. */
   onUpstreamGap(): void
   /** Called when this process can no longer serve the stream. This is the last call. */
   onFailure(error: Error): void
   /** Called when nothing was sent to the clients of the stream for the heartbeat's time. */
-  heartbeat(): void
+  heartbeat?(): void
   /**
    * Called often for time limits, while a client may exceed one.
    *
    * @param now - On the clock of `performance.now()`.
    */
-  tick(now: number): void
+  tick?(now: number): void
   /**
    * Called when the hub is closing.
    *

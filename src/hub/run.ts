@@ -99,11 +99,6 @@ export class Run implements Sink, TransformTarget {
     return this.#stream.state === 'open'
   }
 
-  /** The upstream's place after the latest event; undefined when unknown. */
-  get cursor(): string | undefined {
-    return this.#cursor
-  }
-
   start(): void {
     this.#stream.start()
   }

@@ -176,8 +176,8 @@ export class SharedStream implements OwnershipListener {
     if (readersBehind === 0) this.log.dropPages()
     if (!isSilent && !hasLimits) return
     for (const member of this.#members) {
-      if (isSilent) member.heartbeat()
-      if (hasLimits) member.tick(now)
+      if (isSilent) member.heartbeat?.()
+      if (hasLimits) member.tick?.(now)
     }
   }
 
@@ -218,11 +218,11 @@ export class SharedStream implements OwnershipListener {
   }
 
   onOpen(headers: HeaderFields): void {
-    for (const member of this.#members) member.onOpen(headers)
+    for (const member of this.#members) member.onOpen?.(headers)
   }
 
   onRetry(delay: number, error: Error): void {
-    for (const member of this.#members) member.onRetry(delay, error)
+    for (const member of this.#members) member.onRetry?.(delay, error)
   }
 
   onUpstreamGap(): void {

@@ -1,5 +1,5 @@
 import { addAbortSignal, type Readable } from 'node:stream'
-import { asError, type HeaderFields, SseError } from '../errors.ts'
+import { asError, SseError } from '../errors.ts'
 import type { UpstreamFactory } from '../upstream/shapes.ts'
 import { LateFailureReadable } from '../wire/late-failure.ts'
 import { BlockReader } from '../wire/reader.ts'
@@ -12,8 +12,9 @@ import type { EndEntry, Position } from './store.ts'
 import type { SharedStream } from './stream.ts'
 
 /**
- * A Readable that yields a shared stream from a place in it. Destroying the Readable does not end the stream. Emits `gap`, with
- * `'trimmed'` or `'unknown-id'`, when events are missing before the next one.
+ * A Readable that yields a shared stream from a place in it. Destroying the Readable does not end the stream. Emits `gap` when
+ * events are missing before the next one: `'trimmed'`, they are no longer kept; `'unknown-id'`, nothing is known of the place;
+ * `'upstream'`, the upstream could not be resumed.
  */
 export type SseSubscription<Chunk> = Readable & {
   /** The id of the latest event that was yielded, or the place at which the subscription has started; `''` without one. */
@@ -65,21 +66,15 @@ export class Subscription<Chunk> extends LateFailureReadable<Chunk> implements M
     callback(error)
   }
 
-  onOpen(_: HeaderFields): void {}
-
-  onRetry(): void {}
-
-  onUpstreamGap(): void {}
+  onUpstreamGap(): void {
+    this.emit('gap', 'upstream')
+  }
 
   onFailure(error: Error): void {
     this.#leave()
     if (error instanceof SseError) this.failLate(error)
     else this.destroy(error)
   }
-
-  heartbeat(): void {}
-
-  tick(): void {}
 
   dismiss(): boolean {
     this.onFailure(new SseError('ERR_SSE_HUB_CLOSED', 'the hub was closed'))

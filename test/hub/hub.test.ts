@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect } from 'chai'
 import {
   createSseHub,
@@ -7,9 +8,10 @@ import {
   type SseEvent,
 } from '../../src/index.ts'
 import { answerOf, ask, has } from '../support/client.ts'
-import { wire } from '../support/events.ts'
+import { lastIs, wire } from '../support/events.ts'
 import { dataIn, eventSource, serveHub } from '../support/hub.ts'
-import { answers, isLeft, serve, serveInTurn, stays, stream } from '../support/server.ts'
+import { answers, ends, isLeft, serve, serveInTurn, stays, stream } from '../support/server.ts'
+import { wrapStore } from '../support/store.ts'
 import { until } from '../support/until.ts'
 
 /** The text of a response, until it contains a part. */
@@ -135,6 +137,62 @@ describe('createSseHub', () => {
       () => `${feed.faults.length} faults`,
     )
     await isLeft(upstream)
+  })
+
+  for (const [name, transform] of Object.entries({
+    none: undefined,
+    function: (event: SseEvent) => event,
+    async *generator(events: AsyncIterable<SseEvent>) {
+      yield* events
+    },
+  })) {
+    it(`pauses the upstream while the store is slow, and loses no event, with the transform ${name}`, async () => {
+      const events = 100
+      await using upstream = await serve(
+        ends(
+          ...Array.from({ length: events }, (_, n) => wire(n, `${n} ${'x'.repeat(65_000)}`)),
+          wire('last', 'end'),
+        ),
+      )
+      const slow = wrapStore((store) => ({
+        append: async (...args) => {
+          await nextTurn()
+          return store.append(...args)
+        },
+      }))
+      const retention = { bytes: 16 * 1024 * 1024 }
+      const options = {
+        transform,
+        retention,
+        from: 'start' as const,
+        isTerminal: lastIs('end'),
+        hub: { store: slow },
+      }
+      await using feed = await serveHub(upstream.url, options)
+      const client = await answerOf(feed.url)
+      expect(dataIn(client).map((data) => data.split(' ')[0])).to.deep.equal([
+        ...Array.from({ length: events }, (_, n) => String(n)),
+        'end',
+      ])
+    })
+  }
+
+  it('rejects when middleware of the response throws while the head is sent', async () => {
+    await using upstream = await serve(stays(wire(1)))
+    const hub = createSseHub()
+    const faults: unknown[] = []
+    await using server = await serve((req, res) => {
+      res.flushHeaders = () => {
+        throw new Error('a fault in the middleware')
+      }
+      hub.relay(req, res, 'feed', httpUpstream(upstream.url), { head: 'eager' }).catch((fault: unknown) => {
+        faults.push(fault)
+        res.destroy()
+      })
+    })
+    await answerOf(server.url)
+    expect(String(faults[0])).to.include('a fault in the middleware')
+    await hub.close()
   })
 
   it('answers requests of the fetch API', async () => {

@@ -2,9 +2,10 @@ import { once } from 'node:events'
 import { pipeline } from 'node:stream/promises'
 import { expect } from 'chai'
 import { createSerializer, createSseHub, httpUpstream, type SseEvent, type SseHub } from '../../src/index.ts'
-import { lastIs, wire } from '../support/events.ts'
-import { dataIn } from '../support/hub.ts'
-import { ends, flood, isLeft, resets, serve, settledBytes, stays } from '../support/server.ts'
+import { ask, has } from '../support/client.ts'
+import { fast, lastIs, wire } from '../support/events.ts'
+import { dataIn, serveHub } from '../support/hub.ts'
+import { ends, flood, isLeft, resets, serve, serveInTurn, settledBytes, stays } from '../support/server.ts'
 
 const terminal = { isTerminal: lastIs('end') }
 
@@ -117,6 +118,20 @@ describe('a subscription of a shared stream', () => {
       expect(error).to.include({ code: 'ERR_SSE_STREAM_GONE' })
       first.destroy()
       second.destroy()
+    }))
+
+  it('emits gap when the upstream could not be resumed, and clients get a status event', () =>
+    withHub(async (hub) => {
+      await using upstream = await serveInTurn(resets('data: 1\n\n'), stays('data: 2\n\n'))
+      const options = { from: 'start', reconnect: fast } as const
+      const subscription = hub.subscribe('feed', httpUpstream(upstream.url), options).resume()
+      expect(await once(subscription, 'gap')).to.deep.equal(['upstream'])
+      subscription.destroy()
+      await using again = await serveInTurn(resets('data: 1\n\n'), stays('data: 2\n\n'))
+      await using feed = await serveHub(again.url, { from: 'start', statusEvents: true })
+      using client = ask(feed.url)
+      await has(client, 'data: 2')
+      expect(client.text).to.include('{"status":"gap"}')
     }))
 
   it('fails as the stream does, after its last event', () =>

@@ -103,7 +103,7 @@ describe('docs/recipes.md', () => {
         answers(503),
         stays(wire(1, 'end')),
       )
-      const factory = behindBreaker(upstream.url, { failures: 3, halfOpenAfter: 200 })
+      const factory = behindBreaker(upstream.url, { failures: 3, halfOpenAfter: 1000 })
       const source = createResilientSseSource(factory, {
         reconnect: { baseDelay: 10, maxDelay: 40, minDelay: 1, maxRetries: 1000, jitter: 0 },
         isTerminal: lastIs('end'),
@@ -115,7 +115,7 @@ describe('docs/recipes.md', () => {
         if (error.cause instanceof BrokenCircuitError) broken.push(upstream.requests.length)
       })
       expect(await textOf(source)).to.equal(wire(1, 'end'))
-      expect(broken).to.have.length.within(2, 6)
+      expect(broken).to.not.be.empty
       expect(new Set(broken)).to.deep.equal(new Set([3]))
       expect(delays).to.deep.equal([10, 20, 40, ...broken.map(() => 40)])
       expect(upstream.requests).to.have.length(4)
