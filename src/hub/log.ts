@@ -18,10 +18,10 @@ export const pageSize = 65_536
 const mostUnsent = 1024 * 1024
 
 /**
- * The most bytes that live readers get at once. More than a page, because a chunk of the upstream that fills a page has become
- * longer by its ids: a second write would cost each client as much as the first.
+ * The most bytes that live readers get at once, unless one entry is larger. Node has less than 16 KiB of a client that is not full,
+ * so a client that stops to read costs at most 64 KiB.
  */
-const mostAtOnce = 2 * pageSize
+const mostAtOnce = pageSize - 16 * 1024
 
 /** The most pages that are kept for readers that want the same page. */
 const mostPages = 16

@@ -121,7 +121,7 @@ export const optionsOfLog = {
   keepFor: withDefault(milliseconds(), 300_000, 'how long a shared stream is kept after its end'),
   /**
    * How long a client may take nothing before it is disconnected, in milliseconds; 0: no limit. A client takes something when
-   * its connection has accepted all bytes that were written, at most 128 KiB at a time. Default 60000.
+   * its connection has accepted all bytes that were written, at most 64 KiB at a time, or one larger event. Default 60000.
    */
   stallTimeout: withDefault(
     milliseconds(),

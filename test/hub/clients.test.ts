@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
 import http2 from 'node:http2'
 import net from 'node:net'
 import { expect } from 'chai'
@@ -109,6 +110,39 @@ describe('a client of a shared stream', () => {
     expect(await both.slow.ended).to.be.instanceOf(Error)
     expect(both.slow.seen).to.deep.equal(both.reader.seen.slice(0, both.slow.seen.length))
   })
+
+  it('that does not read costs at most 64 KiB, for small and for large writes of the upstream', async () => {
+    for (const [size, events] of [
+      [150, 1],
+      [150, 400],
+      [1000, 60],
+      [10_000, 6],
+    ] as const) {
+      await using upstream = await feedOf(big(1, 1))
+      await using feed = await serveHub(upstream.url, { from: 'start', stallTimeout: 0 })
+      const responses: ServerResponse[] = []
+      feed.server.server.on('request', (_, res) => responses.push(res))
+      using reader = await count(feed.url)
+      await reader.reaches(1)
+      const stalled = await get(feed.url)
+      stalled.reads(false)
+      let most = 0
+      let n = 1
+      while (most < 16_384) {
+        const burst = Array.from({ length: events }, () => big(++n, size))
+        upstream.send(burst.join(''))
+        await reader.reaches(n)
+        most = Math.max(most, responses[1]?.writableLength ?? 0)
+      }
+      for (let more = 0; more < 20; more++) {
+        upstream.send(Array.from({ length: events }, () => big(++n, size)).join(''))
+        await reader.reaches(n)
+        most = Math.max(most, responses[1]?.writableLength ?? 0)
+      }
+      expect(most, `${events} events of ${size} bytes`).to.be.within(16_384, 65_536)
+      stalled.leave()
+    }
+  }).timeout(60_000)
 
   it('gets an event that is larger than the window and the retention', async () => {
     await using upstream = await feedOf(wire(1))

@@ -42,7 +42,7 @@ describe('memory of shared streams', () => {
       )
     await passed(64 * mebibyte)
     const early = await usedMemory()
-    await passed(512 * mebibyte)
+    await passed(1024 * mebibyte)
     const late = await usedMemory()
     // The window, the retention, and what is on its way to the clients at either moment.
     expect(late - early).to.be.below(8 * mebibyte)
