@@ -241,8 +241,9 @@ export class HubClient implements Member, ReplyOwner, ReaderTarget, Drainable {
   }
 
   #read(stream: SharedStream, place: Place): void {
-    this.#place = place
+    // Before the place is known: the id of the place follows the gap.
     if (place.gap) this.onGap(place.gap)
+    this.#place = place
     if (this.#reply.phase !== 'head' && this.#reply.phase !== 'open') return
     const { ownership, log } = stream
     if (ownership.isOpen || (!ownership.isOwner && log.tail?.kind === 'events'))

@@ -44,6 +44,13 @@ describe('the last event ID of a client of a shared feed', () => {
     expect(await answerOf(log.feed.url, { ...eventSource, ...lastEventId })).to.include({ status: 410 })
   })
 
+  it('is too old: an EventSource gets the gap before the id of its new place', async () => {
+    await using log = await trimmed()
+    using late = ask(log.feed.url, { ...eventSource, 'last-event-id': idOf(log.first, 'event 1') })
+    await has(late, 'event 5')
+    expect(late.text).to.match(/^event: relay-status\ndata: {"status":"gap"}\n\nid: \d+-3\n\nid: /)
+  })
+
   it('is followed by the oldest kept event: no event is missing', async () => {
     await using log = await trimmed()
     using late = ask(log.feed.url, { 'last-event-id': idOf(log.first, 'event 3') })
