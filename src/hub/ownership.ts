@@ -206,7 +206,8 @@ export class Ownership implements RunOwner {
     else if (cursor !== undefined && isWireId(cursor)) tracker.advance({ id: cursor })
     this.#startedFrom = previous ? undefined : client.lastEventId
     this.#failure = undefined
-    this.#run = new Run(epoch, factory, this.#options, { tracker, cursor }, retention, this)
+    const start = { tracker, history: { hasEvents: this.#hasEvents, cursor } }
+    this.#run = new Run(epoch, factory, this.#options, start, retention, this)
     this.#listener.announcer.open(epoch, previous === undefined, cursor || undefined)
     this.#run.start()
   }

@@ -1,13 +1,14 @@
 import type { Messages } from '../diagnostics.ts'
 import { asError, type HeaderFields } from '../errors.ts'
-import { completeOptions } from '../reconnect/options.ts'
+import { type CheckedReconnectOptions, completeOptions } from '../reconnect/options.ts'
 import { ReconnectingStream } from '../reconnect/reconnecting-stream.ts'
 import type { Announced, Sink } from '../reconnect/sink.ts'
-import { faultOf } from '../relay/head.ts'
+import { failureOf, faultOf } from '../relay/head.ts'
 import { type TransformStage, type TransformTarget, transformInto } from '../relay/transform.ts'
 import type { EventTracker } from '../resume/tracker.ts'
 import type { UpstreamFactory } from '../upstream/shapes.ts'
 import { type SseEvent, serializeEvent } from '../wire/event.ts'
+import type { History } from './history.ts'
 import { pageSize } from './log.ts'
 import type { CheckedStreamOptions } from './options.ts'
 import { formatId } from './position-id.ts'
@@ -65,7 +66,7 @@ export class Run implements Sink, TransformTarget {
     epoch: number,
     factory: UpstreamFactory,
     options: CheckedStreamOptions,
-    start: { readonly tracker: EventTracker; readonly cursor: string | undefined },
+    start: { readonly tracker: EventTracker; readonly history: History },
     retention: Retention,
     owner: RunOwner,
   ) {
@@ -73,12 +74,14 @@ export class Run implements Sink, TransformTarget {
     this.#owner = owner
     this.#retention = retention
     this.#hasCursor = options.cursor !== undefined
-    this.#cursor = start.cursor
+    const { cursor, hasEvents } = start.history
+    this.#cursor = cursor
     const { heartbeat, transform, linger, retention: _, keepFor, stallTimeout, maxAge, ...source } = options
     this.#stream = new ReconnectingStream(
       factory,
       completeOptions({
         ...source,
+        reconnect: hasEvents ? continued(source.reconnect) : source.reconnect,
         tracker: start.tracker,
         identity: undefined,
         objectMode: true,
@@ -269,5 +272,20 @@ export class Run implements Sink, TransformTarget {
   #halt(error?: Error): void {
     this.#stream.stop(error)
     this.#stage?.destroy()
+  }
+}
+
+/**
+ * The options for a log that has events. Its upstream has answered with an event stream before: another content type is retried, as
+ * it is after the first event of a stream, since it may come from a load balancer during a deploy.
+ */
+function continued(options: CheckedReconnectOptions): CheckedReconnectOptions {
+  const { shouldRetry } = options
+  return {
+    ...options,
+    shouldRetry(error, context) {
+      const retryable = context.retryable || failureOf(error).code === 'ERR_SSE_CONTENT_TYPE'
+      return shouldRetry ? shouldRetry(error, { ...context, passedOn: true, retryable }) : retryable
+    },
   }
 }

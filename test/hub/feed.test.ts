@@ -1,6 +1,7 @@
 import { expect } from 'chai'
+import type { RetryContext } from '../../src/index.ts'
 import { answerOf, ask, type Client, get, has } from '../support/client.ts'
-import { wire } from '../support/events.ts'
+import { fast, wire } from '../support/events.ts'
 import { dataIn, eventSource, idOf, serveHub } from '../support/hub.ts'
 import { answers, ends, isLeft, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
 import { until } from '../support/until.ts'
@@ -99,6 +100,22 @@ describe('a shared feed', () => {
     await has(second, 'event 4')
     expect(dataIn(second)).to.deep.equal(numbered(2, 4))
     expect(upstream.requests.map(({ headers }) => headers['last-event-id'])).to.deep.equal([undefined, '2'])
+  })
+
+  it('retries a page of a load balancer also when the upstream was opened anew', async () => {
+    const page = answers(200, { 'content-type': 'text/html' }, 'We will be back.')
+    await using upstream = await serveInTurn(stays(wire(1)), page, stays(wire(2)))
+    const asked: boolean[] = []
+    const shouldRetry = (_: Error, { passedOn, retryable }: RetryContext) =>
+      asked.push(passedOn) > 0 && retryable
+    await using feed = await serveHub(upstream.url, { linger: 0, reconnect: { ...fast, shouldRetry } })
+    const first = ask(feed.url)
+    await has(first, 'event 1')
+    first.leave()
+    await isLeft(upstream)
+    using second = ask(feed.url, { 'last-event-id': idOf(first, 'event 1') })
+    await has(second, 'event 2')
+    expect(asked).to.deep.equal([true])
   })
 
   it('ends with the rest of the stream for a client that missed events, and with 204 for one that has them all', async () => {
