@@ -74,6 +74,8 @@ export class Ownership implements RunOwner {
   #isAcquiring = false
   #isRenewing = false
   #isAppending = false
+  /** Running while the upstream is stopped, its events are stored, and the lease is given up. */
+  #releasing: Promise<void> | undefined
   #renewedAt = 0
   #listeners = 1
 
@@ -241,7 +243,15 @@ export class Ownership implements RunOwner {
   }
 
   /** Stops the upstream, stores its last events, and gives the lease up, so that another process may take over. */
-  async release(reason: 'linger' | 'closed'): Promise<void> {
+  release(reason: 'linger' | 'closed'): Promise<void> {
+    // Several clients, and the hub's close, may ask for it while the store has not answered yet.
+    this.#releasing ??= this.#release(reason).finally(() => {
+      this.#releasing = undefined
+    })
+    return this.#releasing
+  }
+
+  async #release(reason: 'linger' | 'closed'): Promise<void> {
     const run = this.#run
     if (!run) return
     await run.finish()

@@ -4,7 +4,7 @@ import { createSseHub, httpUpstream, memoryStore, type SseEvent, type StreamStor
 import { ask, has } from '../support/client.ts'
 import { wire } from '../support/events.ts'
 import { dataIn, idOf, serveHub } from '../support/hub.ts'
-import { serve, stream } from '../support/server.ts'
+import { isLeft, serve, stream } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 /** A store that answers no append of one hub while `holds` is true, although it carries the append out. */
@@ -101,5 +101,27 @@ describe('a store that answers late', () => {
     first.destroy()
     second.destroy()
     await hub.close()
+  })
+
+  it('does not keep a hub from closing whose last client leaves meanwhile', async () => {
+    let send = (_: string) => {}
+    await using upstream = await serve((_, response) => {
+      send = (text) => void response.write(text)
+      stream(response, wire(1))
+    })
+    const { late, state } = lateStore(memoryStore())
+    await using feed = await serveHub(upstream.url, { hub: { store: late }, linger: 0 })
+    const client = ask(feed.url)
+    await has(client, 'event 1')
+    state.holds = true
+    send(wire(2))
+    while (!(await feed.hub.status('/events'))?.lastEventId.endsWith('/2')) await nextTurn()
+    // The hub closes the upstream, whose last event waits for the answer, and then its last client leaves.
+    const closing = feed.hub.close()
+    await client.ended
+    await isLeft(upstream)
+    state.release()
+    await closing
+    expect(dataIn(client)).to.deep.equal(['event 1'])
   })
 })
