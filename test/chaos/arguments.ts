@@ -7,6 +7,9 @@ export const help = `Usage: npm run chaos [-- options]
 Streams a log of events over real sockets, from an upstream that drops connections in many ways to a client that may be
 slow, stall or disconnect. Checks that each event arrives once and in order. A seed decides the whole run.
 
+The ways feed, fleet and session lead through hubs: to many clients of every kind, over a store that may be slow or fail.
+Hubs are closed and replaced, and streams are cancelled.
+
   --seeds N     number of seeds (default 500)
   --from N      first seed (default 1)
   --seed N      run this seed only, and print a trace

@@ -2,11 +2,13 @@ import { type PeerName, peerWay } from './peers.ts'
 import { startProxy } from './proxy-process.ts'
 import { type Result, run } from './run.ts'
 import { scenarioOf } from './scenario.ts'
+import { type SharedWay, sharedScenarioOf, sharedWays } from './shared-plan.ts'
+import { runShared } from './shared-run.ts'
 import { HostileUpstream } from './upstream.ts'
 import { composedWay, relayWay, type StartWay, sourceWay } from './ways.ts'
 
 /** The ways through this library. */
-export const ownWays = ['source', 'composed', 'relay', 'proxy'] as const
+export const ownWays = ['source', 'composed', 'relay', 'proxy', ...sharedWays] as const
 
 export type WayName = (typeof ownWays)[number] | PeerName
 
@@ -39,12 +41,15 @@ async function runGroup(
 ): Promise<string[]> {
   const runs: { way: WayName; upstream: HostileUpstream }[] = []
   for (const seed of seeds) {
-    for (const way of ways) runs.push({ way, upstream: await HostileUpstream.start(scenarioOf(seed)) })
+    for (const way of ways) {
+      const scenario = isShared(way) ? sharedScenarioOf(way, seed) : scenarioOf(seed)
+      runs.push({ way, upstream: await HostileUpstream.start(scenario) })
+    }
   }
   // The proxy's configuration names its upstreams, so all upstreams start before the proxy.
   const behindProxy = runs.filter(({ way }) => way === 'proxy').map(({ upstream }) => upstream)
   await using proxy = behindProxy.length > 0 ? await startProxy(behindProxy) : undefined
-  const start = (way: WayName): StartWay => {
+  const start = (way: Exclude<WayName, SharedWay>): StartWay => {
     if (way === 'source') return sourceWay
     if (way === 'composed') return composedWay
     if (way === 'relay') return relayWay
@@ -55,9 +60,13 @@ async function runGroup(
   const work = async () => {
     for (let next = runs.shift(); next; next = runs.shift()) {
       const { way, upstream } = next
-      onResult(way, await run(upstream, start(way)))
+      onResult(way, await (isShared(way) ? runShared(upstream, way) : run(upstream, start(way))))
     }
   }
   await Promise.all(Array.from({ length: atOnce }, work))
   return (await proxy?.stop()) ?? []
+}
+
+function isShared(way: WayName): way is SharedWay {
+  return sharedWays.some((each) => each === way)
 }

@@ -47,7 +47,7 @@ async function runWrongly(
 
 describe('chaos', () => {
   it('each way delivers every event once and in order, and closes every connection, with 20 seeds', async function () {
-    this.timeout(60_000)
+    this.timeout(120_000)
     const seeds = Array.from({ length: 20 }, (_, n) => n + 1)
     const report = new Report()
     const failures: string[] = []

@@ -114,7 +114,7 @@ export class HostileClient {
 }
 
 /** Finds the position of an arrival by its data. The id is compared only where the block has an id of its own. */
-function positionsIn(log: readonly Block[]): (arrival: Arrival) => number | undefined {
+export function positionsIn(log: readonly Block[]): (arrival: Arrival) => number | undefined {
   const typeOf = (name: string | undefined) => name ?? 'message'
   return ({ id, event, data = '' }) => {
     const block = log[Number.parseInt(data, 10) - 1]
