@@ -1,18 +1,20 @@
 import type { IncomingMessage } from 'node:http'
 import { readEvents, request } from '../support/client.ts'
 import type { Random } from '../support/flaky-upstream.ts'
-import { Ledger } from '../support/ledger.ts'
+import { type Arrival, Ledger, numbered } from '../support/ledger.ts'
 
 export interface ClientOptions {
   readonly url: string
   readonly random: Random
   /** The average number of events after which the client disconnects. */
   readonly meanEvents: number
+  /** Whether the ids are those of a shared stream: a position, and after a slash the upstream's id. */
+  readonly isShared: boolean
 }
 
 /** Reads a stream to its end. Sometimes disconnects, and reconnects with its last event ID. */
 export class SoakClient {
-  readonly ledger = new Ledger()
+  readonly ledger: Ledger
   /** The number of times that the client has disconnected. */
   vanished = 0
   /** The number of failures that the client has seen. The relay must hide all failures of the upstream. */
@@ -28,6 +30,7 @@ export class SoakClient {
 
   constructor(options: ClientOptions) {
     this.#options = options
+    this.ledger = new Ledger(options.isShared ? { positionOf: positionOfShared } : {})
   }
 
   async connect(): Promise<void> {
@@ -71,4 +74,10 @@ export class SoakClient {
     else this.broken++
     return false
   }
+}
+
+const positionOf = numbered()
+
+function positionOfShared({ id, ...rest }: Arrival): number | undefined {
+  return positionOf({ ...rest, id: id?.slice(id.indexOf('/') + 1) })
 }

@@ -24,8 +24,11 @@ async function main(args: readonly string[]): Promise<number> {
     await runBounds(print)
     return 0
   }
-  const { minutes, relays, rate, seed } = options
-  print(`${relays} relays for ${minutes} min, ${rate} events/s each, seed ${seed}, node ${process.version}`)
+  const { minutes, relays, shared, rate, seed } = options
+  const of = shared > 0 ? ` of ${shared} shared streams` : ''
+  print(
+    `${relays} relays${of} for ${minutes} min, ${rate} events/s each, seed ${seed}, node ${process.version}`,
+  )
   const outcome = await soak(options, (progress) => print(lineOf(progress)))
   print(summaryOf(outcome))
   const wrong = faultsOf(outcome, options)

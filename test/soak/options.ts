@@ -10,10 +10,12 @@ export type Fault = (typeof faults)[number]
 export const warmUp = 0.5
 /** How much the heap may grow from the first third of the remaining time to the last third, as a share. */
 export const tolerance = 0.05
+/** The number of upstream streams. */
+export const streamsOf = ({ relays, shared }: SoakOptions) => shared || relays
 /** The most sources of closed relays that may be in memory: some of them are not collected yet. */
-export const mostClosedSources = (relays: number) => Math.max(5, tolerance * relays)
+export const mostClosedSources = (options: SoakOptions) => Math.max(5, tolerance * streamsOf(options))
 
-const most = { minutes: 24 * 60, relays: 20_000, rate: 10_000, life: 3600, seed: 2 ** 32 - 1 }
+const most = { minutes: 24 * 60, relays: 20_000, shared: 20_000, rate: 10_000, life: 3600, seed: 2 ** 32 - 1 }
 
 export const help = `Usage: npm run soak -- [options]
 
@@ -22,6 +24,7 @@ disconnect and reconnect. Checks that events are not lost, that memory does not 
 
   --minutes M   duration, without the time for samples (default 10)
   --relays N    number of simultaneous streams (default 500)
+  --shared N    number of streams of a hub that the relays share (default 0: each relay has a stream of its own)
   --rate R      events per second in each stream (default 5)
   --life S      average seconds that an upstream connection is open (default 1.5)
   --seed N      seed of the faults (default: random, and printed; the machine's timing adds randomness)
@@ -45,6 +48,8 @@ Exit code: 0 when the run passes, 1 otherwise, 2 for a wrong option.
 export interface SoakOptions {
   readonly minutes: number
   readonly relays: number
+  /** The number of shared streams; 0 when each relay has a stream of its own. */
+  readonly shared: number
   readonly rate: number
   readonly life: number
   readonly seed: number
@@ -62,6 +67,7 @@ export function readArguments(args: readonly string[]): SoakOptions | undefined 
     options: {
       minutes: { type: 'string', default: '10' },
       relays: { type: 'string', default: '500' },
+      shared: { type: 'string', default: '0' },
       rate: { type: 'string', default: '5' },
       life: { type: 'string', default: '1.5' },
       seed: { type: 'string', default: String(randomInt(2 ** 32)) },
@@ -74,6 +80,7 @@ export function readArguments(args: readonly string[]): SoakOptions | undefined 
   return {
     minutes: number('minutes', values.minutes, 0.01),
     relays: Math.round(number('relays', values.relays, 1)),
+    shared: Math.round(number('shared', values.shared, 0)),
     rate: number('rate', values.rate, 0.1),
     life: number('life', values.life, 0.01),
     seed: Math.round(number('seed', values.seed, 0)),

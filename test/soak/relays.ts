@@ -1,8 +1,8 @@
 import diagnosticsChannel from 'node:diagnostics_channel'
 import http from 'node:http'
 import { close, listen } from '../../src/demo/listen.ts'
-import { httpUpstream, relaySse } from '../../src/index.ts'
-import type { Fault } from './options.ts'
+import { createSseHub, httpUpstream, relaySse, type SharedStreamOptions } from '../../src/index.ts'
+import type { Fault, SoakOptions } from './options.ts'
 
 /** Short times, so that a run has many drops. */
 const relayOptions = {
@@ -11,6 +11,13 @@ const relayOptions = {
   idleTimeout: 1000,
   connectTimeout: 60_000,
   reconnect: { baseDelay: 20, minDelay: 10, maxDelay: 300, maxRetries: 1000 },
+}
+
+const sharedOptions: SharedStreamOptions = {
+  ...relayOptions,
+  from: 'start',
+  // Little more than the first events, so that the logs are full before the memory is compared.
+  retention: { events: 1100 },
 }
 
 /** The server under test: a request to `/<port>/<path>` relays `/<path>` of the upstream on that port. */
@@ -31,11 +38,15 @@ export class Relays {
     this.sources--
   })
   readonly #faults: ReadonlySet<Fault>
+  readonly #isShared: boolean
+  // The windows too must be full before the memory is compared.
+  readonly #hub = createSseHub({ windowBytes: 65_536 })
   readonly #kept: unknown[] = []
   #readers = 0
 
-  constructor(faults: readonly Fault[]) {
+  constructor({ faults, shared }: SoakOptions) {
     this.#faults = new Set(faults)
+    this.#isShared = shared > 0
   }
 
   /** Starts the server, and returns its URL with a slash at the end. */
@@ -47,6 +58,7 @@ export class Relays {
   }
 
   async close(): Promise<void> {
+    await this.#hub.close()
     await close(this.#server)
     this.#agent.destroy()
     diagnosticsChannel.unsubscribe('resilient-sse:open', this.#onOpen)
@@ -57,11 +69,14 @@ export class Relays {
   #relay(request: http.IncomingMessage, response: http.ServerResponse): void {
     this.open++
     const [, port, path] = (request.url ?? '').split('/')
-    const upstream = httpUpstream(`http://127.0.0.1:${port}/${path}`, {
-      agent: this.#agent,
-      headers: { 'x-reader': String(++this.#readers) },
-    })
-    relaySse(request, response, upstream, relayOptions)
+    const url = `http://127.0.0.1:${port}/${path}`
+    // All connections for a shared stream are those of one reader.
+    const reader = this.#isShared ? 'the hub' : String(++this.#readers)
+    const upstream = httpUpstream(url, { agent: this.#agent, headers: { 'x-reader': reader } })
+    const relay = this.#isShared
+      ? this.#hub.relay(request, response, url, upstream, sharedOptions)
+      : relaySse(request, response, upstream, relayOptions)
+    relay
       .then(
         ({ outcome, error }) => this.#note(error ? `${outcome}: ${error.message}` : outcome),
         (error: unknown) => this.#note(String(error)),

@@ -21,11 +21,14 @@ describe('the soak', () => {
   const short = ['--minutes', '0.333', '--relays', '40', '--rate', '60', '--life', '0.4']
   const shorter = ['--minutes', '0.05', '--relays', '20', '--rate', '100', '--life', '0.2']
   const faults = ['heap', 'timer', 'listener', 'event'].flatMap((fault) => ['--break', fault])
+  const sharing = ['--minutes', '0.333', '--relays', '40', '--shared', '4', '--rate', '150', '--life', '0.4']
   let sound: ReturnType<typeof soak>
+  let shared: ReturnType<typeof soak>
   let faulty: ReturnType<typeof soak>
   before(() => {
-    // Side by side: both runs wait most of the time.
+    // Side by side: the runs wait most of the time.
     sound = soak(...short)
+    shared = soak(...sharing)
     faulty = soak(...shorter, ...faults)
   })
 
@@ -37,6 +40,13 @@ describe('the soak', () => {
     for (const kind of ['end', 'reset', 'half', 'unavailable', 'silence', 'replay', 'refused']) {
       expect(out).to.match(new RegExp(` ${kind} [1-9]`))
     }
+    expect(out).to.match(/disconnects of clients: [1-9]/)
+  }).timeout(400_000)
+
+  it('of 20 seconds passes with many clients on each stream of a hub', async () => {
+    const { code, out, err } = await shared
+    expect(code, out + err).to.equal(0)
+    expect(out).to.include('40 relays of 4 shared streams').and.to.include('verdict: passed')
     expect(out).to.match(/disconnects of clients: [1-9]/)
   }).timeout(400_000)
 

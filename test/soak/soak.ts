@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { memoryAfterCollection } from '../support/memory.ts'
 import { until } from '../support/until.ts'
-import type { SoakOptions } from './options.ts'
+import { type SoakOptions, streamsOf } from './options.ts'
 import { Relays } from './relays.ts'
 import { isReport, type WorldReport } from './report.ts'
 import { closedSourcesOf, type Sample, type Trend, trendsOf } from './samples.ts'
@@ -36,8 +36,11 @@ export interface Progress {
 export async function soak(options: SoakOptions, show: (progress: Progress) => void): Promise<Outcome> {
   const complaints = collectComplaints()
   const atStart = openHandles()
-  const relays = new Relays(options.faults)
+  const relays = new Relays(options)
   const world = new World(await relays.start(), options)
+  // A shared log that keeps few events must not drop the first ones before every client has read them.
+  await hold(world, relays, options)
+  world.send('go')
   const duration = options.minutes * 60_000
   const interval = Math.min(10_000, Math.max(100, duration / 20))
   const start = performance.now()
@@ -45,7 +48,7 @@ export async function soak(options: SoakOptions, show: (progress: Progress) => v
   const count = Math.round(duration / interval)
   for (let n = 1; n <= count && world.runs; n++) {
     await work(interval, relays, options)
-    const sample = await sampleWhileHeld(world, relays, options.relays, n / count)
+    const sample = await sampleWhileHeld(world, relays, options, n / count)
     if (sample === undefined) continue
     samples.push(sample)
     const seconds = (performance.now() - start) / 1000
@@ -75,10 +78,23 @@ export async function soak(options: SoakOptions, show: (progress: Progress) => v
 async function work(time: number, relays: Relays, options: SoakOptions): Promise<void> {
   const start = performance.now()
   // A stream usually needs about 300 ms to recover from a drop.
-  const usual = (options.relays * time) / (1000 * options.life + 300)
+  const usual = (streamsOf(options) * time) / (1000 * options.life + 300)
   const enough = relays.drops + usual / 4
   await sleep(time)
   while (relays.drops < enough && performance.now() < start + time + 60_000) await sleep(50)
+}
+
+/**
+ * Stops drops, and waits until every relay is connected.
+ *
+ * @returns Whether every relay was connected within a minute.
+ */
+async function hold(world: World, relays: Relays, options: SoakOptions): Promise<boolean> {
+  world.send('hold')
+  const limit = performance.now() + 60_000
+  const isWhole = () => relays.open === options.relays && relays.connections === streamsOf(options)
+  while (!isWhole() && world.runs && performance.now() < limit) await sleep(10)
+  return isWhole()
 }
 
 /**
@@ -88,16 +104,12 @@ async function work(time: number, relays: Relays, options: SoakOptions): Promise
 async function sampleWhileHeld(
   world: World,
   relays: Relays,
-  count: number,
+  options: SoakOptions,
   at: number,
 ): Promise<Sample | undefined> {
-  world.send('hold')
-  const limit = performance.now() + 60_000
-  const isWhole = () => relays.open === count && relays.connections === count
-  while (!isWhole() && world.runs && performance.now() < limit) await sleep(10)
-  const held = isWhole()
+  const held = await hold(world, relays, options)
   const memory = await memoryAfterCollection(3)
-  const sample = { at, closedSources: relays.sources - relays.open, ...memory }
+  const sample = { at, closedSources: relays.sources - streamsOf(options), ...memory }
   world.send('go')
   return held ? sample : undefined
 }
@@ -109,12 +121,15 @@ class World {
   readonly #child: ChildProcess
   readonly #ended: Promise<unknown>
 
-  constructor(relay: string, { relays, rate, life, seed, faults }: SoakOptions) {
+  constructor(relay: string, options: SoakOptions) {
+    const { relays, shared, rate, life, seed, faults } = options
     const args = [
       '--relay',
       relay,
-      '--streams',
+      '--clients',
       String(relays),
+      '--streams',
+      String(streamsOf(options)),
       '--rate',
       String(rate),
       '--life',
@@ -122,6 +137,7 @@ class World {
       '--seed',
       String(seed),
     ]
+    if (shared > 0) args.push('--shared')
     if (faults.includes('event')) args.push('--lose-one')
     this.#child = fork(new URL('world.ts', import.meta.url), args, { execArgv: ['--import', 'tsx'] })
     this.#child.on('message', (message) => {

@@ -7,7 +7,7 @@ export function faultsOf(outcome: Outcome, options: SoakOptions): string[] {
   const wrong = trends
     .filter(({ isFlat }) => !isFlat)
     .map(({ what, growth }) => `memory grows: ${what} by ${percent(growth)}`)
-  if (closedSources > mostClosedSources(options.relays)) {
+  if (closedSources > mostClosedSources(options)) {
     wrong.push(`memory: ${closedSources} sources of closed relays were not collected`)
   }
   if (report === undefined)

@@ -9,7 +9,9 @@ import { DroppingUpstream } from './upstream.ts'
 const { values } = parseArgs({
   options: {
     relay: { type: 'string', default: '' },
+    clients: { type: 'string', default: '1' },
     streams: { type: 'string', default: '1' },
+    shared: { type: 'boolean', default: false },
     rate: { type: 'string', default: '1' },
     life: { type: 'string', default: '1' },
     seed: { type: 'string', default: '0' },
@@ -26,9 +28,14 @@ const upstream = new DroppingUpstream({
 })
 await upstream.open()
 const clients = Array.from(
-  { length: Number(values.streams) },
+  { length: Number(values.clients) },
   (_, number) =>
-    new SoakClient({ url: `${values.relay}${upstream.addressOf(number)}`, random, meanEvents: 1000 }),
+    new SoakClient({
+      url: `${values.relay}${upstream.addressOf(number % Number(values.streams))}`,
+      random,
+      meanEvents: 1000,
+      isShared: values.shared,
+    }),
 )
 for (const client of clients) void client.connect()
 const reporting = setInterval(() => process.send?.(report(false)), 500)
