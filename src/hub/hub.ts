@@ -307,6 +307,7 @@ class Hub implements SseHub {
     for (const stream of this.#streams.values()) stream.close()
     this.#streams.clear()
     this.#ticker.stop()
+    await this.#context.store.close?.()
     this.#announcer.end()
   }
 }

@@ -132,7 +132,7 @@ export interface StreamStore {
    * @returns A function that stops the calls: none follows. It may be called again.
    */
   watch(stream: string, wake: () => void): () => void
-  /** Closes what the store itself has opened. */
+  /** Closes what the store itself has opened. Called when the hub is closed: a store with this function belongs to one hub. */
   close?(): Promise<void>
 }
 
