@@ -1,0 +1,4 @@
+/// <reference types="node" preserve="true" />
+
+export type { IoRedisClient, NodeRedisClient, RedisArgument, RedisClient } from './hub/redis-client.ts'
+export { redisStore } from './hub/redis-store.ts'

@@ -1,0 +1,81 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { createClient } from 'redis'
+import { freePort } from './server.ts'
+
+/** A server of Redis or Valkey on a free port, without files. */
+export interface RedisServer extends AsyncDisposable {
+  readonly port: number
+  readonly url: string
+  /** Suspends the server, as SIGSTOP does. */
+  suspend(): void
+  wake(): void
+  /** Kills the server: its data is lost. */
+  kill(): Promise<void>
+  /** Starts the server again on its port, with no data. */
+  restart(): Promise<void>
+}
+
+const programs = ['redis-server', 'valkey-server']
+
+/** The program that serves, found on the PATH; as root on Debian it is installed. */
+function findProgram(): string {
+  const paths = (process.env.PATH ?? '').split(':')
+  const find = () => programs.find((name) => paths.some((path) => existsSync(`${path}/${name}`)))
+  const found = find()
+  if (found !== undefined) return found
+  if (process.getuid?.() === 0 && existsSync('/etc/debian_version')) {
+    execFileSync('apt-get', ['install', '--yes', '--no-install-recommends', 'redis-server'], {
+      stdio: 'ignore',
+      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    })
+    const installed = find()
+    if (installed !== undefined) return installed
+  }
+  throw new Error(
+    'the tests need redis-server or valkey-server on the PATH: apt-get install redis-server, or brew install redis',
+  )
+}
+
+let program: string | undefined
+
+/** @param args - Further settings, such as `--maxmemory`, `1mb`. */
+export async function startRedis(...args: string[]): Promise<RedisServer> {
+  program ??= findProgram()
+  const name = program
+  const port = await freePort()
+  let server: ChildProcess
+  const start = async () => {
+    const files = ['--save', '', '--appendonly', 'no', '--dir', '/tmp', '--bind', '127.0.0.1']
+    server = spawn(name, ['--port', String(port), ...files, ...args], { stdio: 'ignore' })
+    await answers(port)
+  }
+  const kill = async () => {
+    if (server.exitCode !== null || server.signalCode !== null) return
+    const exited = once(server, 'exit')
+    server.kill('SIGKILL')
+    await exited
+  }
+  await start()
+  return {
+    port,
+    url: `redis://127.0.0.1:${port}`,
+    suspend: () => void server.kill('SIGSTOP'),
+    wake: () => void server.kill('SIGCONT'),
+    kill,
+    restart: start,
+    [Symbol.asyncDispose]: kill,
+  }
+}
+
+/** Waits until a server answers. */
+async function answers(port: number): Promise<void> {
+  const client = createClient({
+    socket: { host: '127.0.0.1', port, reconnectStrategy: 20 },
+  })
+  client.on('error', () => {})
+  await client.connect()
+  await client.ping()
+  client.destroy()
+}
