@@ -1,0 +1,323 @@
+import type { ServerResponse } from 'node:http'
+import { expect } from 'chai'
+import { createClient } from 'redis'
+import { answerOf, ask, type Client } from '../support/client.ts'
+import { wire } from '../support/events.ts'
+import { dataIn, idOf } from '../support/hub.ts'
+import { type RedisServer, startRedis } from '../support/redis.ts'
+import { serve, stream, type TestServer } from '../support/server.ts'
+import { eventually, type Fleet, startFleet, wander } from './fleet.ts'
+
+/** An upstream that numbers its events, keeps all of them, and resumes after the last event ID. */
+interface Publisher extends AsyncDisposable {
+  readonly server: TestServer
+  /** The open event streams. */
+  readonly open: ReadonlySet<ServerResponse>
+  /** Publishes the next event. */
+  publish(): void
+  /** Ends a completion. */
+  end(): void
+}
+
+async function publisher(format: (n: number) => string): Promise<Publisher> {
+  let latest = 0
+  const open = new Set<ServerResponse>()
+  const server = await serve((request, response) => {
+    const after = Number(request.headers['last-event-id'] ?? 0)
+    stream(response)
+    open.add(response)
+    response.on('close', () => open.delete(response))
+    for (let n = after + 1; n <= latest; n++) response.write(format(n))
+  })
+  return {
+    server,
+    open,
+    publish() {
+      latest++
+      for (const response of open) response.write(format(latest))
+    },
+    end() {
+      for (const response of open) response.end('data: [DONE]\n\n')
+    },
+    [Symbol.asyncDispose]: server.close,
+  }
+}
+
+const feed = () => publisher((n) => wire(n))
+const completion = () => publisher((n) => `data: event ${n}\n\n`)
+const numbered = (to: number) => Array.from({ length: to }, (_, n) => `event ${n + 1}`)
+const quick = { LEASE: '300', POLL: '100', STORE_TIMEOUT: '1500' }
+
+const has = (client: Client, part: string) =>
+  eventually(
+    () => client.text.includes(part),
+    () => `${part} in ${client.status} ${client.text.slice(-200)}`,
+  )
+
+describe('a fleet', function () {
+  this.timeout(60_000)
+  let redis: RedisServer
+  before(async () => {
+    redis = await startRedis()
+  })
+  after(() => redis[Symbol.asyncDispose]())
+  const start = (upstream: Publisher, size = 2, env: NodeJS.ProcessEnv = quick): Promise<Fleet> =>
+    startFleet(size, { REDIS: redis.url, UPSTREAM: upstream.server.url, ...env })
+  let names = 0
+  const newName = () => `s${names++}-${process.pid}`
+
+  it('has one upstream for all clients of a feed, whichever machine serves them', async () => {
+    await using upstream = await feed()
+    await using fleet = await start(upstream, 3)
+    const name = newName()
+    const clients = Array.from({ length: 9 }, () => wander(`${fleet.url}/feed/${name}`))
+    for (const client of clients) {
+      await client.placed()
+    }
+    for (let n = 1; n <= 20; n++) {
+      upstream.publish()
+      await clients[0]?.has(`event ${n}`)
+    }
+    for (const client of clients) {
+      await client.has('event 20')
+      expect(client.data).to.deep.equal(numbered(20))
+      client[Symbol.dispose]()
+    }
+    expect(upstream.server.requests).to.have.length(1)
+  })
+
+  it('serves a client that moves from machine to machine at every event', async () => {
+    await using upstream = await feed()
+    await using fleet = await start(upstream)
+    using client = wander(`${fleet.url}/feed/${newName()}`, 1)
+    await client.placed()
+    for (let n = 1; n <= 30; n++) {
+      upstream.publish()
+      if (n % 3 === 0) await client.has(`event ${n}`)
+    }
+    expect(client.data).to.deep.equal(numbered(30))
+    expect(upstream.server.requests).to.have.length(1)
+  })
+
+  for (const [how, signal] of [
+    ['is killed', 'SIGKILL'],
+    ['shuts down', 'SIGTERM'],
+  ] as const) {
+    it(`goes on with a feed when its owner ${how}: no gap, and nothing twice`, async () => {
+      await using upstream = await feed()
+      await using fleet = await start(upstream)
+      const name = newName()
+      const clients = Array.from({ length: 4 }, () => wander(`${fleet.url}/feed/${name}`))
+      for (const client of clients) {
+        await client.placed()
+      }
+      for (let n = 1; n <= 5; n++) upstream.publish()
+      for (const client of clients) await client.has('event 5')
+      const owner = await fleet.owner(name)
+      owner.program.child.kill(signal)
+      for (let n = 6; n <= 10; n++) upstream.publish()
+      for (const client of clients) await client.has('event 10')
+      upstream.publish()
+      for (const client of clients) {
+        await client.has('event 11')
+        expect(client.data).to.deep.equal(numbered(11))
+        client[Symbol.dispose]()
+      }
+      expect(upstream.server.requests).to.have.length(2)
+      expect(upstream.server.requests[1]?.headers['last-event-id']).to.equal('5')
+    })
+  }
+
+  it('fences an owner that was suspended past its lease, and both machines serve on', async () => {
+    await using upstream = await feed()
+    await using fleet = await start(upstream)
+    const name = newName()
+    const [first, second] = fleet.machines
+    if (!first || !second) throw new Error('no machines')
+    using early = wander(`${first.url}/feed/${name}`)
+    await early.placed()
+    using late = wander(`${second.url}/feed/${name}`)
+    await late.placed()
+    upstream.publish()
+    await late.has('event 1')
+    first.program.child.kill('SIGSTOP')
+    await eventually(
+      () => upstream.server.requests.length === 2,
+      () => 'the take-over',
+    )
+    upstream.publish()
+    await late.has('event 2')
+    first.program.child.kill('SIGCONT')
+    await eventually(
+      () => upstream.open.size === 1,
+      () => 'the former owner closes its upstream',
+    )
+    upstream.publish()
+    await early.has('event 3')
+    await late.has('event 3')
+    expect(early.data).to.deep.equal(numbered(3))
+    expect(late.data).to.deep.equal(numbered(3))
+  })
+
+  it('shows the clients of a completion that its owner was killed; what is stored can be had, and the POST is sent once', async () => {
+    await using upstream = await completion()
+    await using fleet = await start(upstream)
+    const name = newName()
+    const [first, second] = fleet.machines
+    if (!first || !second) throw new Error('no machines')
+    using owned = ask(`${first.url}/session/${name}`)
+    await eventually(
+      () => upstream.open.size === 1,
+      () => 'the POST',
+    )
+    upstream.publish()
+    await has(owned, 'event 1')
+    using followed = ask(`${second.url}/session/${name}`)
+    await has(followed, 'event 1')
+    first.program.child.kill('SIGKILL')
+    await eventually(
+      () => followed.over !== undefined,
+      () => 'the end of the other client',
+    )
+    expect(followed.over).to.equal('broken')
+    const again = await answerOf(`${second.url}/session/${name}`)
+    expect(dataIn(again)).to.deep.equal(['event 1'])
+    expect(again.over).to.equal('broken')
+    expect(upstream.server.requests).to.have.length(1)
+  })
+
+  it('finishes a completion when its owner shuts down', async () => {
+    await using upstream = await completion()
+    await using fleet = await start(upstream)
+    const name = newName()
+    const [first, second] = fleet.machines
+    if (!first || !second) throw new Error('no machines')
+    using owned = ask(`${first.url}/session/${name}`)
+    await eventually(
+      () => upstream.open.size === 1,
+      () => 'the POST',
+    )
+    upstream.publish()
+    await has(owned, 'event 1')
+    using followed = ask(`${second.url}/session/${name}`)
+    await has(followed, 'event 1')
+    first.program.child.kill('SIGTERM')
+    upstream.publish()
+    upstream.end()
+    for (const client of [owned, followed]) {
+      await has(client, '[DONE]')
+      expect(dataIn(client)).to.deep.equal(['event 1', 'event 2', '[DONE]'])
+    }
+    const done = idOf(followed, '\\[DONE\\]')
+    const after = await answerOf(`${second.url}/session/${name}`, { 'last-event-id': done })
+    expect(after.status).to.equal(204)
+    expect(upstream.server.requests).to.have.length(1)
+  })
+
+  it('cancels a stream from a machine that does not own it', async () => {
+    await using upstream = await completion()
+    await using fleet = await start(upstream)
+    const name = newName()
+    const [first, second] = fleet.machines
+    if (!first || !second) throw new Error('no machines')
+    using owned = ask(`${first.url}/session/${name}`)
+    await eventually(
+      () => upstream.open.size === 1,
+      () => 'the POST',
+    )
+    upstream.publish()
+    await has(owned, 'event 1')
+    using followed = ask(`${second.url}/session/${name}`)
+    await has(followed, 'event 1')
+    expect(await (await fetch(`${second.url}/cancel/${name}`)).json()).to.equal(true)
+    expect(await owned.ended).to.equal('end')
+    expect(await followed.ended).to.equal('end')
+    await eventually(
+      () => upstream.open.size === 0,
+      () => 'the upstream is closed',
+    )
+    const last = { 'last-event-id': idOf(owned, 'event 1') }
+    expect((await answerOf(`${first.url}/session/${name}`, last)).status).to.equal(204)
+  })
+
+  it('sends heartbeats while Redis is suspended, and then everything', async () => {
+    await using upstream = await feed()
+    await using fleet = await start(upstream, 2, { ...quick, STORE_TIMEOUT: '30000' })
+    const name = newName()
+    using client = ask(`${fleet.machines[1]?.url}/feed/${name}`, { accept: 'text/event-stream' })
+    await eventually(
+      () => upstream.open.size === 1,
+      () => 'the upstream',
+    )
+    upstream.publish()
+    await has(client, 'event 1')
+    redis.suspend()
+    upstream.publish()
+    const before = client.text.length
+    await eventually(
+      () => client.text.slice(before).includes(':\n:\n'),
+      () => 'heartbeats',
+    )
+    expect(dataIn(client)).to.not.include('event 2')
+    redis.wake()
+    await has(client, 'event 2')
+    upstream.publish()
+    await has(client, 'event 3')
+    expect(dataIn(client).filter((data) => data.startsWith('event'))).to.deep.equal(numbered(3))
+  })
+
+  it('breaks connections when Redis is away for longer than storeTimeout, answers 503 meanwhile, and goes on after', async () => {
+    await using upstream = await feed()
+    await using fleet = await start(upstream)
+    const name = newName()
+    const url = `${fleet.machines[0]?.url}/feed/${name}`
+    using client = ask(url, { accept: 'text/event-stream' })
+    await eventually(
+      () => upstream.open.size === 1,
+      () => 'the upstream',
+    )
+    upstream.publish()
+    await has(client, 'event 1')
+    redis.suspend()
+    upstream.publish()
+    await eventually(
+      () => client.over !== undefined,
+      () => 'the end of the client',
+    )
+    expect(client.over).to.equal('broken')
+    const refused = await answerOf(url, { accept: 'application/json' })
+    expect(refused.status).to.equal(503)
+    expect(refused.headers['retry-after']).to.equal('1')
+    redis.wake()
+    const returned = wander(url)
+    upstream.publish()
+    await returned.placed()
+    upstream.publish()
+    await returned.has('event 4')
+    returned[Symbol.dispose]()
+  })
+
+  it('leaves nothing in Redis without a time to live', async () => {
+    await using upstream = await feed()
+    await using fleet = await start(upstream)
+    const name = newName()
+    using client = wander(`${fleet.url}/feed/${name}`)
+    await client.placed()
+    upstream.publish()
+    await client.has('event 1')
+    const admin = createClient({ url: redis.url })
+    await admin.connect()
+    const keys = await admin.keys('rs:*')
+    expect(keys).to.include(`rs:{${name}}`)
+    for (const key of keys) expect(await admin.pTTL(key), key).to.be.above(0)
+    client[Symbol.dispose]()
+    for (const { program } of fleet.machines) {
+      program.child.kill('SIGTERM')
+      await program.ended
+    }
+    expect(await admin.exists(`rs:{${name}}:lease`)).to.equal(0)
+    const clients = await admin.clientList()
+    expect(clients).to.have.length(1)
+    admin.destroy()
+  })
+})
