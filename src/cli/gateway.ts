@@ -1,9 +1,11 @@
 import { once } from 'node:events'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from '../diagnostics.ts'
 import { asError } from '../errors.ts'
 import { redactUrl } from '../http/url.ts'
 import { createSseHub, type SseHub } from '../hub/hub.ts'
+import type { StreamStore } from '../hub/store.ts'
 import { refuse } from '../proxy/downstream.ts'
 import { createSseProxy, refuseUpgrade } from '../proxy/proxy.ts'
 import { createDrain } from '../relay/drain.ts'
@@ -11,6 +13,9 @@ import { type Route, routeFor } from './config.ts'
 
 /** The interval at which a drain closes idle connections, in milliseconds. */
 const drainInterval = 50
+
+/** How long a stop waits for a store after all responses have ended, in milliseconds. A store that is away is not waited for. */
+const storeLimit = 1000
 
 /** Passes each request on by its route, and keeps track of the open responses. */
 export class Gateway {
@@ -25,10 +30,17 @@ export class Gateway {
   /** Errors that the log line of their stream has reported. */
   readonly #logged = new WeakSet<Error>()
 
-  /** @throws {@link ConfigError} */
-  constructor(routes: readonly Route[], log: Logger) {
+  /** Whether other processes can take the shared streams over. */
+  readonly #isFleet: boolean
+
+  /**
+   * @param store - Where other processes find the shared streams. By default they are in the memory of this process.
+   * @throws {@link ConfigError}
+   */
+  constructor(routes: readonly Route[], log: Logger, store?: StreamStore) {
     this.#log = log
-    if (routes.some(({ share }) => share)) this.#hub = createSseHub({ logger: log })
+    this.#isFleet = store !== undefined
+    if (routes.some(({ share }) => share)) this.#hub = createSseHub({ logger: log, store })
     this.#routes = routes.map((route) => ({ ...route, proxy: this.#createProxy(route) }))
     // Longer than the minute for which load balancers keep a connection: if the server closed first, a request could be lost.
     this.server.keepAliveTimeout = 75_000
@@ -54,6 +66,8 @@ export class Gateway {
     this.#drain.start()
     const streams = this.#drain.dismissed
     this.#log.info({ streams, requests: this.#openResponses.size - streams, limit }, 'draining')
+    // At once, so that other processes take the streams over. Nobody could read on from a hub's memory: it is closed at the end.
+    const handedOver = this.#isFleet ? this.#hub?.close({ drain: limit }) : undefined
     const timer = setInterval(() => {
       this.#closeAfterAnswers()
       this.server.closeIdleConnections()
@@ -65,8 +79,7 @@ export class Gateway {
     await closed
     clearInterval(timer)
     clearTimeout(deadline)
-    // Only now: until then the streams of clients that cannot come back go on. Nobody could read on from this hub's memory.
-    await this.#hub?.close()
+    await Promise.race([handedOver ?? this.#hub?.close(), delay(storeLimit)])
   }
 
   #createProxy({ path: _, share, shared, ...options }: Route) {

@@ -7,6 +7,7 @@ import { createAdminServer } from './admin.ts'
 import { type Config, ConfigError, readConfig } from './config.ts'
 import { Gateway } from './gateway.ts'
 import { createLogger, oneLine } from './log.ts'
+import { openRedisStore } from './redis.ts'
 import { type Address, helpText } from './settings.ts'
 
 /** Runs the command: parses the arguments, serves, and sets the exit code. */
@@ -40,13 +41,16 @@ function version(): string {
 
 /** Serves until a signal arrives, and drains. */
 async function run(config: Config): Promise<void> {
-  const { bind, metricsBind, drain, logFormat, logLevel, routes } = config
+  const { bind, metricsBind, drain, redis, logFormat, logLevel, routes } = config
   const log = createLogger({
     format: logFormat,
     level: logLevel,
     write: (line) => process.stderr.write(line),
   })
-  const gateway = new Gateway(routes, log)
+  const shares = routes.some(({ share }) => share)
+  if (redis && !shares) log.warn({}, 'redis is not used: no path has the setting share')
+  const store = redis && shares ? await openRedisStore(redis, log) : undefined
+  const gateway = new Gateway(routes, log, store)
   const admin = metricsBind && (await createAdminServer(gateway))
   if (admin) log.info({ address: await listen(admin, metricsBind) }, 'metrics listening')
   log.info({ address: await listen(gateway.server, bind) }, 'listening')

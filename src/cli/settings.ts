@@ -1,4 +1,5 @@
 import { shown } from '../errors.ts'
+import { redactUrl } from '../http/url.ts'
 import { logOptions, retentionOptions } from '../hub/options.ts'
 import {
   choice,
@@ -30,11 +31,31 @@ const address = written<Address, string>('HOST:PORT', (value, name) => {
   return { host: v6 ?? host, port: Number(port) }
 })
 
+const redisUrl = written<URL, string>('URL', (value, name) => {
+  const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined
+  if (!url || !isRedisUrl(url)) {
+    // Redacted, because the message is logged, and the URL may hold a password.
+    const got = shown(typeof value === 'string' ? redactUrl(value) : value)
+    throw new TypeError(
+      `${name} must be a URL such as redis://HOST:6379 or rediss://USER:PASSWORD@HOST:6379/0, got ${got}`,
+    )
+  }
+  return url
+})
+
+/** What the package redis would ignore, or throw at with less to say. */
+function isRedisUrl({ protocol, hostname, username, password, pathname, search, hash }: URL): boolean {
+  if (!/^rediss?:$/.test(protocol) || hostname === '' || search + hash !== '') return false
+  // A percent sign of a password has to be escaped.
+  return /^(\/\d*)?$/.test(pathname) && !/%(?![\da-f]{2})/i.test(username + password)
+}
+
 /** Options that are the same for all paths. */
 export const serverOptions = {
   bind: withDefault(address, '127.0.0.1:8080', 'where to listen; a port alone means 127.0.0.1'),
   metricsBind: optional(address, 'where to serve /metrics, /healthz and /readyz'),
   drain: withDefault(number(0, 86_400, 'SECONDS'), 10, 'how long a stop waits for open requests'),
+  redis: optional(redisUrl, 'keeps shared streams in Redis, for several processes'),
   logFormat: withDefault(choice(...logFormats), 'logfmt', 'format of log lines'),
   logLevel: withDefault(choice(...logLevels), 'info', 'the lowest level that is logged'),
 }

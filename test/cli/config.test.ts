@@ -104,6 +104,23 @@ const rows: readonly Row[] = [
   server('bind', 'bind', '0.0.0.0:80', 'localhost:0', noAddress),
   server('metricsBind', 'metrics-bind', '127.0.0.1:9100', 'localhost:9', noAddress),
   server('drain', 'drain', 3, 0, ['-1', '86401', 'long', '', 'Infinity']),
+  {
+    ...names('redis', 'redis'),
+    value: 'redis://a.test:6379',
+    other: 'rediss://user:p%40ss@[::1]/2',
+    of: (config) => config.redis?.href,
+    wrong: [
+      'a.test:6379',
+      'tcp://a.test:6379',
+      'redis://',
+      'redis://a.test/name',
+      'redis://a.test?db=1',
+      'redis://a.test#f',
+      'redis://:p%ss@a.test',
+      '',
+    ],
+    serverOnly: true,
+  },
   server('logFormat', 'log-format', 'json', 'logfmt', ['JSON', 'text', '']),
   server('logLevel', 'log-level', 'warn', 'debug', ['trace', 'INFO', '']),
   reconnect('baseDelay', 'base-delay', 500, 200.5, noDelay),
@@ -184,7 +201,7 @@ describe('readConfig', () => {
           const says = (message: string, place: string) => {
             expect(message.startsWith(`${place} must be `), message).to.equal(true)
             // A text that is a number is shown as one; of a URL, not all is shown.
-            if (name !== 'upstream')
+            if (!/\bURL\b/.test(message))
               expect(message.replaceAll('"', '').endsWith(`, got ${text}`)).to.equal(true)
           }
           says(messageOf([...args(row), `${flag}=${text}`]), flag)
@@ -238,6 +255,7 @@ describe('readConfig', () => {
       bind: { host: '127.0.0.1', port: 8080 },
       metricsBind: undefined,
       drain: 10,
+      redis: undefined,
       logFormat: 'logfmt',
       logLevel: 'info',
     })
@@ -286,6 +304,19 @@ describe('readConfig', () => {
       expect(config.metricsBind).to.deep.equal({ host, port })
     })
   }
+
+  it('shows nothing of the password in a wrong URL of Redis', () => {
+    const words = ['secret', 's/ecret', 's%ecret', 's@cret', 's#cret']
+    for (const secret of words) {
+      for (const url of [
+        `redis://u:${secret}@a.test/x`,
+        `redis:u:${secret}@a.test`,
+        `a:${secret}@b`,
+        `http://a:${secret}@b`,
+      ])
+        expect(messageOf(['--upstream', upstream, '--redis', url])).not.to.match(/ecret|cret/)
+    }
+  })
 
   it('refuses a minDelay above maxDelay, even if they are set in two places', () => {
     const base = ['--upstream', upstream]
@@ -402,7 +433,7 @@ describe('readConfig', () => {
     for (const [name = '', value = ''] of [
       ['PATH', '/bin'],
       ['RESILIENT', '1'],
-      ...['', 'DEMO_', '2_', 'A_B_'].flatMap((service) => [
+      ...['', 'DEMO_', '2_', 'A_B_', 'REDIS_'].flatMap((service) => [
         [`RESILIENT_SSE_${service}SERVICE_HOST`, '10.0.0.1'],
         [`RESILIENT_SSE_${service}SERVICE_PORT`, '80'],
         [`RESILIENT_SSE_${service}SERVICE_PORT_HTTP_ALT`, '80'],
@@ -423,6 +454,8 @@ describe('readConfig', () => {
     for (const [name, value] of [
       ['RESILIENT_SSE_PORT', '8080'],
       ['RESILIENT_SSE_METRICS_PORT', '9090'],
+      ['RESILIENT_SSE_REDIS_PORT', '6379'],
+      ['RESILIENT_SSE_REDIS_URL', 'redis://a.test'],
       ['RESILIENT_SSE_NAME', 'demo'],
       ['RESILIENT_SSE_PORT_80', '80'],
       ['RESILIENT_SSE_PORT_80_TLS', '80'],

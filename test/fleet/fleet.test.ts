@@ -1,47 +1,11 @@
-import type { ServerResponse } from 'node:http'
 import { expect } from 'chai'
 import { createClient } from 'redis'
 import { answerOf, ask, type Client } from '../support/client.ts'
 import { wire } from '../support/events.ts'
 import { dataIn, idOf } from '../support/hub.ts'
+import { type Publisher, publisher } from '../support/publisher.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
-import { serve, stream, type TestServer } from '../support/server.ts'
 import { eventually, type Fleet, startFleet, wander } from './fleet.ts'
-
-/** An upstream that numbers its events, keeps all of them, and resumes after the last event ID. */
-interface Publisher extends AsyncDisposable {
-  readonly server: TestServer
-  /** The open event streams. */
-  readonly open: ReadonlySet<ServerResponse>
-  /** Publishes the next event. */
-  publish(): void
-  /** Ends a completion. */
-  end(): void
-}
-
-async function publisher(format: (n: number) => string): Promise<Publisher> {
-  let latest = 0
-  const open = new Set<ServerResponse>()
-  const server = await serve((request, response) => {
-    const after = Number(request.headers['last-event-id'] ?? 0)
-    stream(response)
-    open.add(response)
-    response.on('close', () => open.delete(response))
-    for (let n = after + 1; n <= latest; n++) response.write(format(n))
-  })
-  return {
-    server,
-    open,
-    publish() {
-      latest++
-      for (const response of open) response.write(format(latest))
-    },
-    end() {
-      for (const response of open) response.end('data: [DONE]\n\n')
-    },
-    [Symbol.asyncDispose]: server.close,
-  }
-}
 
 const feed = () => publisher((n) => wire(n))
 const completion = () => publisher((n) => `data: event ${n}\n\n`)

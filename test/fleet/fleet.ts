@@ -124,14 +124,18 @@ export interface Wanderer extends Disposable {
 }
 
 /** @param movesAt - After how many events the client leaves its connection on purpose. Default: never. */
-export function wander(url: string, movesAt = Number.POSITIVE_INFINITY): Wanderer {
+export function wander(
+  url: string,
+  movesAt = Number.POSITIVE_INFINITY,
+  fields: Readonly<Record<string, string>> = {},
+): Wanderer {
   const data: string[] = []
   const statuses: number[] = []
   const leaving = new AbortController()
   let lastEventId = ''
   let isOver = false
   const visit = async () => {
-    const headers = { accept: 'text/event-stream', 'cache-control': 'no-cache' }
+    const headers = { accept: 'text/event-stream', 'cache-control': 'no-cache', ...fields }
     const body = await request(url, { headers, lastEventId, signal: leaving.signal })
     statuses.push(body.statusCode ?? 0)
     if (body.statusCode !== 200) {

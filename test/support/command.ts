@@ -19,8 +19,12 @@ export const quick = ['--base-delay', '20', '--max-delay', '50', '--jitter', '0'
 export const patience = 20_000
 
 /** Starts the command and waits until it listens. */
-export async function start(args: readonly string[], preload: readonly string[] = []): Promise<Running> {
-  const program = startNode([...preload, 'src/cli.ts', ...onFreePorts, ...args])
+export async function start(
+  args: readonly string[],
+  preload: readonly string[] = [],
+  env: NodeJS.ProcessEnv = {},
+): Promise<Running> {
+  const program = startNode([...preload, 'src/cli.ts', ...onFreePorts, ...args], env)
   let log = ''
   program.child.stderr?.on('data', (text: string) => {
     log += text
