@@ -4,7 +4,13 @@ import type { HubMessages, HubReleaseReason } from './diagnostics/hub-messages.t
 import type { SseError } from './errors.ts'
 import type { SseEvent } from './wire/event.ts'
 
-export type { HubFigures, HubGapReason, HubMessages, HubReleaseReason } from './diagnostics/hub-messages.ts'
+export type {
+  HubFigures,
+  HubGapReason,
+  HubMessages,
+  HubReleaseReason,
+  StoreCommand,
+} from './diagnostics/hub-messages.ts'
 
 /** Why an open connection was lost: a clean end, a reset or premature close, or silence for `idleTimeout`. */
 export type DropReason = 'end' | 'reset' | 'idle-timeout'
@@ -215,6 +221,8 @@ const topics: { readonly [K in keyof Messages]: Topic<K> } = {
     () => 'warn',
     'options differ from those that the stream was opened with, and are ignored',
   ),
+  'hub-store-call': topic('hub-store-call', () => 'debug', 'store answered'),
+  'hub-store-error': topic('hub-store-error', () => 'debug', 'call of the store failed'),
   'hub-store-away': topic('hub-store-away', () => 'warn', 'store does not answer'),
   'hub-store-back': topic('hub-store-back', () => 'info', 'store answers again'),
   'hub-end': topic('hub-end', () => 'debug', 'hub closed'),

@@ -15,7 +15,10 @@ export type {
   HubStartMessage,
   HubStoreAwayMessage,
   HubStoreBackMessage,
+  HubStoreCallMessage,
+  HubStoreErrorMessage,
   SharedStreamMessage,
+  StoreCommand,
   StreamRole,
 } from './diagnostics/hub-messages.ts'
 export type {

@@ -52,6 +52,10 @@ export interface MetricsCollection {
  * - `sse_hub_gaps_total{reason}`: clients that missed events, by the {@link HubGapReason}.
  * - `sse_hub_slow_total`: clients that were disconnected because they did not read.
  * - `sse_hub_cancelled_total`: streams that this process has cancelled.
+ * - `sse_hub_takeovers_total`: upstreams that this process has opened for a stream that had an upstream before.
+ * - `sse_hub_fenced_total`: upstreams that this process has closed because the stream has a later owner, an end, or no log any more.
+ * - `sse_store_seconds{command}`: how long a store outside this process took to answer, by the function that was called. Without `name`.
+ * - `sse_store_errors_total`: calls of such a store that were rejected, or got no answer in time. Without `name`.
  *
  * Call this function before the first stream starts: the attempts and events of earlier streams are not counted, nor the shared
  * streams of a hub that had a stream before.

@@ -64,6 +64,8 @@ const messages: Messages = {
   'hub-slow': { ...shared, lastEventId: '9-1', stallTimeout: 60_000 },
   'hub-cancel': { ...shared, reason: 'stop' },
   'hub-options': { ...shared, options: ['linger'] },
+  'hub-store-call': { hub: 1, command: 'append', duration: 5 },
+  'hub-store-error': { hub: 1, error },
   'hub-store-away': { hub: 1, since: 5, error },
   'hub-store-back': { hub: 1, duration: 5 },
   'hub-end': { hub: 1 },
@@ -71,7 +73,7 @@ const messages: Messages = {
 const kinds = [
   ...(['start', 'open', 'drop', 'retry', 'gap', 'duplicate', 'repeats', 'end'] as const),
   ...(['hub-start', 'hub-open', 'hub-release', 'hub-gap', 'hub-slow', 'hub-cancel', 'hub-options'] as const),
-  ...(['hub-store-away', 'hub-store-back', 'hub-end'] as const),
+  ...(['hub-store-call', 'hub-store-error', 'hub-store-away', 'hub-store-back', 'hub-end'] as const),
 ]
 
 /** Announces to a logger; gives its one line. */
@@ -143,7 +145,7 @@ describe('announce', () => {
     })
 
     const levels: Partial<Record<keyof Logger, readonly (keyof Messages)[]>> = {
-      debug: ['hub-start', 'hub-open', 'hub-end'],
+      debug: ['hub-start', 'hub-open', 'hub-store-call', 'hub-store-error', 'hub-end'],
       info: ['hub-cancel', 'hub-store-back'],
       warn: ['hub-gap', 'hub-slow', 'hub-options', 'hub-store-away'],
       error: ['hub-release'],

@@ -17,11 +17,13 @@ import { answerOf, ask, get, has } from './support/client.ts'
 import { drain, fast, lastIs, wire } from './support/events.ts'
 import { idOf, serveHub } from './support/hub.ts'
 import { answers, ends, flood, resets, serve, serveInTurn, stays, stream } from './support/server.ts'
+import { wrapStore } from './support/store.ts'
 import { until } from './support/until.ts'
 
 const kinds = [
   ...['start', 'open', 'drop', 'retry', 'gap', 'duplicate', 'end'],
   ...['hub-start', 'hub-gap', 'hub-slow', 'hub-cancel', 'hub-end'],
+  ...['hub-open', 'hub-release', 'hub-store-call', 'hub-store-error'],
 ]
 
 interface Scraped extends AsyncDisposable {
@@ -277,6 +279,9 @@ describe('collectMetrics', () => {
       'sse_hub_gaps_total{reason="unknown-id"}': 0,
       sse_hub_slow_total: 0,
       sse_hub_cancelled_total: 0,
+      sse_hub_takeovers_total: 0,
+      sse_hub_fenced_total: 0,
+      sse_store_errors_total: 0,
     }
     expect(await metrics.scrape()).to.include(none)
     {
@@ -309,6 +314,54 @@ describe('collectMetrics', () => {
       'sse_hub_streams{name="prices",role="follower"}': 0,
       'sse_hub_clients{name="prices"}': 0,
     })
+  })
+
+  it('counts the shared streams that this process has taken over, and those that it has lost', async () => {
+    await using metrics = await collected()
+    const store = memoryStore()
+    await using upstream = await serve(stays(wire(1)))
+    const shared = { name: 'prices', from: 'start', hub: { store } } as const
+    await using one = await serveHub(upstream.url, shared)
+    await using other = await serveHub(upstream.url, shared)
+    using first = ask(one.url)
+    await has(first, 'event 1')
+    using second = ask(other.url)
+    await has(second, 'event 1')
+    const counted = {
+      takeovers: 'sse_hub_takeovers_total{name="prices"}',
+      fenced: 'sse_hub_fenced_total{name="prices"}',
+    }
+    expect(await metrics.scrape()).to.include({ [counted.takeovers]: 0, [counted.fenced]: 0 })
+    await one.hub.close()
+    while ((await metrics.scrape())[counted.takeovers] !== 1);
+    await using third = await serveHub(upstream.url, shared)
+    await third.hub.cancel('/events')
+    while ((await metrics.scrape())[counted.fenced] !== 1);
+    expect(await metrics.scrape()).to.include({ [counted.takeovers]: 1 })
+  })
+
+  it('measures the answers of a store that is not in the memory of the process, and counts its errors', async () => {
+    await using metrics = await collected()
+    let failing = true
+    const store = wrapStore((memory) => ({
+      open: (...args) => {
+        const fails = failing
+        failing = false
+        return fails ? Promise.reject(new Error('away')) : memory.open(...args)
+      },
+    }))
+    await using upstream = await serve(stays(wire(1)))
+    await using feed = await serveHub(upstream.url, { from: 'start', hub: { store } })
+    using client = ask(feed.url)
+    await has(client, 'event 1')
+    const scraped = await metrics.scrape()
+    expect(scraped).to.include({
+      sse_store_errors_total: 1,
+      'sse_store_seconds_count{command="open"}': 2,
+      'sse_store_seconds_count{command="append"}': 1,
+    })
+    expect(scraped['sse_store_seconds_sum{command="open"}']).to.be.above(0)
+    expect(scraped['sse_store_seconds_count{command="read"}']).to.be.above(0)
   })
 
   it('counts the slow clients and the cancels of shared streams', async () => {
@@ -381,12 +434,21 @@ describe('collectMetrics', () => {
     ])
       publish('hub-start', message)
     publish('hub-gap', { reason: 5 })
+    publish('hub-open', { first: 0 })
+    publish('hub-release', { reason: 5 })
+    publish('hub-store-call', { command: 'other', duration: 1 })
+    publish('hub-store-call', { command: 'open', duration: 'x' })
     publish('hub-end', { hub: 'a' })
     expect(await metrics.scrape()).to.include({
       sse_hub_clients: 0,
       'sse_hub_streams{role="owner"}': 0,
       'sse_hub_gaps_total{reason="trimmed"}': 0,
+      sse_hub_takeovers_total: 0,
+      sse_hub_fenced_total: 0,
     })
+    expect(
+      Object.keys(await metrics.scrape()).filter((series) => /store_seconds_count/.test(series)),
+    ).to.deep.equal([])
   })
 
   it('collects into several registries at once, each until it is stopped', async () => {

@@ -123,6 +123,21 @@ export interface HubStoreBackMessage extends HubMessage {
   readonly duration: number
 }
 
+/** The functions of a store that are called for a stream. */
+export type StoreCommand = 'open' | 'append' | 'renew' | 'read'
+
+/** A store that is not in the memory of this process has answered a call, or rejected it. Not logged. */
+export interface HubStoreCallMessage extends HubMessage {
+  readonly command: StoreCommand
+  /** How long the call took, in milliseconds. */
+  readonly duration: number
+}
+
+/** A call of the store has failed: it was rejected, or got no answer in time. Not logged; see {@link HubStoreAwayMessage}. */
+export interface HubStoreErrorMessage extends HubMessage {
+  readonly error: Error
+}
+
 /** The messages about hubs by the name of their `diagnostics_channel`, without its prefix `resilient-sse:`. */
 export interface HubMessages {
   'hub-start': HubStartMessage
@@ -132,6 +147,8 @@ export interface HubMessages {
   'hub-slow': HubSlowMessage
   'hub-cancel': HubCancelMessage
   'hub-options': HubOptionsMessage
+  'hub-store-call': HubStoreCallMessage
+  'hub-store-error': HubStoreErrorMessage
   'hub-store-away': HubStoreAwayMessage
   'hub-store-back': HubStoreBackMessage
   'hub-end': HubEndMessage

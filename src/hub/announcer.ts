@@ -7,6 +7,7 @@ import {
   type Logger,
   type Messages,
   nextHubId,
+  type StoreCommand,
 } from '../diagnostics.ts'
 import { asError } from '../errors.ts'
 
@@ -29,6 +30,15 @@ export class HubAnnouncer {
 
   end(): void {
     if (this.#isStarted) announce('hub-end', { hub: this.hub }, this.#logger)
+  }
+
+  /** Not to the logger: each event makes a call. */
+  storeCall(command: StoreCommand, duration: number): void {
+    announce('hub-store-call', { hub: this.hub, command, duration })
+  }
+
+  storeFailed(error: Error): void {
+    announce('hub-store-error', { hub: this.hub, error })
   }
 
   /** @param since - On the clock of `performance.now()`. */

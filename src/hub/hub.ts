@@ -11,6 +11,7 @@ import { HubAnnouncer } from './announcer.ts'
 import { HubClient, type SharedRelaySummary } from './client.ts'
 import { figuresOf } from './figures.ts'
 import { isMemoryStore } from './memory-store.ts'
+import { observeStore } from './observed-store.ts'
 import {
   type CheckedStreamOptions,
   checkHubOptions,
@@ -150,9 +151,12 @@ class Hub implements SseHub {
   constructor(given: HubOptions) {
     const options = checkHubOptions(given)
     this.#announcer = new HubAnnouncer(options.logger)
-    const access = new StoreAccess(options.storeTimeout, this.#announcer, isMemoryStore(options.store))
-    const { hub } = this.#announcer
-    this.#context = { hub, options, store: options.store, access }
+    const isLocal = isMemoryStore(options.store)
+    const access = new StoreAccess(options.storeTimeout, this.#announcer, isLocal)
+    const store = isLocal
+      ? options.store
+      : observeStore(options.store, (command, duration) => this.#announcer.storeCall(command, duration))
+    this.#context = { hub: this.#announcer.hub, options, store, access }
   }
 
   relay(

@@ -9,6 +9,8 @@ const longestPause = 1000
 
 /** Told of the store's absence. */
 export interface StoreListener {
+  /** Called for each call that was rejected, or got no answer in time. */
+  storeFailed(error: Error): void
   /** Called for the first call that failed, with the time at which it was made, on the clock of `performance.now()`. */
   storeAway(error: Error, since: number): void
   /** Called when a call has succeeded again, with the milliseconds of the absence. */
@@ -81,6 +83,7 @@ export class StoreAccess {
 
   /** @returns Since when the store is away, on the clock of `performance.now()`. */
   #onFailure(start: number, error: Error): number {
+    this.#listener?.storeFailed(error)
     if (this.#awaySince !== undefined) return this.#awaySince
     this.#awaySince = start
     this.#listener?.storeAway(error, start)

@@ -1,8 +1,9 @@
 import type * as PromClient from 'prom-client'
-import type { HubGapReason, StreamRole } from '../diagnostics/hub-messages.ts'
+import type { HubGapReason, StoreCommand, StreamRole } from '../diagnostics/hub-messages.ts'
 import { isNumber, isText, listen } from './channel.ts'
 
 const gapReasons: readonly HubGapReason[] = ['trimmed', 'unknown-id']
+const commands: readonly StoreCommand[] = ['open', 'append', 'renew', 'read']
 const roles: readonly StreamRole[] = ['owner', 'follower']
 
 /** The metrics of all shared streams. */
@@ -20,7 +21,7 @@ export class HubMetrics {
 
   /** @returns Functions that end the subscriptions. */
   listen(): (() => void)[] {
-    const { gaps, slow, cancelled } = this.#metrics
+    const { gaps, slow, cancelled, takeovers, fenced, storeSeconds, storeErrors } = this.#metrics
     return [
       listen('hub-start', ({ hub, figures }) => {
         if (isNumber(hub) && typeof figures === 'function') this.#live.set(hub, () => figures())
@@ -28,6 +29,13 @@ export class HubMetrics {
       listen('hub-gap', ({ reason }, name) => isText(reason) && gaps.inc({ name, reason })),
       listen('hub-slow', (_, name) => slow.inc({ name })),
       listen('hub-cancel', (_, name) => cancelled.inc({ name })),
+      listen('hub-open', ({ first }, name) => first === false && takeovers.inc({ name })),
+      listen('hub-release', ({ reason }, name) => reason === 'superseded' && fenced.inc({ name })),
+      listen('hub-store-call', ({ command, duration }) => {
+        const known = commands.find((each) => each === command)
+        if (known && isNumber(duration)) storeSeconds.observe({ command: known }, duration / 1000)
+      }),
+      listen('hub-store-error', () => storeErrors.inc()),
       listen('hub-end', ({ hub }) => isNumber(hub) && this.#live.delete(hub)),
     ]
   }
@@ -36,9 +44,9 @@ export class HubMetrics {
   #addName(name: string): void {
     if (this.#names.has(name)) return
     this.#names.add(name)
-    const { gaps, slow, cancelled } = this.#metrics
+    const { gaps, slow, cancelled, takeovers, fenced } = this.#metrics
     for (const reason of gapReasons) gaps.inc({ name, reason }, 0)
-    for (const counter of [slow, cancelled]) counter.inc({ name }, 0)
+    for (const counter of [slow, cancelled, takeovers, fenced]) counter.inc({ name }, 0)
   }
 
   #collect(): void {
@@ -70,7 +78,7 @@ function numberAt(value: unknown, key: string): number {
 }
 
 function createMetrics(
-  { Counter, Gauge }: typeof PromClient,
+  { Counter, Gauge, Histogram }: typeof PromClient,
   registry: PromClient.Registry,
   collect: () => void,
 ) {
@@ -97,5 +105,25 @@ function createMetrics(
       'Clients of shared streams that were disconnected because they did not read',
     ),
     cancelled: counter('sse_hub_cancelled_total', 'Shared streams that this process has cancelled'),
+    takeovers: counter(
+      'sse_hub_takeovers_total',
+      'Upstreams that this process has opened for a shared stream that had an upstream before',
+    ),
+    fenced: counter(
+      'sse_hub_fenced_total',
+      'Upstreams that this process has closed because the shared stream has a later owner, an end, or no log any more',
+    ),
+    storeSeconds: new Histogram({
+      name: 'sse_store_seconds',
+      help: 'How long the answers of the store of shared streams took, by the function that was called',
+      ...common,
+      labelNames: ['command'],
+      buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+    }),
+    storeErrors: new Counter({
+      name: 'sse_store_errors_total',
+      help: 'Calls of the store of shared streams that were rejected, or got no answer in time',
+      ...common,
+    }),
   }
 }

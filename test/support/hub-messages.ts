@@ -10,6 +10,8 @@ const hubKinds: readonly (keyof HubMessages)[] = [
   'hub-slow',
   'hub-cancel',
   'hub-options',
+  'hub-store-call',
+  'hub-store-error',
   'hub-store-away',
   'hub-store-back',
   'hub-end',
