@@ -1,3 +1,5 @@
+import { isLasting } from './redis-errors.ts'
+
 /** An argument of a command. */
 export type RedisArgument = string | Buffer
 
@@ -10,6 +12,7 @@ export interface NodeRedisClient {
   subscribe(channel: string, listener: () => void): Promise<void>
   unsubscribe(channel: string): Promise<void>
   destroy(): void
+  readonly isOpen: boolean
 }
 
 /** The members of a client of the package ioredis (from version 6) that the store uses. */
@@ -21,6 +24,7 @@ export interface IoRedisClient {
   subscribe(channel: string): Promise<unknown>
   unsubscribe(channel: string): Promise<unknown>
   disconnect(): void
+  readonly status: string
 }
 
 /** A client of the package redis or ioredis, for a server or a cluster of Redis or Valkey. */
@@ -28,6 +32,8 @@ export type RedisClient = NodeRedisClient | IoRedisClient
 
 /** One connection of the store. */
 export interface RedisConnection {
+  /** Whether the client has given up, and will not connect again by itself. */
+  readonly isClosed: boolean
   /**
    * Sends a command. Commands that are sent in the same turn share one packet.
    *
@@ -53,12 +59,18 @@ const bulkString = '$'.charCodeAt(0)
 
 function connectNodeRedis(client: NodeRedisClient, onMessage: (channel: string) => void): RedisConnection {
   const own = client.duplicate()
-  // Commands fail while the connection is down, and the hub sends them again.
-  own.on('error', () => {})
   const options = { typeMapping: { [bulkString]: Buffer } }
-  const ready = own.connect()
+  const ready = new Promise<unknown>((resolve, reject) => {
+    // Commands fail while the connection is down, and the hub sends them again. A client whose password is refused would try
+    // for ever.
+    own.on('error', (error) => isLasting(error) && reject(error))
+    own.connect().then(resolve, reject)
+  })
   ready.catch(() => {})
   return {
+    get isClosed() {
+      return !own.isOpen
+    },
     send: async (args) => {
       await ready
       return own.sendCommand(args, options)
@@ -71,7 +83,10 @@ function connectNodeRedis(client: NodeRedisClient, onMessage: (channel: string) 
       await ready
       return own.unsubscribe(channel)
     },
-    close: () => own.destroy(),
+    close() {
+      // A client that has given up is closed already, and throws.
+      if (own.isOpen) own.destroy()
+    },
   }
 }
 
@@ -80,6 +95,9 @@ function connectIoRedis(client: IoRedisClient, onMessage: (channel: string) => v
   own.on('error', () => {})
   own.on('message', onMessage)
   return {
+    get isClosed() {
+      return own.status === 'end'
+    },
     send: ([command = '', ...args]) => own.callBuffer(String(command), args),
     subscribe: (channel) => own.subscribe(channel),
     unsubscribe: (channel) => own.unsubscribe(channel),

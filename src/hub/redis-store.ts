@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto'
+import { SseError } from '../errors.ts'
 import { connectLike, type RedisArgument, type RedisClient, type RedisConnection } from './redis-client.ts'
+import { checkVersion, isReplicaError, redisError } from './redis-errors.ts'
 import { endSeqInRedis, openScript, renewScript } from './redis-scripts.ts'
 import {
   comparePositions,
@@ -32,6 +34,8 @@ export function redisStore(client: RedisClient): StreamStore {
 }
 
 interface Connections {
+  /** Rejects when the server is too old. */
+  readonly checked: Promise<void>
   readonly appends: RedisConnection
   readonly reads: RedisConnection
   readonly wakes: RedisConnection
@@ -53,6 +57,7 @@ class RedisStore implements StreamStore {
   /** Reads that wait for the answers to the reads before them. */
   #reads: PendingRead[] = []
   #isReading = false
+  #isClosed = false
   /** The mean size of an entry, in bytes: how many entries a read asks for. */
   #entrySize = 1024
 
@@ -87,18 +92,19 @@ class RedisStore implements StreamStore {
     // Redis keeps the entries from this id on; the new entry must be one of them.
     const isOlder = trimBefore && comparePositions(trimBefore, positionOf(entry)) < 0
     const trim = trimBefore ? ['MINID', '~', isOlder ? formatPosition(trimBefore) : id] : []
-    const { appends } = this.#connect()
-    const added = appends.send(['XADD', key, 'NOMKSTREAM', ...trim, id, ...fieldsOf(entry)])
-    // In the same packet. A wake for nothing is allowed.
-    appends.send(['PUBLISH', wakeOf(stream), '']).catch(() => {})
-    try {
-      return (await added) === null ? 'fenced' : 'stored'
-    } catch (error) {
-      if (!(error instanceof Error && error.message.includes('equal or smaller'))) throw error
-    }
-    // The latest entry has this id when this call was repeated.
-    const [latest] = entriesOf(await appends.send(['XREVRANGE', key, '+', '-', 'COUNT', '1']))
-    return latest && formatPosition(positionOf(latest)) === id ? 'stored' : 'fenced'
+    return this.#use(async ({ appends }) => {
+      const added = appends.send(['XADD', key, 'NOMKSTREAM', ...trim, id, ...fieldsOf(entry)])
+      // In the same packet. A wake for nothing is allowed.
+      appends.send(['PUBLISH', wakeOf(stream), '']).catch(() => {})
+      try {
+        return (await added) === null ? 'fenced' : 'stored'
+      } catch (error) {
+        if (!(error instanceof Error && error.message.includes('equal or smaller'))) throw error
+      }
+      // The latest entry has this id when this call was repeated.
+      const [latest] = entriesOf(await appends.send(['XREVRANGE', key, '+', '-', 'COUNT', '1']))
+      return latest && formatPosition(positionOf(latest)) === id ? 'stored' : 'fenced'
+    })
   }
 
   async renew(
@@ -127,7 +133,7 @@ class RedisStore implements StreamStore {
     this.#watchers.set(channel, watchers)
     const watcher = () => wake()
     watchers.add(watcher)
-    this.#subscribe(channel)
+    if (!this.#isClosed) this.#subscribe(channel)
     return () => {
       watchers.delete(watcher)
       if (watchers.size > 0 || this.#watchers.get(channel) !== watchers) return
@@ -137,59 +143,94 @@ class RedisStore implements StreamStore {
   }
 
   async close(): Promise<void> {
-    const connections = this.#connections
-    this.#connections = undefined
+    this.#isClosed = true
     this.#watchers.clear()
-    this.#subscribed.clear()
-    for (const connection of Object.values(connections ?? {})) connection.close()
+    this.#disconnect()
   }
 
   /** Subscribes to a channel, or ends the subscription, one call after another: a client mixes up calls that overlap. */
   #subscribe(channel: string): void {
+    const { wakes } = this.#connect()
     if (this.#changing.has(channel)) return
     const wants = this.#watchers.has(channel)
     if (wants === this.#subscribed.has(channel)) return
-    const { wakes } = this.#connect()
     if (wants) this.#subscribed.add(channel)
     else this.#subscribed.delete(channel)
     this.#changing.add(channel)
     const change = wants ? wakes.subscribe(channel) : wakes.unsubscribe(channel)
+    const onAnswer = (isDone: boolean) => {
+      if (this.#connections?.wakes !== wakes) return
+      this.#changing.delete(channel)
+      if (isDone) this.#subscribe(channel)
+      // Without a subscription, the hub finds changes by reading now and then.
+      else this.#subscribed.delete(channel)
+    }
     change.then(
-      () => {
-        this.#changing.delete(channel)
-        if (this.#connections?.wakes === wakes) this.#subscribe(channel)
-      },
-      () => {
-        // Without a subscription, the hub finds changes by reading now and then.
-        this.#changing.delete(channel)
-        this.#subscribed.delete(channel)
-      },
+      () => onAnswer(true),
+      () => onAnswer(false),
     )
   }
 
+  /**
+   * Makes a call, once the server's version is known.
+   *
+   * @throws {@link SseError} `ERR_SSE_STORE` when no repetition can succeed.
+   */
+  async #use<T>(call: (connections: Connections) => Promise<T>): Promise<T> {
+    const connections = this.#connect()
+    try {
+      await connections.checked
+      return await call(connections)
+    } catch (error) {
+      const { appends, reads, wakes, checked } = connections
+      const isOver = [appends, reads, wakes].some(({ isClosed }) => isClosed)
+      // After a fail-over, the connections may lead to the former master, and stay there.
+      const isStale = isOver || isReplicaError(error) || (await isRejected(checked))
+      if (isStale && this.#connections === connections) this.#disconnect()
+      throw redisError(error)
+    }
+  }
+
+  #disconnect(): void {
+    const connections = this.#connections
+    this.#connections = undefined
+    this.#subscribed.clear()
+    this.#changing.clear()
+    if (!connections) return
+    for (const each of [connections.appends, connections.reads, connections.wakes]) each.close()
+  }
+
   #connect(): Connections {
+    if (this.#isClosed) throw new SseError('ERR_SSE_STORE', 'the store of shared streams was closed')
+    if (this.#connections) return this.#connections
     const ignore = () => {}
-    this.#connections ??= {
-      appends: connectLike(this.#client, ignore),
+    const appends = connectLike(this.#client, ignore)
+    const checked = checkVersion(appends.send)
+    checked.catch(() => {})
+    this.#connections = {
+      checked,
+      appends,
       reads: connectLike(this.#client, ignore),
       wakes: connectLike(this.#client, (channel) => {
         for (const wake of this.#watchers.get(channel) ?? []) wake()
       }),
     }
+    for (const channel of this.#watchers.keys()) this.#subscribe(channel)
     return this.#connections
   }
 
   /** Runs a script by its digest, and sends its text when the server does not have it (a restart, or SCRIPT FLUSH). */
   async #run(script: string, stream: string, args: readonly string[]): Promise<unknown> {
-    const { appends } = this.#connect()
     const key = keyOf(stream)
     const rest = ['2', key, `${key}:lease`, ...args]
-    try {
-      return await appends.send(['EVALSHA', createHash('sha1').update(script).digest('hex'), ...rest])
-    } catch (error) {
-      if (!(error instanceof Error && error.message.includes('NOSCRIPT'))) throw error
-      return appends.send(['EVAL', script, ...rest])
-    }
+    return this.#use(async ({ appends }) => {
+      try {
+        return await appends.send(['EVALSHA', createHash('sha1').update(script).digest('hex'), ...rest])
+      } catch (error) {
+        if (!(error instanceof Error && error.message.includes('NOSCRIPT'))) throw error
+        return appends.send(['EVAL', script, ...rest])
+      }
+    })
   }
 
   /** Sends a read, or lets it wait for the reads before it: many streams that change at once are read together. */
@@ -205,8 +246,9 @@ class RedisStore implements StreamStore {
     this.#reads = []
     this.#isReading = batch.length > 0
     if (batch.length === 0) return
-    const { reads } = this.#connect()
-    const sent = batch.map(({ args, resolve, reject }) => reads.send(args).then(resolve, reject))
+    const sent = batch.map(({ args, resolve, reject }) =>
+      this.#use(({ reads }) => reads.send(args)).then(resolve, reject),
+    )
     void Promise.all(sent).then(() => this.#sendReads())
   }
 
@@ -255,7 +297,8 @@ function formatPosition({ epoch, seq }: Position): string {
 function parsePosition(text: string): Position | undefined {
   const [epoch = '', seq = ''] = text.split('-')
   if (epoch === '' || seq === '') return undefined
-  return { epoch: Number(epoch), seq: seq === endSeqInRedis ? endSeq : Number(seq) }
+  const position = { epoch: Number(epoch), seq: seq === endSeqInRedis ? endSeq : Number(seq) }
+  return Number.isSafeInteger(position.epoch) && Number.isSafeInteger(position.seq) ? position : undefined
 }
 
 /** The fields of an entry in Redis. Redis stores the names of fields once where consecutive entries have the same fields. */
@@ -287,7 +330,10 @@ function entryOf(item: unknown): Entry {
     for (let n = 0; n + 1 < fields.length; n += 2) values.set(String(fields[n]), bufferOf(fields[n + 1]))
   }
   const entry = position && parseEntry(position, values)
-  if (!entry) throw new Error(`the log has an entry of another program: ${String(id)}`)
+  if (!entry) {
+    const message = `the log of the stream has an entry of another program: ${String(id)}`
+    throw new SseError('ERR_SSE_STORE', message)
+  }
   return entry
 }
 
@@ -296,7 +342,8 @@ function parseEntry({ epoch, seq }: Position, fields: ReadonlyMap<string, Buffer
   const at = epoch + Number(text('a') ?? 0)
   const bytes = fields.get('d')
   if (bytes) {
-    const first = seq - Number(text('n') ?? 0)
+    const first = seq - Number(text('n'))
+    if (!(first >= 1 && first <= seq)) return undefined
     return { kind: 'events', epoch, at, first, last: seq, bytes, cursor: text('c') }
   }
   const opened = text('o')
@@ -322,4 +369,11 @@ function bufferOf(value: unknown): Buffer {
 
 function textsOf(reply: unknown): string[] {
   return Array.isArray(reply) ? reply.map(String) : []
+}
+
+async function isRejected(promise: Promise<unknown>): Promise<boolean> {
+  return promise.then(
+    () => false,
+    () => true,
+  )
 }

@@ -45,8 +45,8 @@ export class StoreAccess {
   /**
    * @param call - Called again after it has rejected or given no answer: a repeated call must not change the result.
    * @param isWanted - When false, no further call is made.
-   * @throws {@link SseError} `ERR_SSE_STORE` when the store has been away for the whole timeout, or this call alone has failed for
-   * as long.
+   * @throws {@link SseError} `ERR_SSE_STORE` when the store has been away for the whole timeout, this call alone has failed for
+   * as long, or the store has thrown this error.
    */
   call<T>(call: () => Promise<T>, isWanted: () => boolean = () => true): Promise<T> {
     return this.#isLocal ? call() : this.#repeat(call, isWanted)
@@ -66,6 +66,7 @@ export class StoreAccess {
       try {
         answer = await this.#limited(call)
       } catch (thrown) {
+        if (isFinal(thrown)) throw thrown
         const now = performance.now()
         // A call of a suspended process seems to have lasted as long as the suspension.
         const failedFrom = Math.max(start, now - this.#callLimit)
@@ -124,6 +125,11 @@ export class StoreAccess {
       // The hub was closed. The next call is the last one.
     }
   }
+}
+
+/** Whether the store itself says that no repetition can succeed. */
+function isFinal(thrown: unknown): boolean {
+  return thrown instanceof SseError && thrown.code === 'ERR_SSE_STORE'
 }
 
 function storeError(thrown: unknown): SseError {

@@ -75,7 +75,8 @@ export type OpenResult =
  * implementation must pass.
  *
  * Each function may reject, or answer late: the hub then calls it again, and the first call may be carried out after the second
- * one. A call that is carried out again must not change the log again.
+ * one. A call that is carried out again must not change the log again. A call that rejects with an SseError
+ * `ERR_SSE_STORE` is not made again: no repetition can mend the error.
  *
  * The name of a stream is any string of 1 to 512 bytes in UTF-8. Streams are independent of each other.
  */

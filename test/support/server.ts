@@ -184,7 +184,8 @@ export async function freePort(): Promise<number> {
   return port
 }
 
-function portOf(server: net.Server): number {
+/** The port that a server listens on. */
+export function portOf(server: net.Server): number {
   const address = server.address()
   if (address === null || typeof address === 'string') throw new Error('not listening')
   return address.port
