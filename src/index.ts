@@ -44,6 +44,7 @@ export { type CloseOptions, createSseHub, type SseHub, type StreamStatus } from 
 export { memoryStore } from './hub/memory-store.ts'
 export type { HubOptions, RetentionOptions, SharedStreamOptions, SubscribeOptions } from './hub/options.ts'
 export type {
+  AppendResult,
   EndEntry,
   Entry,
   EventsEntry,

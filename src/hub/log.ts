@@ -163,6 +163,16 @@ export class Log {
     this.#immediate ??= setImmediate(this.#onTurn)
   }
 
+  /**
+   * The entries after a position, for a store that has lost them.
+   *
+   * @returns Undefined when they are no longer all in memory.
+   */
+  entriesAfter(after: Position): readonly EventsEntry[] | undefined {
+    if (comparePositions(after, this.#windowStart) < 0) return undefined
+    return this.#window.slice(this.#indexAfter(after))
+  }
+
   /** Adds a reader to those that get the latest events as they arrive. */
   join(reader: LiveReader): void {
     this.#live.add(reader)

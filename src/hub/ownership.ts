@@ -184,9 +184,11 @@ export class Ownership implements RunOwner {
     const { identity, retention: limits, resume, cursor: cursorOf } = this.#options
     const tracker = new EventTracker(identity === undefined ? {} : { identity })
     const retention = new Retention(limits)
+    // Where the store has lost the log, this process knows where it was.
+    const known = isLost ? this.#log.cursor : undefined
     const history: History = previous
       ? await readHistory(store, access, this.#name, tracker, retention)
-      : { hasEvents: false, cursor: client.cursor }
+      : { hasEvents: false, cursor: client.cursor ?? known }
     await this.#log.sync()
     const policy = new ResumePolicy(resume, factory.method)
     this.#hasEvents = history.hasEvents || isLost
@@ -271,18 +273,9 @@ export class Ownership implements RunOwner {
   }
 
   async append(entry: EventsEntry, trimBefore: Position | undefined): Promise<boolean> {
-    const { access, store } = this.#context
     const run = this.#run
     const isWanted = () => this.#run === run
-    const append = () => {
-      this.#isAppending = true
-      try {
-        return store.append(this.#name, entry, trimBefore)
-      } finally {
-        this.#isAppending = false
-      }
-    }
-    if ((await access.call(append, isWanted)) !== 'stored') return false
+    if (!(await this.#store(entry, trimBefore, isWanted))) return false
     this.#hasEvents = true
     this.#log.accept(entry)
     await this.#log.room
@@ -324,9 +317,43 @@ export class Ownership implements RunOwner {
     this.#forget(run, error ? 'failure' : 'end', error)
   }
 
+  /**
+   * Appends an entry; before it those that the store has lost, as a server may that has taken over from another one.
+   *
+   * @returns Whether the entry is stored.
+   */
+  async #store(
+    entry: EventsEntry | EndEntry,
+    trimBefore?: Position,
+    isWanted: () => boolean = () => true,
+  ): Promise<boolean> {
+    const { access, store } = this.#context
+    const append = (each: EventsEntry | EndEntry) => {
+      const send = () => {
+        this.#isAppending = true
+        try {
+          return store.append(this.#name, each, trimBefore)
+        } finally {
+          this.#isAppending = false
+        }
+      }
+      return access.call(send, isWanted)
+    }
+    const result = await append(entry)
+    if (result !== 'missing') return result === 'stored'
+    const [latest] = await access.call(() => store.read(this.#name, 'last', 1), isWanted)
+    const lost = latest && this.#log.entriesAfter(positionOf(latest))
+    // Without its last entries the log goes on in a new epoch, so that clients see that events are missing.
+    if (!lost) return false
+    for (const each of lost) {
+      if ((await append(each)) !== 'stored') return false
+    }
+    return (await append(entry)) === 'stored'
+  }
+
   /** Writes the end of the stream, and gives the lease up. */
   async #seal(epoch: number, error: Error | undefined): Promise<void> {
-    const { access, store, options } = this.#context
+    const { options } = this.#context
     const { keepFor } = this.#options
     const { tail } = this.#log
     const { code, statusCode } = error ? failureOf(error) : {}
@@ -341,8 +368,7 @@ export class Ownership implements RunOwner {
       reason: error?.message,
     }
     this.#failure = error && { epoch, error }
-    const result = await access.call(() => store.append(this.#name, entry))
-    if (result === 'stored') this.#log.accept(entry)
+    if (await this.#store(entry)) this.#log.accept(entry)
     else await this.#log.sync()
     // A refusal before the first event is the answer to those who wait for it, and not to clients of the next minutes.
     await this.#giveUp(error && !this.#hasEvents ? Math.min(keepFor, 2 * options.poll) : keepFor)

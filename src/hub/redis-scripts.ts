@@ -66,3 +66,27 @@ else
 end
 return { '1', listeners }
 `
+
+/**
+ * Appends an entry, unless the log has lost the entry before it: a server that was promoted may lack the latest entries that its
+ * predecessor has acknowledged. Arguments: the entry's id, the `seq` of the entry before it, channel, the entry before which the log
+ * may be trimmed ('' for none), the fields.
+ */
+export const appendScript = `
+local stream, id, before, channel, trim = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local latest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+if not latest then return 'fenced' end
+if latest[1] == id then return 'stored' end
+local epoch, seq = string.match(latest[1], '^(%d+)-(%d+)$')
+if epoch ~= string.match(id, '^%d+') then return 'fenced' end
+if tonumber(seq) < tonumber(before) then return 'missing' end
+local added
+if trim == '' then added = redis.pcall('XADD', stream, id, unpack(ARGV, 5))
+else added = redis.pcall('XADD', stream, 'MINID', '~', trim, id, unpack(ARGV, 5)) end
+if added['err'] then
+  if string.find(added['err'], 'equal or smaller', 1, true) then return 'fenced' end
+  return redis.error_reply(added['err'])
+end
+redis.call('PUBLISH', channel, '')
+return 'stored'
+`

@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto'
 import { SseError } from '../errors.ts'
 import { connectLike, type RedisArgument, type RedisClient, type RedisConnection } from './redis-client.ts'
 import { checkVersion, isReplicaError, redisError } from './redis-errors.ts'
-import { endSeqInRedis, openScript, renewScript } from './redis-scripts.ts'
+import { appendScript, endSeqInRedis, openScript, renewScript } from './redis-scripts.ts'
 import {
+  type AppendResult,
   comparePositions,
   type EndEntry,
   type Entry,
@@ -82,29 +83,22 @@ class RedisStore implements StreamStore {
     throw new Error('Redis gave an unknown answer to open')
   }
 
-  async append(
-    stream: string,
-    entry: EventsEntry | EndEntry,
-    trimBefore?: Position,
-  ): Promise<'stored' | 'fenced'> {
-    const key = keyOf(stream)
+  async append(stream: string, entry: EventsEntry | EndEntry, trimBefore?: Position): Promise<AppendResult> {
     const id = formatPosition(positionOf(entry))
     // Redis keeps the entries from this id on; the new entry must be one of them.
     const isOlder = trimBefore && comparePositions(trimBefore, positionOf(entry)) < 0
-    const trim = trimBefore ? ['MINID', '~', isOlder ? formatPosition(trimBefore) : id] : []
-    return this.#use(async ({ appends }) => {
-      const added = appends.send(['XADD', key, 'NOMKSTREAM', ...trim, id, ...fieldsOf(entry)])
-      // In the same packet. A wake for nothing is allowed.
-      appends.send(['PUBLISH', wakeOf(stream), '']).catch(() => {})
-      try {
-        return (await added) === null ? 'fenced' : 'stored'
-      } catch (error) {
-        if (!(error instanceof Error && error.message.includes('equal or smaller'))) throw error
-      }
-      // The latest entry has this id when this call was repeated.
-      const [latest] = entriesOf(await appends.send(['XREVRANGE', key, '+', '-', 'COUNT', '1']))
-      return latest && formatPosition(positionOf(latest)) === id ? 'stored' : 'fenced'
-    })
+    const trim = trimBefore ? (isOlder ? formatPosition(trimBefore) : id) : ''
+    const before = `${seqBefore(entry)}`
+    const reply = await this.#run(appendScript, stream, [
+      id,
+      before,
+      wakeOf(stream),
+      trim,
+      ...fieldsOf(entry),
+    ])
+    const answer = (['stored', 'fenced', 'missing'] as const).find((each) => each === String(reply))
+    if (answer === undefined) throw new Error('Redis gave an unknown answer to append')
+    return answer
   }
 
   async renew(
@@ -220,7 +214,7 @@ class RedisStore implements StreamStore {
   }
 
   /** Runs a script by its digest, and sends its text when the server does not have it (a restart, or SCRIPT FLUSH). */
-  async #run(script: string, stream: string, args: readonly string[]): Promise<unknown> {
+  async #run(script: string, stream: string, args: readonly RedisArgument[]): Promise<unknown> {
     const key = keyOf(stream)
     const rest = ['2', key, `${key}:lease`, ...args]
     return this.#use(async ({ appends }) => {
@@ -299,6 +293,12 @@ function parsePosition(text: string): Position | undefined {
   if (epoch === '' || seq === '') return undefined
   const position = { epoch: Number(epoch), seq: seq === endSeqInRedis ? endSeq : Number(seq) }
   return Number.isSafeInteger(position.epoch) && Number.isSafeInteger(position.seq) ? position : undefined
+}
+
+/** The `seq` of the entry that the log must have before this one. */
+function seqBefore(entry: EventsEntry | EndEntry): number {
+  if (entry.kind === 'events') return entry.first - 1
+  return entry.previous?.epoch === entry.epoch ? entry.previous.seq : 0
 }
 
 /** The fields of an entry in Redis. Redis stores the names of fields once where consecutive entries have the same fields. */

@@ -70,6 +70,9 @@ export type OpenResult =
   | { readonly state: 'held'; readonly retryAfter: number }
   | { readonly state: 'ended' }
 
+/** What a store says of an append. */
+export type AppendResult = 'stored' | 'fenced' | 'missing'
+
 /**
  * Keeps the logs of shared streams, and decides who may append. `resilient-sse/store-tests` has the tests that every
  * implementation must pass.
@@ -97,13 +100,16 @@ export interface StreamStore {
    * Appends an entry. `fenced` when a later epoch was opened, the epoch has ended, or the log no longer exists: then nothing
    * changes, and no log is created. The end of a lease alone fences nobody.
    *
+   * `missing` when the store has lost the entry before this one, which it had acknowledged, but not the `open` entry of the epoch:
+   * then nothing changes, and the hub appends the lost entries again. A store that loses nothing never answers so.
+   *
    * Appending the latest entry again is `stored` again, and appends nothing. An earlier entry of the epoch is not appended
    * again either; the hub ignores the answer.
    *
    * @param trimBefore - Entries that end before this position may be removed, at once or by a later call. The latest entry is
    * never removed.
    */
-  append(stream: string, entry: EventsEntry | EndEntry, trimBefore?: Position): Promise<'stored' | 'fenced'>
+  append(stream: string, entry: EventsEntry | EndEntry, trimBefore?: Position): Promise<AppendResult>
   /**
    * Sets the lease to `lease` milliseconds from now, and keeps the log for `keepFor` milliseconds after the lease; a lease of 0
    * gives the lease up. An owner whose lease has run out gets it again, unless another owner has opened the stream. For anybody

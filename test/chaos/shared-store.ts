@@ -1,5 +1,11 @@
 import { createParser } from 'eventsource-parser'
-import { type Entry, memoryStore, type OpenResult, type StreamStore } from '../../src/index.ts'
+import {
+  type AppendResult,
+  type Entry,
+  memoryStore,
+  type OpenResult,
+  type StreamStore,
+} from '../../src/index.ts'
 
 /** An event that the store has, as clients get it. */
 export interface StoredEvent {
@@ -40,10 +46,10 @@ export class RecordingStore implements StreamStore {
     return result
   }
 
-  async append(...args: Parameters<StreamStore['append']>): Promise<'stored' | 'fenced'> {
+  async append(...args: Parameters<StreamStore['append']>): Promise<AppendResult> {
     const result = await this.#store.append(...args)
     const [, entry] = args
-    if (result === 'fenced' || entry === this.#latest) return result
+    if (result !== 'stored' || entry === this.#latest) return result
     this.#latest = entry
     if (entry.kind === 'events') {
       this.#parser.feed(entry.bytes.toString())

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { setTimeout as delay } from 'node:timers/promises'
-import { comparePositions, type Entry, type EventsEntry, positionOf } from '../store.ts'
+import { type AppendResult, comparePositions, type Entry, type EventsEntry, positionOf } from '../store.ts'
 import { type Bench, events, type StoreCase } from './bench.ts'
 
 const owners = 5
@@ -60,7 +60,7 @@ class Answers {
   readonly stored = new Set<string>()
   readonly sent = new Map<string, EventsEntry>()
 
-  add(entry: EventsEntry, answer: 'stored' | 'fenced'): void {
+  add(entry: EventsEntry, answer: AppendResult): void {
     const key = keyOf(entry)
     this.sent.set(key, entry)
     if (answer === 'stored') this.stored.add(key)
