@@ -1,4 +1,10 @@
 /// <reference types="node" preserve="true" />
 
-export type { IoRedisClient, NodeRedisClient, RedisArgument, RedisClient } from './hub/redis-client.ts'
+export type {
+  IoRedisClient,
+  NodeRedisClient,
+  NodeRedisCluster,
+  RedisArgument,
+  RedisClient,
+} from './hub/redis-client.ts'
 export { redisStore } from './hub/redis-store.ts'

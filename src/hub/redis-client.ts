@@ -9,10 +9,29 @@ export interface NodeRedisClient {
   duplicate(): NodeRedisClient
   connect(): Promise<unknown>
   on(event: 'error', listener: (error: Error) => void): unknown
-  subscribe(channel: string, listener: () => void): Promise<void>
-  unsubscribe(channel: string): Promise<void>
+  sSubscribe(channel: string, listener: () => void): Promise<void>
+  sUnsubscribe(channel: string): Promise<void>
   destroy(): void
   readonly isOpen: boolean
+}
+
+/** The members of a cluster client of the package redis that the store uses. */
+export interface NodeRedisCluster {
+  sendCommand(
+    firstKey: RedisArgument | undefined,
+    isReadonly: boolean | undefined,
+    args: readonly RedisArgument[],
+    options?: object,
+  ): Promise<unknown>
+  duplicate(): NodeRedisCluster
+  connect(): Promise<unknown>
+  on(event: 'error', listener: (error: Error) => void): unknown
+  sSubscribe(channel: string, listener: () => void): Promise<void>
+  sUnsubscribe(channel: string): Promise<void>
+  destroy(): void
+  readonly isOpen: boolean
+  /** Only cluster clients have this member. */
+  readonly slots: readonly unknown[]
 }
 
 /** The members of a client of the package ioredis (from version 6) that the store uses. */
@@ -20,15 +39,15 @@ export interface IoRedisClient {
   callBuffer(command: string, args: RedisArgument[]): Promise<unknown>
   duplicate(): IoRedisClient
   on(event: 'error', listener: (error: Error) => void): unknown
-  on(event: 'message', listener: (channel: string) => void): unknown
-  subscribe(channel: string): Promise<unknown>
-  unsubscribe(channel: string): Promise<unknown>
+  on(event: 'smessage', listener: (channel: string) => void): unknown
+  ssubscribe(channel: string): Promise<unknown>
+  sunsubscribe(channel: string): Promise<unknown>
   disconnect(): void
   readonly status: string
 }
 
 /** A client of the package redis or ioredis, for a server or a cluster of Redis or Valkey. */
-export type RedisClient = NodeRedisClient | IoRedisClient
+export type RedisClient = NodeRedisClient | NodeRedisCluster | IoRedisClient
 
 /** One connection of the store. */
 export interface RedisConnection {
@@ -57,7 +76,10 @@ export function connectLike(client: RedisClient, onMessage: (channel: string) =>
 /** The type marker of a string in a reply (RESP, "Bulk strings"). */
 const bulkString = '$'.charCodeAt(0)
 
-function connectNodeRedis(client: NodeRedisClient, onMessage: (channel: string) => void): RedisConnection {
+function connectNodeRedis(
+  client: NodeRedisClient | NodeRedisCluster,
+  onMessage: (channel: string) => void,
+): RedisConnection {
   const own = client.duplicate()
   const options = { typeMapping: { [bulkString]: Buffer } }
   const ready = new Promise<unknown>((resolve, reject) => {
@@ -73,15 +95,18 @@ function connectNodeRedis(client: NodeRedisClient, onMessage: (channel: string) 
     },
     send: async (args) => {
       await ready
-      return own.sendCommand(args, options)
+      // Masters answer every command: a replica may be behind.
+      return 'slots' in own
+        ? own.sendCommand(keyIn(args), false, args, options)
+        : own.sendCommand(args, options)
     },
     subscribe: async (channel) => {
       await ready
-      return own.subscribe(channel, () => onMessage(channel))
+      return own.sSubscribe(channel, () => onMessage(channel))
     },
     unsubscribe: async (channel) => {
       await ready
-      return own.unsubscribe(channel)
+      return own.sUnsubscribe(channel)
     },
     close() {
       // A client that has given up is closed already, and throws.
@@ -93,14 +118,20 @@ function connectNodeRedis(client: NodeRedisClient, onMessage: (channel: string) 
 function connectIoRedis(client: IoRedisClient, onMessage: (channel: string) => void): RedisConnection {
   const own = client.duplicate()
   own.on('error', () => {})
-  own.on('message', onMessage)
+  own.on('smessage', onMessage)
   return {
     get isClosed() {
       return own.status === 'end'
     },
     send: ([command = '', ...args]) => own.callBuffer(String(command), args),
-    subscribe: (channel) => own.subscribe(channel),
-    unsubscribe: (channel) => own.unsubscribe(channel),
+    subscribe: (channel) => own.ssubscribe(channel),
+    unsubscribe: (channel) => own.sunsubscribe(channel),
     close: () => own.disconnect(),
   }
+}
+
+/** The key of a command, which says where in a cluster the command is sent. INFO has none. */
+function keyIn([command, first, , key]: readonly RedisArgument[]): RedisArgument | undefined {
+  if (command === 'EVALSHA' || command === 'EVAL') return key
+  return command === 'INFO' ? undefined : first
 }

@@ -48,21 +48,21 @@ else
   redis.call('XADD', stream, id .. '-0', 'o', previous, 'a', '0')
   hold(owner, id, previous, ms, keepFor)
 end
-redis.call('PUBLISH', channel, '')
+redis.call('SPUBLISH', channel, '')
 return { 'open', id, previous }
 `
 
 /** Arguments: owner, lease, keepFor, channel. */
 export const renewScript = `${common}
 local owner, ms, keepFor, channel = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local listeners = redis.call('PUBSUB', 'NUMSUB', channel)[2]
+local listeners = redis.call('PUBSUB', 'SHARDNUMSUB', channel)[2]
 if holder ~= owner or not latest then return { '0', listeners } end
 if ms > 0 then
   hold(owner, heldEpoch, heldPrevious, ms, keepFor)
 else
   redis.call('DEL', lease)
   redis.call('PEXPIRE', stream, keepFor)
-  redis.call('PUBLISH', channel, '')
+  redis.call('SPUBLISH', channel, '')
 end
 return { '1', listeners }
 `
@@ -87,6 +87,6 @@ if added['err'] then
   if string.find(added['err'], 'equal or smaller', 1, true) then return 'fenced' end
   return redis.error_reply(added['err'])
 end
-redis.call('PUBLISH', channel, '')
+redis.call('SPUBLISH', channel, '')
 return 'stored'
 `

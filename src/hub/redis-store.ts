@@ -29,6 +29,7 @@ const mostEntries = 10_000
  * for reads, and for wakes.
  *
  * @param client - A client of the package redis or ioredis, version 6. The store duplicates it, and sends nothing through it.
+ * In a cluster, ioredis must have the option `shardedSubscribers`: without it, wakes are lost.
  */
 export function redisStore(client: RedisClient): StreamStore {
   return new RedisStore(client)

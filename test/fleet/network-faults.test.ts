@@ -132,7 +132,7 @@ for (const [name, connect] of Object.entries(packages)) {
       using followed = ask(second.url, eventSource)
       await has(followed, 'event 1')
       using direct = await watcher()
-      const listeners = () => direct.client.pubSubNumSub([`rs:{${streamName}}:wake`])
+      const listeners = () => direct.client.pubSubShardNumSub([`rs:{${streamName}}:wake`])
       while (Number(Object.values(await listeners())[0]) < 2);
       second.proxy.swallowsWakes = true
       for (let n = 2; n <= 5; n++) {

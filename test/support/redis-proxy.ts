@@ -23,7 +23,7 @@ export interface RedisProxy extends AsyncDisposable {
 }
 
 /** A message of a channel, without content, in both versions of the protocol. */
-const wake = /[*>]3\r\n\$7\r\nmessage\r\n\$\d+\r\n[^\r]*\r\n\$0\r\n\r\n/g
+const wake = /[*>]3\r\n\$8\r\nsmessage\r\n\$\d+\r\n[^\r]*\r\n\$0\r\n\r\n/g
 
 export async function redisProxy(target: number): Promise<RedisProxy> {
   const sockets = new Set<Socket>()

@@ -80,3 +80,27 @@ async function answers(port: number): Promise<void> {
   while ((await client.ping().catch(() => undefined)) === undefined);
   client.destroy()
 }
+
+/** Gives each server an equal part of the slots, and waits until each of them knows the whole cluster. */
+export async function formCluster(servers: readonly RedisServer[]): Promise<void> {
+  const clients = servers.map(({ port }) => createClient({ socket: { host: '127.0.0.1', port } }))
+  await Promise.all(clients.map((client) => client.connect()))
+  const [first] = clients
+  const size = 16_384 / servers.length
+  for (const [n, client] of clients.entries()) {
+    const [from, to] = [Math.ceil(n * size), Math.ceil((n + 1) * size) - 1]
+    await client.sendCommand(['CLUSTER', 'ADDSLOTSRANGE', String(from), String(to)])
+    await client.sendCommand(['CLUSTER', 'SET-CONFIG-EPOCH', String(n + 1)])
+    const { 'cluster-port': busPort = '' } = await client.configGet('cluster-port')
+    if (client !== first)
+      await first?.sendCommand(['CLUSTER', 'MEET', '127.0.0.1', String(servers[n]?.port), busPort])
+  }
+  for (const client of clients) {
+    const isWhole = async () => {
+      const info = String(await client.sendCommand(['CLUSTER', 'INFO']))
+      return info.includes('cluster_state:ok') && info.includes(`cluster_known_nodes:${servers.length}`)
+    }
+    while (!(await isWhole()));
+    client.destroy()
+  }
+}
