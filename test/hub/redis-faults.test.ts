@@ -76,6 +76,7 @@ function patient() {
   const access = new StoreAccess(20_000, {
     storeAway: ({ message }) => errors.push(message),
     storeBack: () => {},
+    storeFailed: () => {},
   })
   return { access, errors, [Symbol.dispose]: () => access.close() }
 }
