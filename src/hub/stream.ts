@@ -350,7 +350,10 @@ export class SharedStream implements OwnershipListener {
   /** Runs a task that no caller waits for. Its failure is one of the store, and ends the clients. */
   #background(task: Promise<unknown>): void {
     this.hold(() => task).catch((error: unknown) => {
-      if (!this.#isClosed) this.onFailure(asError(error))
+      if (this.#isClosed) return
+      // Without its upstream too, so that a client that asks now is refused, and does not join a run that is about to fail.
+      if (this.ownership.isOwner) this.ownership.onLost(asError(error))
+      else this.onFailure(asError(error))
     })
   }
 
