@@ -88,7 +88,8 @@ describe('a fleet', function () {
         client[Symbol.dispose]()
       }
       expect(upstream.server.requests).to.have.length(2)
-      expect(upstream.server.requests[1]?.headers['last-event-id']).to.equal('5')
+      // The former owner may have stored some of the later events.
+      expect(Number(upstream.server.requests[1]?.headers['last-event-id'])).to.be.within(5, 10)
     })
   }
 

@@ -19,4 +19,4 @@ const tests = (script) => ({
   name: `npm run ${script}`,
   run: ['npm', 'run', '--silent', script, '--', ...process.argv.slice(2)],
 })
-process.exit((await runWithCounts(tests('test:coverage'), tests('test:long'))) ? 0 : 1)
+process.exit((await runWithCounts(tests('test:coverage'), tests('test:long'), tests('test:fleet'))) ? 0 : 1)
