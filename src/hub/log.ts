@@ -18,10 +18,10 @@ export const pageSize = 65_536
 const mostUnsent = 1024 * 1024
 
 /**
- * The most bytes that live readers get at once, unless one entry is larger. Node has less than 16 KiB of a client that is not full,
- * so a client that stops to read costs at most 64 KiB.
+ * The most bytes that live readers get at once, unless one event is larger. A client that stops to read costs at most these bytes
+ * and the response's `highWaterMark`: 16 KiB before Node 22, and 64 KiB since.
  */
-const mostAtOnce = pageSize - 16 * 1024
+const mostAtOnce = pageSize
 
 /** The most pages that are kept for readers that want the same page. */
 const mostPages = 16

@@ -6,6 +6,7 @@ import { runWithCounts } from './counts.mjs'
 
 const manifest = createRequire(import.meta.url).resolve('mocha/package.json')
 const mocha = join(dirname(manifest), 'bin', 'mocha.js')
+const slow = 'test/{chaos,fleet,memory,soak,stampede}/**/*.test.ts'
 const lines = process.argv.length > 2 ? process.argv.slice(2) : ['22', '24', '26']
 
 // The examples and the command are run as built.
@@ -18,9 +19,11 @@ if (status !== 0) process.exit(status ?? 1)
 for (const line of lines) {
   const build = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}@${line}`
   console.log(`\n# Node ${line} (${build})`)
-  const passed = await runWithCounts({
+  const run = (...files) => ({
     name: `the tests on Node ${line}`,
-    run: ['npm', 'exec', '--yes', `--package=${build}`, '--', 'node', mocha, 'test/**/*.test.ts'],
+    run: ['npm', 'exec', '--yes', `--package=${build}`, '--', 'node', mocha, ...files],
   })
+  // Those that wait for processes most of the time run beside the others.
+  const passed = await runWithCounts(run('test/**/*.test.ts', '--ignore', slow), run(slow))
   if (!passed) process.exit(1)
 }
