@@ -109,6 +109,8 @@ export async function settledBytes(socket: Socket | undefined): Promise<number> 
 
 /** Whether bytes wait in a socket because the other side does not read. */
 export async function isStuck(socket: Socket): Promise<boolean> {
+  // Node 26 passes what was written on to the socket in a later turn.
+  await nextTurn()
   for (let turn = 0; turn < 20 && socket.writableLength > 0; turn++) await nextTurn()
   return socket.writableLength > 0
 }
