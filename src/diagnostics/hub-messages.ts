@@ -32,7 +32,7 @@ export type HubReleaseReason =
 export interface HubFigures {
   /** The option `name`; undefined for streams without it. */
   readonly name: string | undefined
-  /** The streams of this process, by its role in them. A stream whose upstream nobody has is counted as `follower`. */
+  /** The streams of this process, by its role in them. A stream whose upstream no process has open counts as `follower`. */
   readonly streams: Readonly<Record<StreamRole, number>>
   /** The clients of this process. */
   readonly clients: number

@@ -49,7 +49,7 @@ const defaultKeepFor = 300_000
 const storeLimitAtClose = 1000
 
 const closeOptions = {
-  /** Milliseconds within which clients are told to come back, and running answers may end. Default 0. */
+  /** Within this time clients are told to reconnect, and running streams may end, in milliseconds. Default 0. */
   drain: withDefault(milliseconds(), 0),
 }
 
@@ -121,7 +121,7 @@ export interface SseHub {
    */
   status(stream: string): Promise<StreamStatus | undefined>
   /**
-   * Gives up the upstreams that other processes can take over, tells clients to come back, and lets the others run to their end,
+   * Gives up the upstreams that other processes can take over, tells clients to reconnect, and lets the others run to their end,
    * for at most `drain` milliseconds. Further calls of the hub's other functions are refused.
    *
    * @returns Resolves when every response has ended, and every upstream is closed. A store that is away is waited for up to a second

@@ -29,8 +29,8 @@ export interface Member {
   /**
    * Called when the hub is closing.
    *
-   * @param retry - When the client should come back, in milliseconds.
-   * @returns Whether the client was told to come back.
+   * @param retry - When the client should reconnect, in milliseconds.
+   * @returns Whether the client was told to reconnect.
    */
   dismiss(retry: number): boolean
 }

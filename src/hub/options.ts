@@ -38,7 +38,7 @@ export const hubOptions = {
    * How long an owner of a stream that does not answer is believed to be alive, in milliseconds from 100. Default 10000.
    */
   lease: withDefault(milliseconds(100), 10_000),
-  /** How long the store may be away before clients are told, in milliseconds. Default 30000. */
+  /** How long the store may fail to answer before the clients' responses fail, in milliseconds. Default 30000. */
   storeTimeout: withDefault(milliseconds(1), 30_000),
   /** How often the store is read when it does not report a change, in milliseconds from 10. Default 2000. */
   poll: withDefault(milliseconds(10), 2000),

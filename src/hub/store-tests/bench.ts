@@ -46,7 +46,7 @@ export class Bench {
     return `store-test:${randomUUID()}`
   }
 
-  /** Opens a stream, and expects that nobody stands in the way. */
+  /** Opens a stream, and expects that no other owner holds the lease. */
   async open(stream: string, owner: string, lease = long, keepFor = long): Promise<Opened> {
     const result = await this.store.open(stream, owner, { lease, keepFor })
     assert.equal(result.state, 'open', `${owner} opens the stream`)
