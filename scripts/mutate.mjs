@@ -47,6 +47,12 @@ const alsoTests = {
     'test/integration/backpressure.test.ts',
   ],
   'src/relay': ['test/integration/pass-through.test.ts', 'test/security/faults.test.ts'],
+  // The defaults of options are compared with the documents.
+  'src/hub/options.ts': ['test/readme.test.ts'],
+  'src/reconnect/options.ts': ['test/readme.test.ts'],
+  'src/relay/options.ts': ['test/readme.test.ts'],
+  'src/proxy/options.ts': ['test/readme.test.ts'],
+  'src/hub/store-tests': ['test/hub/memory-store.test.ts', 'test/hub/broken-stores.test.ts'],
   'src/proxy': [
     'test/security/hostile-client.test.ts',
     'test/security/hostile-upstream.test.ts',
@@ -63,13 +69,15 @@ function testsOf(file) {
   const own = file.replace(/^src/, 'test').replace(/\.ts$/, '.test.ts')
   const tests = [own, ...beside.map((name) => `${testFolder}/${name}`)]
   tests.push(...(alsoTests[folder] ?? []), ...(alsoTests[file] ?? []))
-  return [...new Set(tests)].filter((test) => existsSync(join(root, test)))
+  const existing = [...new Set(tests)].filter((test) => existsSync(join(root, test)))
+  if (existing.length === 0) throw new Error(`no test of ${file} is known: add it to alsoTests`)
+  return existing
 }
 
 function sourcesBelow(path) {
   if (!statSync(join(root, path)).isDirectory()) return [path]
   return readdirSync(join(root, path), { recursive: true })
-    .filter((name) => name.endsWith('.ts') && !name.endsWith('scanner-bytes.ts'))
+    .filter((name) => name.endsWith('.ts') && !/(scanner-bytes|page-files)\.ts$/.test(name))
     .map((name) => `${path}/${name.split(sep).join('/')}`)
     .sort()
 }

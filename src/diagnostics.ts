@@ -12,20 +12,56 @@ export type {
   StoreCommand,
 } from './diagnostics/hub-messages.ts'
 
-/** Why an open connection was lost: a clean end, a reset or premature close, or silence for `idleTimeout`. */
+/**
+ * Why an open connection was lost: a clean end, a reset or premature close, or silence for `idleTimeout`.
+ *
+ * @example
+ * ```ts
+ * import type { DropReason, StreamStats } from 'resilient-sse'
+ *
+ * const dropsBy = ({ drops }: StreamStats, reason: DropReason) => drops[reason]
+ * ```
+ */
 export type DropReason = 'end' | 'reset' | 'idle-timeout'
 
 /**
  * What set a delay: `'backoff'`, exponential backoff from `baseDelay`; `'retry'`, exponential backoff from the upstream's
  * `retry:`; `'retry-after'`, the upstream's Retry-After; `'clean-end'`, a clean end after progress, which is followed by a
  * reconnect without backoff.
+ *
+ * @example
+ * ```ts
+ * import type { DelaySource } from 'resilient-sse'
+ *
+ * const isSetByUpstream = (source: DelaySource) => source === 'retry' || source === 'retry-after'
+ * ```
  */
 export type DelaySource = 'backoff' | 'retry' | 'retry-after' | 'clean-end'
 
-/** How a stream ended: completely, with an error, or because its reader stopped it. */
+/**
+ * How a stream ended: completely, with an error, or because its reader stopped it.
+ *
+ * @example
+ * ```ts
+ * import type { EndMessage, StreamOutcome } from 'resilient-sse'
+ *
+ * const ends: Record<StreamOutcome, number> = { ended: 0, failed: 0, aborted: 0 }
+ * const onEnd = ({ outcome }: EndMessage) => ends[outcome]++
+ * ```
+ */
 export type StreamOutcome = 'ended' | 'failed' | 'aborted'
 
-/** A snapshot of a stream's counters. */
+/**
+ * A snapshot of a stream's counters.
+ *
+ * @example
+ * ```ts
+ * import { createResilientSseSource, httpUpstream, type StreamStats } from 'resilient-sse'
+ *
+ * const source = createResilientSseSource(httpUpstream('http://localhost:3000/events'))
+ * const { events, opens, downtime }: StreamStats = source.stats
+ * ```
+ */
 export interface StreamStats {
   /** Calls of the factory. */
   readonly attempts: number
@@ -47,7 +83,16 @@ export interface StreamStats {
   readonly lastError: Error | undefined
 }
 
-/** The fields of all messages: the stream that a message is about. */
+/**
+ * The fields of all messages: the stream that a message is about.
+ *
+ * @example
+ * ```ts
+ * import type { StreamMessage } from 'resilient-sse'
+ *
+ * const prefix = ({ id, name, upstream }: StreamMessage) => `[${name ?? id} ${upstream ?? ''}]`
+ * ```
+ */
 export interface StreamMessage {
   /** The stream's number, unique within the process, and the same in all its messages. */
   readonly id: number
@@ -59,13 +104,33 @@ export interface StreamMessage {
   readonly upstream: string | undefined
 }
 
-/** A stream has started, and its first attempt follows. */
+/**
+ * A stream has started, and its first attempt follows.
+ *
+ * @example
+ * ```ts
+ * import type { StartMessage } from 'resilient-sse'
+ *
+ * const open = new Map<number, StartMessage['stats']>()
+ * const onStart = ({ id, stats }: StartMessage) => open.set(id, stats)
+ * ```
+ */
 export interface StartMessage extends StreamMessage {
   /** Returns the current counters. The `end` message has the final ones. */
   readonly stats: () => StreamStats
 }
 
-/** A connection is open: its status and content type are valid, and its bytes follow. */
+/**
+ * A connection is open: its status and content type are valid, and its bytes follow.
+ *
+ * @example
+ * ```ts
+ * import { createResilientSseSource, httpUpstream, type OpenMessage } from 'resilient-sse'
+ *
+ * const onOpen = ({ attempt, after }: OpenMessage) => console.log(`open with attempt ${attempt}, after ${after}`)
+ * createResilientSseSource(httpUpstream('http://localhost:3000/events')).on('open', onOpen)
+ * ```
+ */
 export interface OpenMessage extends StreamMessage {
   /** The number of the attempt in this outage, from 0; -1 for an adopted `initialResponse`. */
   readonly attempt: number
@@ -77,7 +142,17 @@ export interface OpenMessage extends StreamMessage {
   readonly after: DropReason | undefined
 }
 
-/** An open connection was lost. */
+/**
+ * An open connection was lost.
+ *
+ * @example
+ * ```ts
+ * import { createResilientSseSource, type DropMessage, httpUpstream } from 'resilient-sse'
+ *
+ * const onDrop = ({ reason, duration }: DropMessage) => console.log(`lost after ${duration} ms: ${reason}`)
+ * createResilientSseSource(httpUpstream('http://localhost:3000/events')).on('drop', onDrop)
+ * ```
+ */
 export interface DropMessage extends StreamMessage {
   readonly reason: DropReason
   /** `ERR_SSE_DROPPED` or `ERR_SSE_IDLE_TIMEOUT`, with the platform's error as its `cause`. */
@@ -88,7 +163,17 @@ export interface DropMessage extends StreamMessage {
   readonly progress: boolean
 }
 
-/** The next attempt is due after a delay. */
+/**
+ * The next attempt is due after a delay.
+ *
+ * @example
+ * ```ts
+ * import { createResilientSseSource, httpUpstream, type RetryMessage } from 'resilient-sse'
+ *
+ * const onRetry = ({ attempt, delay }: RetryMessage) => console.log(`attempt ${attempt} in ${delay} ms`)
+ * createResilientSseSource(httpUpstream('http://localhost:3000/events')).on('retry', onRetry)
+ * ```
+ */
 export interface RetryMessage extends StreamMessage {
   /** The number of the next attempt in this outage, from 0. */
   readonly attempt: number
@@ -104,13 +189,33 @@ export interface RetryMessage extends StreamMessage {
   readonly after: DropReason | undefined
 }
 
-/** A connection was opened without a cursor, so events may be missing before its first event. */
+/**
+ * A connection was opened without a cursor, so events may be missing before its first event.
+ *
+ * @example
+ * ```ts
+ * import { createResilientSseSource, type GapMessage, httpUpstream } from 'resilient-sse'
+ *
+ * const onGap = ({ upstream }: GapMessage) => console.log(`events of ${upstream} may be missing`)
+ * createResilientSseSource(httpUpstream('http://localhost:3000/events')).on('gap', onGap)
+ * ```
+ */
 export interface GapMessage extends StreamMessage {
   /** The cursor that could not be sent; undefined when the cursor was unknown. */
   readonly cursor: string | undefined
 }
 
-/** A repeated event was dropped. */
+/**
+ * A repeated event was dropped.
+ *
+ * @example
+ * ```ts
+ * import { createResilientSseSource, type DuplicateMessage, httpUpstream } from 'resilient-sse'
+ *
+ * const onDuplicate = ({ event }: DuplicateMessage) => console.log(`came again: ${event.id}`)
+ * createResilientSseSource(httpUpstream('http://localhost:3000/events')).on('duplicate', onDuplicate)
+ * ```
+ */
 export interface DuplicateMessage extends StreamMessage {
   readonly event: SseEvent
 }
@@ -118,6 +223,13 @@ export interface DuplicateMessage extends StreamMessage {
 /**
  * A connection has brought only repeats: 20 repeats, or at least two when it ended. Its upstream ignores `Last-Event-ID`, or
  * counts from 1 again, so that fresh events are taken for repeats. Announced at most once for a stream.
+ *
+ * @example
+ * ```ts
+ * import type { RepeatsMessage } from 'resilient-sse'
+ *
+ * const line = ({ upstream, repeats }: RepeatsMessage) => `${upstream} sent ${repeats} repeats and nothing else`
+ * ```
  */
 export interface RepeatsMessage extends StreamMessage {
   /** The number of repeats on this connection so far. */
@@ -126,7 +238,16 @@ export interface RepeatsMessage extends StreamMessage {
   readonly cursor: string | undefined
 }
 
-/** The stream is over. */
+/**
+ * The stream is over.
+ *
+ * @example
+ * ```ts
+ * import type { EndMessage } from 'resilient-sse'
+ *
+ * const line = ({ outcome, stats }: EndMessage) => `${outcome} after ${stats.events} events`
+ * ```
+ */
 export interface EndMessage extends StreamMessage {
   readonly outcome: StreamOutcome
   /** The error that the stream failed or was aborted with; undefined otherwise. */
@@ -153,7 +274,22 @@ export interface Messages extends HubMessages {
   end: EndMessage
 }
 
-/** Receives a stream's log lines; a pino logger has these methods. */
+/**
+ * Receives a stream's log lines; a pino logger has these methods.
+ *
+ * @example
+ * ```ts
+ * import { createResilientSseSource, httpUpstream, type Logger } from 'resilient-sse'
+ *
+ * const logger: Logger = {
+ *   debug: () => {},
+ *   info: (fields, message) => console.log(message, fields),
+ *   warn: (fields, message) => console.warn(message, fields),
+ *   error: (fields, message) => console.error(message, fields),
+ * }
+ * const source = createResilientSseSource(httpUpstream('http://localhost:3000/events'), { logger })
+ * ```
+ */
 export interface Logger {
   debug(fields: object, message: string): void
   info(fields: object, message: string): void

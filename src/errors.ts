@@ -1,9 +1,29 @@
 import { emitWarning } from 'node:process'
 
-/** Header fields by name in lower case, as node:http gives them. */
+/**
+ * Header fields by name in lower case, as node:http gives them.
+ *
+ * @example
+ * ```ts
+ * import { type HeaderFields, SseError } from 'resilient-sse'
+ *
+ * const challenge = (headers: HeaderFields = {}) => headers['www-authenticate']
+ * const challengeOf = (error: unknown) => (error instanceof SseError ? challenge(error.headers) : undefined)
+ * ```
+ */
 export type HeaderFields = Readonly<Record<string, string | readonly string[] | undefined>>
 
-/** Every code an {@link SseError} may carry. The code, not the message, is the contract. */
+/**
+ * Every code an {@link SseError} may carry. The code, not the message, is the contract.
+ *
+ * @example
+ * ```ts
+ * import { SseError, type SseErrorCode } from 'resilient-sse'
+ *
+ * const ours: readonly SseErrorCode[] = ['ERR_SSE_CONNECT', 'ERR_SSE_CONNECT_TIMEOUT', 'ERR_SSE_RETRIES_EXHAUSTED']
+ * const isUnreachable = (error: unknown) => error instanceof SseError && ours.includes(error.code)
+ * ```
+ */
 export type SseErrorCode =
   | 'ERR_SSE_CONNECT'
   | 'ERR_SSE_CONNECT_TIMEOUT'
@@ -21,7 +41,17 @@ export type SseErrorCode =
   | 'ERR_SSE_SLOW_CLIENT'
   | 'ERR_SSE_HUB_CLOSED'
 
-/** Properties of an {@link SseError} besides its code and message. */
+/**
+ * Properties of an {@link SseError} besides its code and message.
+ *
+ * @example
+ * ```ts
+ * import { SseError, type SseErrorDetails } from 'resilient-sse'
+ *
+ * const details: SseErrorDetails = { statusCode: 503, retryAfter: 2000 }
+ * const error = new SseError('ERR_SSE_STATUS', 'the upstream answered 503', details)
+ * ```
+ */
 export interface SseErrorDetails {
   /** The error that caused this one. */
   cause?: unknown
@@ -41,6 +71,16 @@ export interface SseErrorDetails {
  * A failure of an upstream, or of the stream that spans its connections.
  *
  * The stack has no frames: the error is made in the callback of a socket or a timer, where no frame is of the caller's code.
+ *
+ * @example
+ * ```ts
+ * import { createResilientSseSource, httpUpstream, SseError } from 'resilient-sse'
+ *
+ * const source = createResilientSseSource(httpUpstream('http://localhost:3000/events'))
+ * source.on('error', (error) => {
+ *   if (error instanceof SseError && error.code === 'ERR_SSE_STATUS') console.error(error.statusCode)
+ * })
+ * ```
  */
 export class SseError extends Error {
   override readonly name = 'SseError'

@@ -1,11 +1,22 @@
-import type * as PromClient from 'prom-client'
+import type PromClient from 'prom-client'
 import type { HubGapReason, StreamRole } from './diagnostics/hub-messages.ts'
 import type { DropReason, StreamOutcome } from './diagnostics.ts'
 import { HubMetrics } from './metrics/hub-metrics.ts'
 import { StreamMetrics } from './metrics/stream-metrics.ts'
 import { checkOptions, type OptionsOf, object, optional } from './options.ts'
 
-/** A registry of prom-client, for either of its content types. */
+/**
+ * A registry of prom-client, for either of its content types.
+ *
+ * @example
+ * ```ts
+ * import { Registry } from 'prom-client'
+ * import { collectMetrics, type MetricsRegistry } from 'resilient-sse/metrics'
+ *
+ * const registry: MetricsRegistry = new Registry()
+ * await collectMetrics({ registry })
+ * ```
+ */
 export type MetricsRegistry = PromClient.Registry<PromClient.RegistryContentType>
 
 const metricsOptions = {
@@ -18,10 +29,31 @@ const metricsOptions = {
   ),
 }
 
-/** Options of {@link collectMetrics}. */
+/**
+ * Options of {@link collectMetrics}.
+ *
+ * @example
+ * ```ts
+ * import { Registry } from 'prom-client'
+ * import { collectMetrics, type MetricsOptions } from 'resilient-sse/metrics'
+ *
+ * const options: MetricsOptions = { registry: new Registry() }
+ * await collectMetrics(options)
+ * ```
+ */
 export interface MetricsOptions extends OptionsOf<typeof metricsOptions> {}
 
-/** Metrics that are being collected. */
+/**
+ * Metrics that are being collected.
+ *
+ * @example
+ * ```ts
+ * import { collectMetrics, type MetricsCollection } from 'resilient-sse/metrics'
+ *
+ * const metrics: MetricsCollection = await collectMetrics()
+ * process.once('SIGTERM', () => metrics.stop())
+ * ```
+ */
 export interface MetricsCollection {
   /** Where the metrics are registered. A scrape is answered with its `metrics()` and `contentType`. */
   readonly registry: MetricsRegistry
@@ -62,6 +94,17 @@ export interface MetricsCollection {
  *
  * @throws `Error` that names prom-client when the package cannot be loaded, or that names a metric that the registry already has;
  * `TypeError` for a wrong or unknown option.
+ *
+ * @example
+ * ```ts
+ * import http from 'node:http'
+ * import { collectMetrics } from 'resilient-sse/metrics'
+ *
+ * const { registry } = await collectMetrics()
+ * http.createServer(async (_, res) => {
+ *   res.setHeader('content-type', registry.contentType).end(await registry.metrics())
+ * })
+ * ```
  */
 export async function collectMetrics(options: MetricsOptions = {}): Promise<MetricsCollection> {
   const given = checkOptions(metricsOptions, options)
@@ -96,7 +139,8 @@ function namesIn(registry: PromClient.Registry): string[] {
 
 async function loadPromClient(): Promise<typeof PromClient> {
   try {
-    return await import('prom-client')
+    // Its `default`: a chunk that esbuild makes of a package in CommonJS has no other export.
+    return (await import('prom-client')).default
   } catch (cause) {
     throw new Error('resilient-sse/metrics needs the package prom-client (^15): npm install prom-client', {
       cause,

@@ -1,6 +1,6 @@
 import { constants } from 'node:buffer'
 import { shown } from './errors.ts'
-import { longestTimer } from './http/deadline.ts'
+import { longestTimer } from './http/timer-wheel.ts'
 
 /** How a value is written in a flag or an environment variable of the command. */
 export interface TextForm {

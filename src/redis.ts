@@ -4,6 +4,7 @@ export type {
   IoRedisClient,
   NodeRedisClient,
   NodeRedisCluster,
+  NodeRedisNode,
   RedisArgument,
   RedisClient,
 } from './hub/redis-client.ts'

@@ -16,7 +16,16 @@ import type { UpstreamFactory } from './upstream/shapes.ts'
 import type { SseEvent } from './wire/event.ts'
 import { LateFailureReadable } from './wire/late-failure.ts'
 
-/** The events of a source, and their arguments. */
+/**
+ * The events of a source, and their arguments.
+ *
+ * @example
+ * ```ts
+ * import type { SourceEventMap, SseEvent } from 'resilient-sse'
+ *
+ * const onGap = (...[{ upstream }]: SourceEventMap<SseEvent>['gap']) => console.log(`events of ${upstream} may be missing`)
+ * ```
+ */
 export interface SourceEventMap<Chunk> {
   data: [chunk: Chunk]
   end: []
@@ -39,7 +48,16 @@ export interface SourceEventMap<Chunk> {
   comment: [text: string]
 }
 
-/** The members that a source adds to a Readable, or types more exactly. */
+/**
+ * The members that a source adds to a Readable, or types more exactly.
+ *
+ * @example
+ * ```ts
+ * import type { SourceMembers, SseEvent } from 'resilient-sse'
+ *
+ * const line = ({ state, stats }: SourceMembers<SseEvent>) => `${state}, ${stats.events} events`
+ * ```
+ */
 export interface SourceMembers<Chunk> {
   on<E extends keyof SourceEventMap<Chunk>>(
     event: E,
@@ -66,7 +84,18 @@ export interface SourceMembers<Chunk> {
   readonly stats: StreamStats
 }
 
-/** A Readable that spans many upstream connections. */
+/**
+ * A Readable that spans many upstream connections.
+ *
+ * @example
+ * ```ts
+ * import type { ResilientSseSource, SseEvent } from 'resilient-sse'
+ *
+ * async function print(source: ResilientSseSource<SseEvent>): Promise<void> {
+ *   for await (const { data } of source) console.log(data, source.state)
+ * }
+ * ```
+ */
 export type ResilientSseSource<Chunk = Buffer | SseEvent> = SourceMembers<Chunk> & Readable
 
 /**
@@ -80,6 +109,14 @@ export type ResilientSseSource<Chunk = Buffer | SseEvent> = SourceMembers<Chunk>
  * @param factory - Called once for each attempt; returns the upstream's response.
  * @throws `TypeError` or `RangeError` that names a wrong option.
  * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html#sse-processing-model | HTML, 9.2.3}
+ *
+ * @example
+ * ```ts
+ * import { createResilientSseSource, httpUpstream } from 'resilient-sse'
+ *
+ * const upstream = httpUpstream('http://localhost:3000/events')
+ * for await (const { data } of createResilientSseSource(upstream, { objectMode: true })) console.log(data)
+ * ```
  */
 export function createResilientSseSource<Mode extends boolean | undefined = false>(
   factory: UpstreamFactory,
@@ -89,7 +126,16 @@ export function createResilientSseSource<Mode extends boolean | undefined = fals
   return new Source<ChunkOf<Mode>>(factory, checkSourceOptions(options))
 }
 
-/** The type of a source's chunks, by its option `objectMode`. */
+/**
+ * The type of a source's chunks, by its option `objectMode`.
+ *
+ * @example
+ * ```ts
+ * import type { ChunkOf } from 'resilient-sse'
+ *
+ * const text = (event: ChunkOf<true>, bytes: ChunkOf<false>) => `${event.data} ${bytes.toString()}`
+ * ```
+ */
 export type ChunkOf<Mode extends boolean | undefined> = Mode extends true ? SseEvent : Buffer
 
 class Source<Chunk> extends LateFailureReadable<Chunk> implements SourceMembers<Chunk>, Sink {
@@ -156,7 +202,8 @@ class Source<Chunk> extends LateFailureReadable<Chunk> implements SourceMembers<
   }
 
   blocks(bytes: Buffer): boolean {
-    return this.push(bytes)
+    // The buffer is used again for what the upstream sends next.
+    return this.push(Buffer.from(bytes))
   }
 
   event(event: SseEvent): boolean {

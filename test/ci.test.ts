@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
-import { chmod, cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { delimiter, join, relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 
@@ -65,34 +65,46 @@ describe('.ci/run', () => {
 })
 
 describe('the closing lines of a test run', () => {
-  /** What they are for mocha files with these texts, each run by a mocha of its own. */
-  async function closingLines(...tests: readonly string[]): Promise<Ended> {
+  /**
+   * What they are for mocha files with these texts, each run by a mocha of its own.
+   *
+   * @param files - Which file each of the runs has, by its number.
+   * @param expected - The files that must have run, by their numbers.
+   */
+  async function closingLines(
+    tests: readonly string[],
+    files: readonly number[] = [...tests.keys()],
+    expected: readonly number[] = [],
+  ): Promise<Ended> {
     await using place = await folder()
+    const fileOf = (n: number) => join(place.path, `${n}.mjs`)
     const mocha = [join(root, 'node_modules/mocha/bin/mocha.js'), '--no-config', '--reporter']
-    const commands = tests.map((test, n) => {
-      const file = join(place.path, `${n}.mjs`)
-      const args = [...mocha, join(root, 'test/support/reporter.mjs'), file]
-      return { file, test, command: { name: `run ${n}`, run: [process.execPath, ...args] } }
-    })
-    for (const { file, test } of commands) await writeFile(file, test)
-    const script = `import { runWithCounts } from ${JSON.stringify(new URL('support/counts.mjs', import.meta.url))}
-      process.exit((await runWithCounts(...${JSON.stringify(commands.map(({ command }) => command))})) ? 0 : 1)`
+    for (const [n, test] of tests.entries()) await writeFile(fileOf(n), test)
+    const reporter = join(root, 'test/support/reporter.mjs')
+    const commands = files.map((file, n) => ({
+      name: `run ${n}`,
+      run: [process.execPath, ...mocha, reporter, fileOf(file)],
+    }))
+    const mustRun = expected.map((n) => relative(root, fileOf(n)).split(sep).join('/'))
+    const script = `import { runWithChecks } from ${JSON.stringify(new URL('support/counts.mjs', import.meta.url))}
+      const checks = { files: ${JSON.stringify(mustRun)}, checks: async () => [] }
+      process.exit((await runWithChecks(${JSON.stringify(commands)}, checks)) ? 0 : 1)`
     const { code, output } = await run(process.execPath, ['--input-type=module', '--eval', script])
     return { code, output: output.slice(Math.max(0, output.lastIndexOf('FAILED: '))) }
   }
 
   it('name each test that failed, with its error, and count all runs', async () => {
-    const { code, output } = await closingLines(
+    const { code, output } = await closingLines([
       "it('is right', () => {})",
       "describe('it', () => { it('is wrong', () => { throw new Error('of a reason') }) })",
-    )
+    ])
     expect(output).to.match(/^FAILED: run 1 \(exit status 1\)\n {2}1\) it is wrong\n {5}Error: of a reason\n/)
     expect(output).to.match(/\n1 passed, 1 failed\n$/)
     expect(code).to.equal(1)
   })
 
   it('show the error of a run that ended before its tests', async () => {
-    const { code, output } = await closingLines("throw new Error('at the start')")
+    const { code, output } = await closingLines(["throw new Error('at the start')"])
     expect(output).to.match(/^FAILED: run 0 \(exit status 1, mocha did not finish\)\n/)
     expect(output).to.include('Error: at the start')
     expect(output).to.match(/\n0 passed, 0 failed\n$/)
@@ -100,9 +112,55 @@ describe('the closing lines of a test run', () => {
   })
 
   it('are only the counts when every test passed', async () => {
-    const { code, output } = await closingLines("it('is right', () => {})", "it('is right', () => {})")
+    const { code, output } = await closingLines(["it('is right', () => {})", "it('is right', () => {})"])
     expect(output).to.match(/\n2 passed, 0 failed\n$/)
     expect(output).not.to.include('FAILED')
     expect(code).to.equal(0)
+  })
+
+  for (const [how, files, times] of [
+    ['in no run', [0], 0],
+    ['in two runs', [0, 1, 1], 2],
+  ] as const) {
+    it(`name a test file that was ${how}`, async () => {
+      const test = "it('is right', () => {})"
+      const { code, output } = await closingLines([test, test], files, [0, 1])
+      expect(output).to.match(new RegExp(`^FAILED: .*/1.mjs has run ${times} times\\n`))
+      expect(output).to.include(`\n${files.length} passed, 0 failed\n`)
+      expect(code).to.equal(1)
+    })
+  }
+})
+
+describe('the runs of npm test', () => {
+  it('have each test file once', async () => {
+    const script = `import { runsOf, testFiles } from ${JSON.stringify(new URL('support/runs.mjs', import.meta.url))}
+      console.log(runsOf(testFiles()).flatMap(({ files }) => files).join('\\n'))`
+    const { output } = await run(process.execPath, ['--input-type=module', '--eval', script])
+    const ofNpmTest: string[] = []
+    for (const folder of (await readdir(join(root, 'test'))).filter((name) => name !== 'field')) {
+      const place = join(root, 'test', folder)
+      const names = folder.includes('.') ? [''] : await readdir(place, { recursive: true })
+      const tests = names.map((name) => relative(root, join(place, name)).split(sep).join('/'))
+      ofNpmTest.push(...tests.filter((name) => name.endsWith('.test.ts')))
+    }
+    expect(output.trimEnd().split('\n')).to.have.members(ofNpmTest)
+  })
+
+  it('are found although the packages of test/field link this package', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'resilient-sse-'))
+    try {
+      await mkdir(join(folder, 'field', 'node_modules'), { recursive: true })
+      await symlink(folder, join(folder, 'field', 'node_modules', 'resilient-sse'), 'junction')
+      await mkdir(join(folder, 'hub'))
+      for (const name of ['a.test.ts', 'hub/b.test.ts', 'field/c.test.ts', 'hub/d.ts'])
+        await writeFile(join(folder, name), '')
+      const script = `import { testFiles } from ${JSON.stringify(new URL('support/runs.mjs', import.meta.url))}
+        console.log(testFiles(${JSON.stringify(folder)}).join(' '))`
+      const { output } = await run(process.execPath, ['--input-type=module', '--eval', script])
+      expect(output.trim()).to.equal('test/a.test.ts test/hub/b.test.ts')
+    } finally {
+      await rm(folder, { recursive: true })
+    }
   })
 })

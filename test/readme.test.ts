@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import {
   hubOptions,
@@ -11,16 +10,10 @@ import type { Option } from '../src/options.ts'
 import { proxyOptions } from '../src/proxy/options.ts'
 import { reconnectOptions, sourceOptions } from '../src/reconnect/options.ts'
 import { relayOptions } from '../src/relay/options.ts'
-import { startNode } from './support/child.ts'
-import { get, has } from './support/client.ts'
-import { wire } from './support/events.ts'
-import { ends, resets, serveInTurn, stays } from './support/server.ts'
-import { until } from './support/until.ts'
-
-const text = (file: string) => readFileSync(new URL(`../${file}`, import.meta.url), 'utf8')
+import { pageText } from './support/pages.ts'
 
 /** The tables of options: each name with its default, as they are written. */
-const tables = text('README.md')
+const tables = pageText('docs/options.md')
   .split('| option | default | |\n')
   .slice(1)
   .map((after) => {
@@ -45,37 +38,20 @@ function defaultOf(option: Option<unknown, unknown>): unknown {
 }
 
 describe('the README', () => {
-  for (const file of ['examples/raw-http.ts', 'examples/express.ts']) {
-    it(`shows ${file} as it is`, () => {
-      expect(text('README.md')).to.include(`\`\`\`ts\n${text(file)}\`\`\``)
-    })
+  const text = pageText('README.md')
 
-    it(`${file} survives a dying upstream, resumes a client, and closes the upstream when the client leaves`, async () => {
-      await using upstream = await serveInTurn(
-        resets(wire(8), 'id: 9\ndata: ha'),
-        ends(wire(9)),
-        stays(wire(10)),
-      )
-      await using example = startNode([file], { UPSTREAM: upstream.url, PORT: '0' })
-      const port = () => /port: (\d+)/.exec(example.out)?.[1]
-      await until(
-        () => port() !== undefined,
-        () => 'the example listens',
-      )
-      const url = `http://localhost:${port()}/events`
-      const client = await get(url, { 'last-event-id': '7' })
-      await has(client, 'event 10')
-      expect(client.headers['content-type']).to.match(/^text\/event-stream(; charset=utf-8)?$/)
-      expect(client.text).to.equal(wire(8) + wire(9) + wire(10))
-      expect(upstream.requests.map(({ headers }) => headers['last-event-id'])).to.deep.equal(['7', '8', '9'])
-      client.leave()
-      await until(
-        () => upstream.requests[2]?.socket.destroyed === true,
-        () => 'the upstream closes',
-      )
-    }).timeout(20_000)
-  }
+  it('has at most 1,200 words, with its code and tables', () => {
+    expect(text.split(/\s+/).filter((word) => word !== '').length).to.be.at.most(1200)
+  })
 
+  it('says in its first screen how the package is installed, and how a clone is', () => {
+    const screen = text.split('\n').slice(0, 24).join('\n')
+    for (const command of ['npm install resilient-sse', '`npm ci`', '`npm test`'])
+      expect(screen).to.include(command)
+  })
+})
+
+describe('docs/options.md', () => {
   const { reconnect, ...ofSources } = sourceOptions
   const ofReconnects = Object.entries(reconnectOptions).map(
     ([name, option]) => [`reconnect.${name}`, option] as const,
@@ -110,9 +86,15 @@ describe('the README', () => {
   it('has no other tables of options', () => {
     expect(tables).to.have.length(5)
   })
+})
 
-  it('names every error code', () => {
-    const codes = text('src/errors.ts').match(/ERR_SSE_\w+/g) ?? []
-    for (const code of codes) expect(text('README.md')).to.include(code)
+describe('docs/what-happens.md', () => {
+  it('has every error code in its table, and no others', () => {
+    const codes = new Set(pageText('src/errors.ts').match(/ERR_SSE_\w+/g))
+    const rows = Array.from(
+      pageText('docs/what-happens.md').matchAll(/^\| `(ERR_SSE_\w+)` \|/gm),
+      ([, code = '']) => code,
+    )
+    expect(rows).to.have.members([...codes])
   })
 })

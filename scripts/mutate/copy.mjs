@@ -19,7 +19,7 @@ export class Copy {
   constructor(root) {
     this.#root = root
     cleanups.add(() => rmSync(this.#path, { recursive: true, force: true }))
-    const left = ['node_modules', '.git', 'dist', 'coverage']
+    const left = ['node_modules', '.git', 'dist', 'coverage', '.bundles']
     cpSync(root, this.#path, { recursive: true, filter: (from) => !left.includes(relative(root, from)) })
     symlinkSync(join(root, 'node_modules'), join(this.#path, 'node_modules'))
   }
@@ -40,7 +40,8 @@ export class Copy {
     try {
       const verdict = await this.test(tests, timeout)
       if (verdict !== 'passed') return verdict
-      const tsc = 'node_modules/typescript/bin/tsc -p tsconfig.build.json --noEmit --noUnusedLocals false'
+      const tsc =
+        'node_modules/@typescript/native/bin/tsc -p tsconfig.build.json --noEmit --noUnusedLocals false'
       return (await this.#run(tsc.split(' '), timeout)) === 'failed' ? 'not compiled' : 'survived'
     } finally {
       writeFileSync(path, readFileSync(join(this.#root, file)))

@@ -31,23 +31,39 @@ const address = written<Address, string>('HOST:PORT', (value, name) => {
   return { host: v6 ?? host, port: Number(port) }
 })
 
-const redisUrl = written<URL, string>('URL', (value, name) => {
-  const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined
-  if (!url || !isRedisUrl(url)) {
-    // Redacted, because the message is logged, and the URL may hold a password.
+const redisForm =
+  'a URL such as redis://HOST:6379 or rediss://USER:PASSWORD@HOST:6379/0, or URLs of servers of a cluster with commas between them'
+
+/** One URL of a server, or several of one cluster. */
+const redisUrls = written<readonly URL[], string>('URL[,URL...]', (value, name) => {
+  // A password may have a comma.
+  const texts = typeof value === 'string' ? value.split(/,(?=[a-z][a-z\d+.-]*:)/i) : ['']
+  const urls = texts.flatMap((text) => (URL.canParse(text) ? [new URL(text)] : [])).filter(isRedisUrl)
+  if (urls.length < texts.length) {
+    // The message is logged, and a URL may have a password: where a wrong list has passwords is unknown.
+    const isList = typeof value === 'string' && value.includes(',')
     const got = shown(typeof value === 'string' ? redactUrl(value) : value)
+    throw new TypeError(`${name} must be ${redisForm}, got ${isList ? 'a list with a wrong URL' : got}`)
+  }
+  if (urls.length > 1 && !isOneCluster(urls)) {
     throw new TypeError(
-      `${name} must be a URL such as redis://HOST:6379 or rediss://USER:PASSWORD@HOST:6379/0, got ${got}`,
+      `${name} must be a list of URLs with the same scheme, user and password, and no database but 0`,
     )
   }
-  return url
+  return urls
 })
 
 /** What the package redis would ignore, or throw at with less to say. */
 function isRedisUrl({ protocol, hostname, username, password, pathname, search, hash }: URL): boolean {
-  if (!/^rediss?:$/.test(protocol) || hostname === '' || search + hash !== '') return false
+  if (!/^rediss?:$/.test(protocol) || !/^[^,]+$/.test(hostname) || search + hash !== '') return false
   // A percent sign of a password has to be escaped.
   return /^(\/\d*)?$/.test(pathname) && !/%(?![\da-f]{2})/i.test(username + password)
+}
+
+/** A cluster names its further servers by host and port alone, and has one database. */
+function isOneCluster(urls: readonly URL[]): boolean {
+  const access = urls.map(({ protocol, username, password }) => `${protocol}//${username}:${password}`)
+  return new Set(access).size === 1 && urls.every(({ pathname }) => /^\/?0?$/.test(pathname))
 }
 
 /** Options that are the same for all paths. */
@@ -55,14 +71,18 @@ export const serverOptions = {
   bind: withDefault(address, '127.0.0.1:8080', 'where to listen; a port alone means 127.0.0.1'),
   metricsBind: optional(address, 'where to serve /metrics, /healthz and /readyz'),
   drain: withDefault(number(0, 86_400, 'SECONDS'), 10, 'how long a stop waits for open requests'),
-  redis: optional(redisUrl, 'keeps shared streams in Redis, for several processes'),
+  redis: optional(redisUrls, 'keeps shared streams in Redis, for several processes'),
   logFormat: withDefault(choice(...logFormats), 'logfmt', 'format of log lines'),
   logLevel: withDefault(choice(...logLevels), 'info', 'the lowest level that is logged'),
 }
 
 /** Whether clients share the event streams of a path: the command has one hub for all of them. */
 export const shareOptions = {
-  share: withDefault(flag, false, 'one upstream connection for all clients with the same credentials'),
+  share: withDefault(
+    flag,
+    false,
+    'one upstream connection for all requests with the same credentials that accept text/event-stream',
+  ),
 }
 
 /** The options of `retention`, an object in the library. */
@@ -127,7 +147,7 @@ export function helpText(): string {
       )
       .join('')
   return `Usage: resilient-sse --upstream URL [options]
-       resilient-sse demo [--help]
+       resilient-sse demo [--check] [--help]
 
 Passes requests on to an upstream server. An event stream that the upstream drops is reopened and resumed, while the
 client's response stays open.

@@ -4,11 +4,19 @@ import { parseArgs } from 'node:util'
 const mostEvents = 1_000_000
 const mostSeeds = 2 ** 32
 const defaults = { events: 2000, dropRate: 0.02 }
+/** The port of the page when it is free. Another port is taken otherwise. */
+export const usualPort = 8373
 
-export const help = `Usage: resilient-sse demo [options]
+export const help = `Usage: resilient-sse demo [--port N]
+       resilient-sse demo --check [options]
 
-Reads a stream of numbered events through the proxy over one connection, while the upstream keeps dropping its
-connections. Checks that each event arrives once and in order.
+Serves a page on the loopback interface and prints its address. The page shows two clients of one upstream, one behind a
+gateway and one behind a bare pipe, and has buttons that break the upstream.
+
+  --port N         port of the page, from 0 to 65535; 0: a free port (default ${usualPort}, or a free port when ${usualPort} is in use)
+
+With --check no page is served. A client reads numbered events through the proxy over one connection, while the upstream
+keeps dropping its connections. The check prints a table, and whether each event arrived once and in order.
 
   --events N       number of events, from 1 to ${mostEvents} (default ${defaults.events}; 400 are published per second)
   --seed N         seed of the kinds and times of the drops, from 0 to ${mostSeeds - 1} (default: random, and printed)
@@ -16,26 +24,39 @@ connections. Checks that each event arrives once and in order.
                    the recovery from a drop takes about 0.15 s
   --help, -h       print this help
 
-Exit code: 0 when every event arrived, 1 otherwise, 2 for a wrong option, 130 when stopped with Ctrl-C.
+Exit code: 0 when the page was stopped with Ctrl-C. With --check: 0 when every event arrived, 1 otherwise, 130 when stopped
+with Ctrl-C. 2 for a wrong option.
 `
 
-export interface DemoOptions {
+export interface CheckOptions {
   readonly events: number
   readonly seed: number
   readonly dropRate: number
 }
 
+export type DemoOptions =
+  | { readonly mode: 'help' }
+  /** `port` is undefined for {@link usualPort}, or a free port when that one is in use. */
+  | { readonly mode: 'page'; readonly port: number | undefined }
+  | ({ readonly mode: 'check' } & CheckOptions)
+
 /** An error in the command line. */
 export class UsageError extends Error {}
 
-/**
- * @returns The options of the run, or undefined for `--help`.
- * @throws {@link UsageError} that names the wrong option.
- */
-export function readArguments(args: readonly string[]): DemoOptions | undefined {
-  const { help, events, seed, 'drop-rate': dropRate } = parse(args)
-  if (help) return undefined
+/** @throws {@link UsageError} that names the wrong option. */
+export function readArguments(args: readonly string[]): DemoOptions {
+  const { help, check, port, ...ofCheck } = parse(args)
+  if (help) return { mode: 'help' }
+  if (!check) {
+    const [stray] = Object.keys(ofCheck)
+    if (stray !== undefined) throw new UsageError(`--${stray} is an option of --check`)
+    return { mode: 'page', port: port === undefined ? undefined : whole('--port', port, 0, 65_535) }
+  }
+  if (port !== undefined)
+    throw new UsageError('--port is an option of the page, which --check does not serve')
+  const { events, seed, 'drop-rate': dropRate } = ofCheck
   return {
+    mode: 'check',
     events: events === undefined ? defaults.events : whole('--events', events, 1, mostEvents),
     seed: seed === undefined ? randomInt(mostSeeds) : whole('--seed', seed, 0, mostSeeds - 1),
     dropRate: dropRate === undefined ? defaults.dropRate : share('--drop-rate', dropRate),
@@ -47,6 +68,8 @@ function parse(args: readonly string[]) {
     return parseArgs({
       args: [...args],
       options: {
+        port: { type: 'string' },
+        check: { type: 'boolean' },
         events: { type: 'string' },
         seed: { type: 'string' },
         'drop-rate': { type: 'string' },

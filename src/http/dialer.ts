@@ -1,19 +1,29 @@
 import http, { type ClientRequest, type IncomingMessage, type InformationEvent } from 'node:http'
 import https from 'node:https'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { reasonOf, SseError } from '../errors.ts'
+import type { CancelSignal } from './cancellation.ts'
 import { breakWithRequest } from './cut.ts'
+import { directSocketOf } from './direct-socket.ts'
+import { isReaderProven } from './reader-check.ts'
 
-/** One request of node:http or node:https, which `protocol` selects. */
-export interface Call extends Omit<https.RequestOptions, 'signal' | 'headers'> {
+/** The options of a request of node:http or node:https, which `protocol` selects. */
+export interface CallOptions extends Omit<https.RequestOptions, 'signal' | 'headers'> {
   /** An array is sent as one field line for each value. */
   readonly headers: http.OutgoingHttpHeaders
+}
+
+/** One request. */
+export interface Call {
+  /** The options of node:http alone: it copies them four times. */
+  readonly options: CallOptions
   /**
    * The body: bytes, which can be sent again, or a function that writes it into the request and ends it. Default: none.
    */
   readonly body?: string | Uint8Array | ((request: ClientRequest) => void) | undefined
   /** Destroys the request and its response when it is aborted. */
-  readonly signal: AbortSignal
+  readonly signal: CancelSignal
   /** Called for each interim response (RFC 9110, 15.2), such as a 103. */
   readonly onInformation?: ((information: InformationEvent) => void) | undefined
 }
@@ -33,9 +43,9 @@ export interface Call extends Omit<https.RequestOptions, 'signal' | 'headers'> {
  * @throws The reason of the signal when the signal is aborted.
  * @throws The error of node:http for options and header fields that it cannot send.
  */
-export async function dialHttp(call: Call): Promise<IncomingMessage> {
-  call.signal.throwIfAborted()
-  return responseTo(call, open(call, call.agent), redial)
+export function dialHttp(call: Call): Promise<IncomingMessage> {
+  if (call.signal.aborted) return Promise.reject(call.signal.reason)
+  return responseTo(call, call.options, redial)
 }
 
 /** The idempotent methods (RFC 9110, 9.2.2): sending a request twice has the effect of sending it once. */
@@ -46,25 +56,21 @@ export function isIdempotent(method: string): boolean {
   return idempotentMethods.includes(method.toUpperCase())
 }
 
-function open({ body: _, onInformation: __, ...options }: Call, agent: Call['agent']): ClientRequest {
-  const { request } = clientOf(options)
-  // Without the signal: Node's own listener costs more, and replaces the signal's reason with an AbortError.
-  return request({ ...options, agent, signal: undefined })
-}
-
-function clientOf({ protocol }: https.RequestOptions): typeof http | typeof https {
+function clientOf({ protocol }: CallOptions): typeof http | typeof https {
   return protocol === 'https:' ? https : http
 }
 
 /** @param resend - Sends the request once more; absent when the request was already sent twice. */
 function responseTo(
   call: Call,
-  request: ClientRequest,
+  options: CallOptions,
   resend?: (call: Call) => Promise<IncomingMessage>,
 ): Promise<IncomingMessage> {
-  const { signal, body, onInformation } = call
-  const connection = new ConnectionState(request)
   return new Promise((resolve, reject) => {
+    const { signal, body, onInformation } = call
+    // Without the signal: Node's own listener costs more, and replaces the signal's reason with an AbortError.
+    const request = clientOf(options).request(options)
+    const connection = new ConnectionState(request)
     const settle = () => {
       signal.removeEventListener('abort', onAbort)
       if (onInformation) request.off('information', onInformation)
@@ -98,9 +104,10 @@ function responseTo(
       settle()
       destroyOnAbort(request, signal)
       breakWithRequest(response)
+      if (isReaderProven()) directSocketOf(response.socket)?.hold(response)
       resolve(response)
     }
-    signal.addEventListener('abort', onAbort, { once: true })
+    signal.addEventListener('abort', onAbort)
     if (onInformation) request.on('information', onInformation)
     request.on('upgrade', onSwitch).on('response', onResponse).on('error', fail).on('close', onClose)
     if (typeof body === 'function') body(request)
@@ -114,16 +121,21 @@ function ignore(): void {}
  * Destroys a request, and so its response, when the signal is aborted. A function of its own: a response may last for days, and
  * the listeners of the attempt would keep everything that the request was made of.
  */
-function destroyOnAbort(request: ClientRequest, signal: AbortSignal): void {
-  const onAbort = () => request.destroy()
-  signal.addEventListener('abort', onAbort, { once: true })
-  request.on('close', () => signal.removeEventListener('abort', onAbort))
+function destroyOnAbort(request: ClientRequest, signal: CancelSignal): void {
+  // One closure for both events.
+  const end = () => {
+    signal.removeEventListener('abort', end)
+    if (signal.aborted) request.destroy()
+  }
+  signal.addEventListener('abort', end)
+  request.on('close', end)
 }
 
-async function redial(call: Call): Promise<IncomingMessage> {
-  const { agent = clientOf(call).globalAgent } = call
-  const poolless = agent instanceof http.Agent ? poollessAgent(agent, clientOf(call)) : agent
-  return responseTo(call, open(call, poolless))
+function redial(call: Call): Promise<IncomingMessage> {
+  const client = clientOf(call.options)
+  const { agent = client.globalAgent } = call.options
+  const poolless = agent instanceof http.Agent ? poollessAgent(agent, client) : agent
+  return responseTo(call, { ...call.options, agent: poolless })
 }
 
 /**
@@ -173,13 +185,15 @@ class ConnectionState {
   /** Whether the connection was established, so that the server may have read the request. */
   connected = false
   #reused = false
-  /** The number of bytes received since the request got the connection. */
-  #received = () => 0
+  #socket: Socket | undefined
+  /** The number of bytes that the connection had received before the request got it. */
+  #receivedBefore = 0
 
   constructor(request: ClientRequest) {
     request.once('socket', (socket) => {
-      const { bytesRead } = socket
-      this.#received = () => socket.bytesRead - bytesRead
+      directSocketOf(socket)?.expectHead()
+      this.#socket = socket
+      this.#receivedBefore = socket.bytesRead
       this.#reused = request.reusedSocket || used.has(socket)
       used.add(socket)
       // Closed before a byte could be written, for example by a lookup that failed at once.
@@ -197,7 +211,7 @@ class ConnectionState {
   /** Whether the connection had been kept alive, and closed without a byte of a response. */
   wasClosedIdle(cause: Error): boolean {
     const isClose = 'code' in cause && closedCodes.some((code) => code === cause.code)
-    return this.#reused && isClose && this.#received() === 0
+    return this.#reused && isClose && this.#socket?.bytesRead === this.#receivedBefore
   }
 }
 

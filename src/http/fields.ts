@@ -15,7 +15,16 @@ export function fieldOf(headers: HeaderFields, name: string): string | undefined
  * @param name - In lower case.
  */
 export function linesOf(rawHeaders: readonly string[], name: string): string[] {
-  return rawHeaders.filter((_, n) => n % 2 === 1 && rawHeaders[n - 1]?.toLowerCase() === name)
+  const lines: string[] = []
+  for (let n = 0; n + 1 < rawHeaders.length; n += 2) {
+    if (isNamed(rawHeaders[n] ?? '', name)) lines.push(rawHeaders[n + 1] ?? '')
+  }
+  return lines
+}
+
+/** Compares lengths first: a proxy looks at every field of every message. */
+function isNamed(given: string, name: string): boolean {
+  return given.length === name.length && given.toLowerCase() === name
 }
 
 /**
@@ -53,13 +62,26 @@ const httpDate =
  * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html#sse-processing-model | HTML, 9.2.3}
  */
 export function encodeLastEventId(id: string): string | undefined {
+  if (id === '') return undefined
+  // Nearly every id, and each reconnect encodes one.
+  if (/^[\x21-\x7e]+$/.test(id)) return id
   const bytes = Buffer.from(id, 'utf8')
   const value = bytes.toString('latin1')
   const isSendable = /^[\x21-\x7e\x80-\xff]([\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?$/.test(value)
   return isSendable && bytes.toString('utf8') === id ? value : undefined
 }
 
-/** A request of node:http or node:http2, a framework's wrapper of such a request, or a fetch-API `Request`. */
+/**
+ * A request of node:http or node:http2, a framework's wrapper of such a request, or a fetch-API `Request`.
+ *
+ * @example
+ * ```ts
+ * import { lastEventIdFrom, type RequestWithLastEventId } from 'resilient-sse'
+ *
+ * const request: RequestWithLastEventId = new Request('http://localhost/events?lastEventId=7')
+ * lastEventIdFrom(request) // '7'
+ * ```
+ */
 export type RequestWithLastEventId =
   | { readonly headers: HeaderFields; readonly url?: string | undefined }
   | { readonly headers: { get(name: string): string | null }; readonly url?: string | undefined }
@@ -70,12 +92,25 @@ export type RequestWithLastEventId =
  * parameter's name does not matter (Mercure's is `lastEventID`).
  *
  * @returns `undefined` without an id, and for an id that cannot come from an event stream (with CR, LF or NUL).
+ *
+ * @example
+ * ```ts
+ * import http from 'node:http'
+ * import { lastEventIdFrom } from 'resilient-sse'
+ *
+ * http.createServer((req, res) => {
+ *   const after = Number(lastEventIdFrom(req) ?? 0)
+ *   res.writeHead(200, { 'content-type': 'text/event-stream' }).end(`id: ${after + 1}\ndata: next\n\n`)
+ * })
+ * ```
  */
 export function lastEventIdFrom(request: RequestWithLastEventId): string | undefined {
   const { headers } = request
   const bytes = isFetchHeaders(headers) ? headers.get('last-event-id') : fieldOf(headers, 'last-event-id')
   if (bytes) return validId(Buffer.from(bytes, 'latin1').toString('utf8'))
-  const query = request.url?.split('#', 1)[0]?.split('?').slice(1).join('?')
+  // Most URLs have no parameter of such a name, not even an encoded one.
+  if (request.url === undefined || !/last|%/i.test(request.url)) return undefined
+  const query = request.url.split('#', 1)[0]?.split('?').slice(1).join('?')
   if (!query) return undefined
   for (const [name, id] of new URLSearchParams(query)) {
     if (id !== '' && /^last(event|_event_|-event-)id$/i.test(name)) return validId(id)
@@ -101,6 +136,7 @@ export function isFetchHeaders(
 
 /** The members of a list-valued field, in lower case. */
 export function tokensOf(lines: readonly string[] = []): string[] {
+  if (lines.length === 0) return []
   return lines
     .join(',')
     .toLowerCase()
@@ -116,23 +152,29 @@ export type FieldLines = Map<string, string[]>
 export function fieldLinesOf(rawHeaders: readonly string[]): FieldLines {
   const fields: FieldLines = new Map()
   for (let n = 0; n + 1 < rawHeaders.length; n += 2) {
-    const name = (rawHeaders[n] ?? '').toLowerCase()
-    const lines = fields.get(name)
-    if (lines) lines.push(rawHeaders[n + 1] ?? '')
-    else fields.set(name, [rawHeaders[n + 1] ?? ''])
+    addLine(fields, (rawHeaders[n] ?? '').toLowerCase(), rawHeaders[n + 1] ?? '')
   }
   return fields
 }
 
-/** Names and values alternately: a map with its arrays takes five times the memory. */
+function addLine(fields: FieldLines, name: string, line: string): void {
+  const lines = fields.get(name)
+  if (lines) lines.push(line)
+  else fields.set(name, [line])
+}
+
+/** Names and values alternately. */
 export function rawHeadersOf(fields: FieldLines): readonly string[] {
-  return [...fields].flatMap(([name, [line = '', ...more]]) =>
-    [line, ...more].flatMap((each) => [name, each]),
-  )
+  const rawHeaders: string[] = []
+  for (const [name, [line = '', ...more]] of fields) {
+    rawHeaders.push(name, line)
+    for (const each of more) rawHeaders.push(name, each)
+  }
+  return rawHeaders
 }
 
 /** The hop-by-hop fields of RFC 9110, 7.6.1, and of the standards before it; `trailer`, because trailers are not passed on. */
-const hopByHop = [
+const hopByHop: ReadonlySet<string> = new Set([
   'connection',
   'http2-settings',
   'keep-alive',
@@ -144,11 +186,11 @@ const hopByHop = [
   'trailer',
   'transfer-encoding',
   'upgrade',
-] as const
+])
 
 /** Whether a field frames the body or belongs to one connection. Only the sender of a message may set such a field. */
 export function isHopField(name: string): boolean {
-  return name === 'content-length' || hopByHop.some((each) => each === name)
+  return name === 'content-length' || hopByHop.has(name)
 }
 
 /**
@@ -159,20 +201,37 @@ export function isHopField(name: string): boolean {
  * @see RFC 9110, 7.6.1
  */
 export function endToEndFields(rawHeaders: readonly string[]): FieldLines {
-  const fields = fieldLinesOf(rawHeaders)
-  const named = tokensOf(fields.get('connection'))
-  const trailers = tokensOf(fields.get('te')).includes('trailers')
-  for (const name of [...hopByHop, ...named]) fields.delete(name)
-  if (trailers) fields.set('te', ['trailers'])
+  const fields: FieldLines = new Map()
+  const [connection, te]: [string[], string[]] = [[], []]
+  for (let n = 0; n + 1 < rawHeaders.length; n += 2) {
+    const name = (rawHeaders[n] ?? '').toLowerCase()
+    const value = rawHeaders[n + 1] ?? ''
+    if (!hopByHop.has(name)) addLine(fields, name, value)
+    else if (name === 'te') te.push(value)
+    // `keep-alive`, which nearly every message says, is the name of a hop-by-hop field.
+    else if (name === 'connection' && value !== 'keep-alive') connection.push(value)
+  }
+  for (const name of tokensOf(connection)) fields.delete(name)
+  if (tokensOf(te).includes('trailers')) fields.set('te', ['trailers'])
   return fields
 }
 
-/** The fields in the form that node:http sends, with each line kept. */
+/** The lines of a field in the form that `setHeader` of node:http takes: an array for a repeated field. */
+export function fieldValueOf(lines: string[]): string | string[] {
+  return lines.length > 1 ? lines : (lines[0] ?? '')
+}
+
+/**
+ * The fields in the form that node:http sends, with each line kept. Not an array, which node:http accepts too: agents and monitors
+ * that add a field to a request expect an object.
+ */
 export function outgoingFields(fields: FieldLines): OutgoingHttpHeaders {
-  // node:http accepts only a string for `host`.
-  const entries = [...fields].map(([name, [line = '', ...more]]) => [
-    name,
-    more.length > 0 ? [line, ...more] : line,
-  ])
-  return Object.fromEntries(entries)
+  const headers: OutgoingHttpHeaders = {}
+  for (const [name, lines] of fields) {
+    const value = fieldValueOf(lines)
+    // An assignment would set the prototype.
+    if (name === '__proto__') Object.defineProperty(headers, name, { value, enumerable: true })
+    else headers[name] = value
+  }
+  return headers
 }

@@ -21,8 +21,15 @@ export function mediaTypeOf(contentType: string | readonly string[] = []): Media
 
 /** Whether a Content-Type is `text/event-stream`, with or without parameters, in any case. */
 export function isEventStream(contentType: string | readonly string[] | undefined): boolean {
-  return mediaTypeOf(contentType)?.essence === 'text/event-stream'
+  if (contentType === undefined) return false
+  const text = typeof contentType === 'string' ? contentType : contentType.join(',')
+  // The value that most event streams have needs no parser, and neither does a shorter one.
+  if (text.length <= eventStream.length) return text.toLowerCase() === eventStream
+  // Most answers that a proxy passes on are of other types, which are not parsed either.
+  return /event-stream/i.test(text) && mediaTypeOf(text)?.essence === eventStream
 }
+
+const eventStream = 'text/event-stream'
 
 /** Two tokens (RFC 9110, 5.6.2) with a slash between them. */
 const mediaType = /^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+$/

@@ -32,7 +32,7 @@ export class HubAnnouncer {
     if (this.#isStarted) announce('hub-end', { hub: this.hub }, this.#logger)
   }
 
-  /** Not to the logger: each event makes a call. */
+  /** Not logged: each event of a stream makes a call. */
   storeCall(command: StoreCommand, duration: number): void {
     announce('hub-store-call', { hub: this.hub, command, duration })
   }
@@ -63,17 +63,21 @@ interface NamedOptions {
   readonly logger: Logger | undefined
 }
 
+interface FaultListener {
+  /** Called, in a later turn, with an error that the logger has thrown. */
+  onFailure(fault: Error): void
+}
+
 /** Announces the messages about one shared stream. */
 export class SharedStreamAnnouncer {
   readonly #about: { readonly hub: number; readonly stream: string; readonly name: string | undefined }
   readonly #logger: Logger | undefined
-  readonly #onFault: (fault: Error) => void
+  readonly #listener: FaultListener
 
-  /** @param onFault - Called, in a later turn, with an error that the logger has thrown. */
-  constructor(hub: number, stream: string, options: NamedOptions, onFault: (fault: Error) => void) {
+  constructor(hub: number, stream: string, options: NamedOptions, listener: FaultListener) {
     this.#about = { hub, stream, name: options.name }
     this.#logger = options.logger
-    this.#onFault = onFault
+    this.#listener = listener
   }
 
   open(epoch: number, first: boolean, cursor: string | undefined): void {
@@ -101,7 +105,7 @@ export class SharedStreamAnnouncer {
       announce(kind, message, this.#logger)
     } catch (thrown) {
       // Messages are announced in timers and events too, where an exception of a logger would end the process.
-      queueMicrotask(() => this.#onFault(asError(thrown)))
+      queueMicrotask(() => this.#listener.onFailure(asError(thrown)))
     }
   }
 }

@@ -18,7 +18,16 @@ import { type GapReason, Reader, type ReaderTarget } from './reader.ts'
 import { comparePositions, type EndEntry, type Position } from './store.ts'
 import type { SharedStream } from './stream.ts'
 
-/** The result of a relay of a shared stream. */
+/**
+ * The result of a relay of a shared stream.
+ *
+ * @example
+ * ```ts
+ * import type { SharedRelaySummary } from 'resilient-sse'
+ *
+ * const line = ({ outcome, lastEventId }: SharedRelaySummary) => `${outcome}, last event ${lastEventId}`
+ * ```
+ */
 export interface SharedRelaySummary {
   /**
    * - `'ended'`: the stream ended.
@@ -36,6 +45,11 @@ export interface SharedRelaySummary {
   /** The id of the last event that was written to the client, or its place in the stream; `''` without a place. */
   readonly lastEventId: string
 }
+
+/** The most bytes that wait for a client that does not read, unless one event is larger. */
+const mostPending = 64_000
+/** The most bytes that a response adds to a chunk. */
+const frameSize = 12
 
 function ignore(): void {}
 
@@ -150,10 +164,17 @@ export class HubClient implements Member, ReplyOwner, ReaderTarget, Drainable {
     this.#fail(error)
   }
 
-  onEvents(bytes: Buffer): boolean {
+  canTake(size: number): boolean {
+    const { pending } = this.#downstream
+    if (pending === 0 || pending + size + frameSize <= mostPending) return true
+    this.#downstream.callWhenEmpty()
+    return false
+  }
+
+  onEvents(bytes: Buffer): true {
     if (this.#reply.phase === 'head') this.#reply.open(this.#stream?.ownership.headers)
-    this.#reply.write(bytes)
-    return !this.#downstream.isBehind
+    this.#reply.write(bytes, true)
+    return true
   }
 
   onGap(reason: GapReason): void {

@@ -1,6 +1,6 @@
 import type { EventTracker } from '../resume/tracker.ts'
 import { BlockReader } from '../wire/reader.ts'
-import { pageSize } from './log.ts'
+import { pageSize } from './page.ts'
 import { parseId } from './position-id.ts'
 import type { Retention } from './retention.ts'
 import { type Position, positionOf, type StreamStore } from './store.ts'

@@ -1,3 +1,6 @@
+import { LogWindow } from './log-window.ts'
+import { joinedBytes, type Page, pageSize, passedBytes } from './page.ts'
+import { type Loaded, type PageReader, PageTurns } from './page-turns.ts'
 import {
   beginningOf,
   comparePositions,
@@ -11,27 +14,19 @@ import {
 } from './store.ts'
 import type { StoreAccess } from './store-access.ts'
 
-/** The size of the pieces in which a reader that is behind gets events, in bytes. */
-export const pageSize = 65_536
-
 /** Bytes that live readers have not had, from which on the owner waits for the next turn. */
 const mostUnsent = 1024 * 1024
 
 /**
- * The most bytes that live readers get at once, unless one event is larger. A client that stops to read costs at most these bytes
- * and the response's `highWaterMark`: 16 KiB before Node 22, and 64 KiB since.
+ * The most pages that a live reader gets before the next reader does. The second of two writes to one socket costs half as much as
+ * in a round of its own, after those to 500 others: a read of 64 KiB with small events makes two pages.
  */
-const mostAtOnce = pageSize
+const pagesAtOnce = 4
 
-/** The most pages that are kept for readers that want the same page. */
-const mostPages = 16
+const nothing = Buffer.alloc(0)
 
-/** Events that are written at once. */
-export interface Page {
-  readonly bytes: Buffer
-  /** The position after the last event. */
-  readonly end: Position
-}
+/** The most pages that are kept for readers that want the same page: readers take turns, and are rarely more than a page apart. */
+const mostPages = 3
 
 /** A reader that has had every event so far. */
 export interface LiveReader {
@@ -58,12 +53,6 @@ export type Next =
   /** The events are not in memory, and must be loaded. */
   | { readonly state: 'away' }
 
-/** What the store has after a position. */
-export type Loaded =
-  | { readonly state: 'page'; readonly page: Page }
-  /** The store no longer has the events that follow; `resume` is the position before its oldest event. */
-  | { readonly state: 'gap'; readonly resume: Position }
-
 /**
  * The log of one stream, as this process knows it. The latest events are kept in memory. Readers that are behind read pages of
  * them, or load pages from the store; all other readers get the events as they arrive.
@@ -72,36 +61,36 @@ export class Log {
   readonly #store: StreamStore
   readonly #access: StoreAccess
   readonly #name: string
-  readonly #windowBytes: number
-  /** The latest entries with events, oldest first. */
-  readonly #window: EventsEntry[] = []
-  /** For each entry of the window, how many bytes the log had before the entry. */
-  readonly #offsets: number[] = []
-  #offset = 0
-  /** The window has every event after this position. */
-  #windowStart: Position = { epoch: 0, seq: 0 }
+  readonly turns: PageTurns
+  readonly #window: LogWindow
   #tail: Entry | undefined
   /** The position up to which live readers have had the events; undefined while the log is empty. */
   #sent: Position | undefined
-  /** The number of entries at the end of the window that live readers have not had. */
-  #unsent = 0
   #cursor: string | undefined
   readonly #live = new Set<LiveReader>()
   #behind = 0
   #immediate: NodeJS.Immediate | undefined
   #isFlushing = false
-  readonly #onTurn = () => this.flush()
-  /** By the position before the page; the oldest are dropped. */
-  readonly #pages = new Map<string, Page>()
-  readonly #loads = new Map<string, Promise<Loaded>>()
+  /** Pages of the window, by the position before the page; the oldest are dropped. Undefined without any: few streams need them. */
+  #pages: Map<string, Page> | undefined
   #sync: Promise<void> | undefined
   #isDirty = false
+  /** The store has an entry at this position; undefined when no newer one than the latest known one is expected. */
+  #latest: Position | undefined
 
-  constructor(store: StreamStore, access: StoreAccess, name: string, windowBytes: number) {
+  /** @param turns - Who of all readers of a hub may load a page. */
+  constructor(
+    store: StreamStore,
+    access: StoreAccess,
+    name: string,
+    windowBytes: number,
+    turns: PageTurns = new PageTurns(),
+  ) {
+    this.turns = turns
     this.#store = store
     this.#access = access
     this.#name = name
-    this.#windowBytes = windowBytes
+    this.#window = new LogWindow(windowBytes)
   }
 
   /** The latest entry; undefined when the log is empty. */
@@ -139,9 +128,19 @@ export class Log {
     this.#behind += isBehind ? 1 : -1
   }
 
-  /** Reads what the store has after the latest known entry. Calls that overlap are one. */
-  sync(): Promise<void> {
-    this.#isDirty = true
+  /** Whether an entry is newer than the latest known one. */
+  lacks(position: Position): boolean {
+    return this.#tail === undefined || comparePositions(positionOf(this.#tail), position) < 0
+  }
+
+  /**
+   * Reads what the store has after the latest known entry. Calls that overlap are one.
+   *
+   * @param latest - The store has an entry at this position: nothing is read beyond. Undefined: everything is read.
+   */
+  sync(latest?: Position): Promise<void> {
+    if (latest === undefined) this.#isDirty = true
+    else if (this.#latest === undefined || comparePositions(this.#latest, latest) < 0) this.#latest = latest
     this.#sync ??= this.#readOn()
     return this.#sync
   }
@@ -154,13 +153,10 @@ export class Log {
     if (tail === undefined || !continues(entry, tail)) this.#startWindow(entry)
     this.#tail = entry
     if (entry.kind === 'events') {
-      this.#window.push(entry)
-      this.#offsets.push(this.#offset)
-      this.#offset += entry.bytes.length
-      this.#unsent++
+      this.#window.add(entry)
       this.#cursor = entry.cursor
     }
-    this.#immediate ??= setImmediate(this.#onTurn)
+    this.#immediate ??= setImmediate(flushLog, this)
   }
 
   /**
@@ -169,8 +165,7 @@ export class Log {
    * @returns Undefined when they are no longer all in memory.
    */
   entriesAfter(after: Position): readonly EventsEntry[] | undefined {
-    if (comparePositions(after, this.#windowStart) < 0) return undefined
-    return this.#window.slice(this.#indexAfter(after))
+    return this.#window.reaches(after) ? this.#window.entriesAfter(after) : undefined
   }
 
   /** Adds a reader to those that get the latest events as they arrive. */
@@ -192,24 +187,13 @@ export class Log {
         ? { state: 'end', end }
         : { state: 'live' }
     }
-    if (comparePositions(after, this.#windowStart) < 0) return { state: 'away' }
-    return { state: 'page', page: this.#pages.get(keyOf(after)) ?? this.#pageOfWindow(after, sent) }
+    if (!this.#window.reaches(after)) return { state: 'away' }
+    return { state: 'page', page: this.#pages?.get(keyOf(after)) ?? this.#pageOfWindow(after, sent) }
   }
 
-  /**
-   * Loads the page after a position from the store. Readers that want the same page share it.
-   *
-   * @throws {@link SseError} `ERR_SSE_STORE`
-   */
-  load(after: Position): Promise<Loaded> {
-    const key = keyOf(after)
-    const page = this.#pages.get(key)
-    if (page) return Promise.resolve({ state: 'page', page })
-    const running = this.#loads.get(key)
-    if (running) return running
-    const load = this.#load(after).finally(() => this.#loads.delete(key))
-    this.#loads.set(key, load)
-    return load
+  /** Asks for the page after a position, which is loaded when its turn has come. */
+  request(after: Position, reader: PageReader): void {
+    this.turns.take(reader, `${keyOf(after)} ${this.#name}`, () => this.load(after))
   }
 
   /**
@@ -217,31 +201,34 @@ export class Log {
    * same process, whose events are always there at once, would leave no turn of the event loop for the clients.
    */
   get room(): Promise<void> | undefined {
-    const unsentFrom = this.#offsets[this.#offsets.length - this.#unsent] ?? this.#offset
-    if (this.#offset - unsentFrom < mostUnsent) return undefined
+    if (this.#window.unsentBytes < mostUnsent) return undefined
     return new Promise((resolve) => setImmediate(resolve))
   }
 
   /** Drops the pages that were kept for readers that are behind. */
   dropPages(): void {
-    this.#pages.clear()
+    this.#pages = undefined
   }
 
   close(): void {
     clearImmediate(this.#immediate)
     this.#live.clear()
-    this.#pages.clear()
+    this.dropPages()
   }
 
   async #readOn(): Promise<void> {
     try {
-      while (this.#isDirty) {
+      while (this.#isDirty || (this.#latest && this.lacks(this.#latest))) {
+        const isOpenEnded = this.#isDirty
+        const latest = this.#latest
         this.#isDirty = false
         const tail = this.#tail && positionOf(this.#tail)
         const from = tail ? { epoch: tail.epoch, seq: tail.seq + 1 } : 'last'
         const entries = await this.#access.call(() => this.#store.read(this.#name, from, pageSize))
-        for (const entry of entries) this.accept(entry)
-        if (entries.length > 0 && from !== 'last') this.#isDirty = true
+        for (const entry of entries) this.accept(inOwnMemory(entry))
+        // The store has lost the entry. One that was announced during the read is read next.
+        if (entries.length === 0 && this.#latest === latest) this.#latest = undefined
+        if (isOpenEnded && entries.length > 0 && from !== 'last') this.#isDirty = true
       }
     } finally {
       // In the turn of the last check: a call that came between them would read nothing.
@@ -252,11 +239,9 @@ export class Log {
   /** Starts the window at an entry that does not follow the latest one. */
   #startWindow(entry: Entry): void {
     this.flush()
-    this.#window.length = 0
-    this.#offsets.length = 0
     const before = this.#sent
-    this.#windowStart = beginningOf(entry)
-    this.#sent = this.#windowStart
+    this.#sent = beginningOf(entry)
+    this.#window.restart(this.#sent)
     if (before === undefined) return
     const live = [...this.#live]
     this.#live.clear()
@@ -277,89 +262,44 @@ export class Log {
   }
 
   #flush(): void {
-    while (this.#unsent > 0) {
-      const from = this.#window.length - this.#unsent
-      const { page, count } = this.#join(
-        from,
-        this.#window.length,
-        0,
-        (this.#offsets[from] ?? 0) + mostAtOnce,
-      )
-      this.#unsent -= count
-      this.#sent = page.end
+    while (this.#window.hasUnsent) {
+      const pages = this.#takeUnsent()
       // A reader may call code that reads, closes or starts other readers: the set changes meanwhile.
-      for (const reader of this.#live) reader.onBytes(page.bytes, page.end)
+      for (const reader of this.#live) {
+        for (const { bytes, end } of pages) reader.onBytes(bytes, end)
+      }
     }
     if (this.#tail) this.#sent = positionOf(this.#tail)
-    this.#shrink()
+    this.#window.shrink()
     const { end } = this
     if (end) for (const reader of this.#live) reader.onLogEnd(end)
   }
 
-  #shrink(): void {
-    const least = this.#offset - this.#windowBytes
-    let count = 0
-    for (const entry of this.#window) {
-      if ((this.#offsets[count] ?? least) >= least) break
-      this.#windowStart = positionOf(entry)
-      count++
+  /** The oldest pages that live readers have not had. */
+  #takeUnsent(): Page[] {
+    const pages: Page[] = []
+    while (this.#window.hasUnsent && pages.length < pagesAtOnce) {
+      const page = this.#window.takePage()
+      this.#sent = page.end
+      pages.push(page)
     }
-    if (count === 0) return
-    this.#window.splice(0, count)
-    this.#offsets.splice(0, count)
+    return pages
   }
 
   /** The page after a position that the window has. */
   #pageOfWindow(after: Position, sent: Position): Page {
-    const start = this.#indexAfter(after)
-    const end = this.#window.length - this.#unsent
-    const entry = this.#window[start]
-    if (entry === undefined || start >= end) return { bytes: Buffer.alloc(0), end: sent }
-    const offset = this.#offsets[start] ?? 0
-    // Pages end at multiples of the page size, so that readers that start at different places soon share their pages.
-    const most = offset - (offset % pageSize) + pageSize
-    const { page, count } = this.#join(start, end, passedBytes(entry, after), most)
-    if (count > 1) this.#keep(after, page)
+    const { page, isJoined } = this.#window.pageAfter(after) ?? {}
+    if (page === undefined) return { bytes: nothing, end: sent }
+    if (isJoined) this.#keep(after, page)
     return page
   }
 
   /**
-   * Joins entries of the window.
+   * Loads the page after a position from the store.
    *
-   * @param skip - The number of bytes to leave out at the start of the first entry.
-   * @param most - The offset of the log up to which entries are joined; at least one entry is.
+   * @throws {@link SseError} `ERR_SSE_STORE`
    */
-  #join(
-    start: number,
-    end: number,
-    skip: number,
-    most: number,
-  ): { readonly page: Page; readonly count: number } {
-    const entries: EventsEntry[] = []
-    for (let index = start; index < end; index++) {
-      const entry = this.#window[index]
-      if (entry === undefined) break
-      const isOver = (this.#offsets[index] ?? 0) + entry.bytes.length > most
-      if (isOver && entries.length > 0) break
-      entries.push(entry)
-    }
-    return { page: joined(entries, skip), count: entries.length }
-  }
-
-  /** The index of the first entry of the window that ends after a position. */
-  #indexAfter(after: Position): number {
-    let low = 0
-    let high = this.#window.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      const entry = this.#window[middle]
-      if (entry && comparePositions(positionOf(entry), after) <= 0) low = middle + 1
-      else high = middle
-    }
-    return low
-  }
-
-  async #load(after: Position): Promise<Loaded> {
+  async load(after: Position): Promise<Loaded> {
     const from = { epoch: after.epoch, seq: after.seq + 1 }
     const entries = await this.#access.call(() => this.#store.read(this.#name, from, pageSize))
     const [first] = entries
@@ -379,12 +319,11 @@ export class Log {
       if (entry.kind === 'events') events.push(entry)
     }
     const skip = first.kind === 'events' ? passedBytes(first, after) : 0
-    const page = { bytes: joined(events, skip).bytes, end }
-    this.#keep(after, page)
-    return { state: 'page', page }
+    return { state: 'page', page: { bytes: joinedBytes(events, skip), end } }
   }
 
   #keep(after: Position, page: Page): void {
+    this.#pages ??= new Map()
     this.#pages.set(keyOf(after), page)
     if (this.#pages.size <= mostPages) return
     for (const oldest of this.#pages.keys()) {
@@ -394,26 +333,17 @@ export class Log {
   }
 }
 
-/** @param skip - The number of bytes to leave out at the start of the first entry. */
-function joined(entries: readonly EventsEntry[], skip: number): Page {
-  const [first] = entries
-  if (first && entries.length === 1)
-    return { bytes: skip === 0 ? first.bytes : first.bytes.subarray(skip), end: positionOf(first) }
-  const parts = entries.map(({ bytes }, index) => (index === 0 ? bytes.subarray(skip) : bytes))
-  const last = entries.at(-1)
-  return {
-    bytes: Buffer.concat(parts),
-    end: last ? positionOf(last) : { epoch: 0, seq: 0 },
-  }
+function flushLog(log: Log): void {
+  log.flush()
 }
 
-/** The number of bytes at the start of an entry that hold the events up to a position. */
-function passedBytes(entry: EventsEntry, after: Position): number {
-  const events = entry.epoch === after.epoch ? after.seq - entry.first + 1 : 0
-  let start = 0
-  // The hub writes each event with one blank line, which is its end.
-  for (let passed = 0; passed < events; passed++) start = entry.bytes.indexOf('\n\n', start) + 2
-  return start
+/** An entry to be kept: not as a small part of a large buffer, such as the answers of a store to many reads at once. */
+function inOwnMemory(entry: Entry): Entry {
+  if (entry.kind !== 'events' || entry.bytes.buffer.byteLength <= 2 * entry.bytes.length) return entry
+  // Node would take a small buffer from a pool, and one that is kept would keep the pool.
+  const bytes = Buffer.allocUnsafeSlow(entry.bytes.length)
+  bytes.set(entry.bytes)
+  return { ...entry, bytes }
 }
 
 function keyOf({ epoch, seq }: Position): string {

@@ -27,26 +27,88 @@ interface Stored {
 /**
  * Keeps the logs of shared streams in the memory of this process. Hubs of the same process may share one store. The logs are
  * lost when the process ends.
+ *
+ * @example
+ * ```ts
+ * import { createSseHub, memoryStore } from 'resilient-sse'
+ *
+ * const store = memoryStore()
+ * const feeds = createSseHub({ store })
+ * const others = createSseHub({ store })
+ * ```
  */
 export function memoryStore(): StreamStore {
   return new MemoryStore()
 }
 
-/** Whether a store is a {@link memoryStore}. */
-export function isMemoryStore(store: StreamStore): boolean {
-  return store instanceof MemoryStore
+/** A store whose appends need no promise. */
+export interface LocalStore {
+  /**
+   * The log of a stream, also where it is made later. Its user must watch the stream as long as it uses the log, and is woken for
+   * entries of its own only where others watch the stream too.
+   */
+  logOf(stream: string): LocalLog
 }
 
-class MemoryStore implements StreamStore {
-  readonly #streams = new Map<string, Stored>()
-  readonly #watchers = new Map<string, Set<() => void>>()
+/** The log of one stream. */
+export interface LocalLog {
+  /** Does the same as `append` of a store, at once. */
+  append(entry: EventsEntry | EndEntry, trimBefore?: Position): 'stored' | 'fenced'
+}
+
+/** What a store has of one stream: its log, and who watches it. */
+class MemoryStream implements LocalLog {
+  readonly watchers = new Set<() => void>()
+  #log: Stored | undefined
+
+  /** The log; undefined when there is none, or it has expired. */
+  get log(): Stored | undefined {
+    if (this.#log && this.#log.expires <= performance.now()) this.#log = undefined
+    return this.#log
+  }
+
+  set log(log: Stored) {
+    this.#log = log
+  }
+
+  append(entry: EventsEntry | EndEntry, trimBefore?: Position): 'stored' | 'fenced' {
+    const result = this.add(entry, trimBefore)
+    if (result === 'stored' && this.watchers.size > 1) this.wake()
+    return result
+  }
+
+  /** Appends an entry, and wakes no watcher. */
+  add(entry: EventsEntry | EndEntry, trimBefore?: Position): 'stored' | 'fenced' {
+    const entries = this.log?.entries
+    const latest = entries?.at(-1)
+    if (entries === undefined || latest === undefined || latest.epoch !== entry.epoch) return 'fenced'
+    const order = comparePositions(positionOf(entry), positionOf(latest))
+    if (order === 0 && latest.kind === entry.kind) return 'stored'
+    if (order <= 0) return 'fenced'
+    entries.push(entry)
+    if (trimBefore) trim(entries, trimBefore)
+    return 'stored'
+  }
+
+  wake(): void {
+    for (const wake of this.watchers) wake()
+  }
+}
+
+/** A store that is a {@link memoryStore}; undefined for any other store. */
+export function localStoreOf(store: StreamStore): LocalStore | undefined {
+  return store instanceof MemoryStore ? store : undefined
+}
+
+class MemoryStore implements StreamStore, LocalStore {
+  readonly #streams = new Map<string, MemoryStream>()
   #latestEpoch = 0
   #timer: NodeJS.Timeout | undefined
 
   async open(stream: string, owner: string, options: OpenOptions): Promise<OpenResult> {
     const { lease, keepFor, force } = options
     const now = performance.now()
-    const stored = this.#find(stream)
+    const stored = this.#streams.get(stream)?.log
     const latest = stored?.entries.at(-1)
     if (latest?.kind === 'end' || (force !== undefined && latest === undefined)) return { state: 'ended' }
     if (force === undefined && stored) {
@@ -62,19 +124,20 @@ class MemoryStore implements StreamStore {
     const previous = latest && positionOf(latest)
     const opened = { state: 'open', epoch, previous } as const
     const log = stored ?? { entries: [], owner: undefined, opened, leasedUntil: 0, expires: 0 }
-    this.#streams.set(stream, log)
+    const made = this.#make(stream)
+    made.log = log
     if (force === undefined) {
       log.entries.push({ kind: 'open', epoch, at, previous })
       log.owner = owner
       log.opened = opened
       this.#lease(log, lease, keepFor)
     } else {
-      const ended = { code: undefined, status: undefined, reason: force }
+      const ended = { code: undefined, status: undefined, fields: undefined, reason: force }
       log.entries.push({ kind: 'end', how: 'cancelled', epoch, at, previous, ...ended })
       log.owner = undefined
       this.#lease(log, 0, keepFor)
     }
-    this.#wake(stream)
+    made.wake()
     return opened
   }
 
@@ -83,16 +146,14 @@ class MemoryStore implements StreamStore {
     entry: EventsEntry | EndEntry,
     trimBefore?: Position,
   ): Promise<'stored' | 'fenced'> {
-    const entries = this.#find(stream)?.entries
-    const latest = entries?.at(-1)
-    if (entries === undefined || latest === undefined || latest.epoch !== entry.epoch) return 'fenced'
-    const order = comparePositions(positionOf(entry), positionOf(latest))
-    if (order === 0 && latest.kind === entry.kind) return 'stored'
-    if (order <= 0) return 'fenced'
-    entries.push(entry)
-    if (trimBefore) trim(entries, trimBefore)
-    this.#wake(stream)
-    return 'stored'
+    const known = this.#streams.get(stream)
+    const result = known?.add(entry, trimBefore) ?? 'fenced'
+    if (result === 'stored') known?.wake()
+    return result
+  }
+
+  logOf(stream: string): LocalLog {
+    return this.#make(stream)
   }
 
   async renew(
@@ -101,20 +162,21 @@ class MemoryStore implements StreamStore {
     lease: number,
     keepFor: number,
   ): Promise<{ held: boolean; listeners: number }> {
-    const stored = this.#find(stream)
+    const known = this.#streams.get(stream)
+    const stored = known?.log
     const held = stored !== undefined && stored.owner === owner
     if (held) {
       this.#lease(stored, lease, keepFor)
       if (lease === 0) {
         stored.owner = undefined
-        this.#wake(stream)
+        known?.wake()
       }
     }
-    return { held, listeners: this.#watchers.get(stream)?.size ?? 0 }
+    return { held, listeners: known?.watchers.size ?? 0 }
   }
 
   async read(stream: string, from: Position | 'first' | 'last', limit: number): Promise<readonly Entry[]> {
-    const entries = this.#find(stream)?.entries ?? []
+    const entries = this.#streams.get(stream)?.log?.entries ?? []
     if (from === 'last') return entries.slice(-1)
     const start = from === 'first' ? 0 : indexFrom(entries, from)
     let bytes = 0
@@ -128,23 +190,26 @@ class MemoryStore implements StreamStore {
   }
 
   watch(stream: string, wake: () => void): () => void {
-    const watchers = this.#watchers.get(stream) ?? new Set()
-    this.#watchers.set(stream, watchers)
+    const { watchers } = this.#make(stream)
     // A wrapper, because a caller may pass the same function twice.
     const watcher = () => wake()
     watchers.add(watcher)
     return () => {
       watchers.delete(watcher)
-      if (watchers.size === 0 && this.#watchers.get(stream) === watchers) this.#watchers.delete(stream)
+      this.#drop(stream)
     }
   }
 
-  /** The stream's log; undefined when there is none, or it has expired. */
-  #find(stream: string): Stored | undefined {
-    const stored = this.#streams.get(stream)
-    if (stored === undefined || stored.expires > performance.now()) return stored
-    this.#streams.delete(stream)
-    return undefined
+  #make(stream: string): MemoryStream {
+    const made = this.#streams.get(stream) ?? new MemoryStream()
+    this.#streams.set(stream, made)
+    return made
+  }
+
+  /** Forgets a stream that has neither a log nor a watcher. */
+  #drop(stream: string): void {
+    const known = this.#streams.get(stream)
+    if (known?.watchers.size === 0 && !known.log) this.#streams.delete(stream)
   }
 
   #lease(stored: Stored, lease: number, keepFor: number): void {
@@ -153,16 +218,15 @@ class MemoryStore implements StreamStore {
     this.#scheduleSweep()
   }
 
-  #wake(stream: string): void {
-    for (const wake of this.#watchers.get(stream) ?? []) wake()
-  }
-
   #scheduleSweep(): void {
-    if (this.#timer !== undefined || this.#streams.size === 0) return
-    this.#timer = setTimeout(() => {
+    this.#timer ??= setTimeout(() => {
       this.#timer = undefined
-      for (const stream of this.#streams.keys()) this.#find(stream)
-      this.#scheduleSweep()
+      let isKept = false
+      for (const [stream, known] of this.#streams) {
+        if (known.log) isKept = true
+        else this.#drop(stream)
+      }
+      if (isKept) this.#scheduleSweep()
     }, sweepInterval).unref()
   }
 }

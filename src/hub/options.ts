@@ -46,7 +46,17 @@ export const hubOptions = {
   logger: sourceOptions.logger,
 }
 
-/** Options of {@link createSseHub}. All times in milliseconds. */
+/**
+ * Options of {@link createSseHub}. All times in milliseconds.
+ *
+ * @example
+ * ```ts
+ * import { createSseHub, type HubOptions } from 'resilient-sse'
+ *
+ * const options: HubOptions = { windowBytes: 256 * 1024, logger: console }
+ * const hub = createSseHub(options)
+ * ```
+ */
 export interface HubOptions extends OptionsOf<typeof hubOptions> {}
 
 /** {@link HubOptions}, checked, with the defaults filled in. */
@@ -70,7 +80,17 @@ export const retentionOptions = {
   age: optional(milliseconds(1), 'how long a shared stream keeps an event'),
 }
 
-/** Which events a log keeps. */
+/**
+ * Which events a log keeps.
+ *
+ * @example
+ * ```ts
+ * import type { RetentionOptions, SharedStreamOptions } from 'resilient-sse'
+ *
+ * const retention: RetentionOptions = { events: 1000, age: 60_000 }
+ * const options: SharedStreamOptions = { retention }
+ * ```
+ */
 export interface RetentionOptions extends OptionsOf<typeof retentionOptions> {}
 
 const retentionKind: Kind<ValuesOf<typeof retentionOptions>, RetentionOptions> = {
@@ -121,7 +141,8 @@ export const optionsOfLog = {
   keepFor: withDefault(milliseconds(), 300_000, 'how long a shared stream is kept after its end'),
   /**
    * How long a client may take nothing before it is disconnected, in milliseconds; 0: no limit. A client takes something when
-   * its connection has accepted all bytes that were written, at most 64 KiB at a time, or one larger event. Default 60000.
+   * its connection has accepted all bytes that were written, at most 64 kB at a time, or one larger event; the time begins with
+   * the first event that has to wait. Default 60000.
    */
   stallTimeout: withDefault(
     milliseconds(),
@@ -185,7 +206,21 @@ const subscribeOptions = {
   highWaterMark,
 }
 
-/** Options of {@link SseHub.relay}, `respond` and `start`. All times in milliseconds. */
+/**
+ * Options of {@link SseHub.relay}, `respond` and `start`. All times in milliseconds.
+ *
+ * @example
+ * ```ts
+ * import type { SharedStreamOptions } from 'resilient-sse'
+ *
+ * const answers: SharedStreamOptions = {
+ *   from: 'start',
+ *   linger: Number.POSITIVE_INFINITY,
+ *   resume: 'before-first-event',
+ *   isTerminal: ({ data }) => data === '[DONE]',
+ * }
+ * ```
+ */
 export interface SharedStreamOptions
   extends Pick<SourceOptions, keyof typeof upstreamOptions>,
     Pick<RelayOptions, 'heartbeat' | 'transform' | keyof typeof optionsOfReply>,
@@ -193,7 +228,17 @@ export interface SharedStreamOptions
     OptionsOf<typeof optionsOfPlace>,
     OptionsOf<typeof optionsOfHead> {}
 
-/** Options of {@link SseHub.subscribe}. All times in milliseconds. */
+/**
+ * Options of {@link SseHub.subscribe}. All times in milliseconds.
+ *
+ * @example
+ * ```ts
+ * import { createSseHub, httpUpstream, type SubscribeOptions } from 'resilient-sse'
+ *
+ * const options: SubscribeOptions = { from: 'start', signal: AbortSignal.timeout(60_000) }
+ * const bytes = createSseHub().subscribe('feed', httpUpstream('http://localhost:3000/events'), options)
+ * ```
+ */
 export interface SubscribeOptions
   extends Pick<SourceOptions, keyof typeof upstreamOptions>,
     Pick<SourceOptions, 'lastEventId' | 'signal' | 'objectMode' | 'highWaterMark'>,
@@ -223,6 +268,8 @@ const elsewhere: Elsewhere = {
 }
 
 const shareOfClient = sharing<CheckedClientOptions>()
+const shareOfStream = sharing<CheckedStreamOptions>()
+const shareRetention = sharing<CheckedStreamOptions['retention']>()
 
 /** @throws `TypeError` or `RangeError` that names the option and the value. */
 export function checkSharedOptions(options: SharedStreamOptions): {
@@ -231,7 +278,7 @@ export function checkSharedOptions(options: SharedStreamOptions): {
 } {
   refuseUnknown(sharedOptions, options, '', elsewhere)
   const client = { ...readOptions(clientOptions, options), heartbeat: 0 } as const
-  return { stream: readOptions(streamOptions, options), client: shareOfClient(client) }
+  return { stream: streamOptionsOf(options), client: shareOfClient(client) }
 }
 
 /** @throws `TypeError` or `RangeError` that names the option and the value. */
@@ -240,7 +287,12 @@ export function checkSubscribeOptions(options: SubscribeOptions): {
   readonly subscription: CheckedSubscribeOptions
 } {
   const checked = checkOptions(subscribeOptions, options, '', elsewhere)
-  return { stream: readOptions(streamOptions, options), subscription: checked }
+  return { stream: streamOptionsOf(options), subscription: checked }
+}
+
+function streamOptionsOf(options: SubscribeOptions): CheckedStreamOptions {
+  const values = readOptions(streamOptions, options)
+  return shareOfStream({ ...values, retention: shareRetention(values.retention) })
 }
 
 /**
@@ -248,6 +300,8 @@ export function checkSubscribeOptions(options: SubscribeOptions): {
  * new one for each request.
  */
 export function differences(one: CheckedStreamOptions, other: CheckedStreamOptions): string[] {
+  // As nearly always: thousands of clients come with the same options.
+  if (one === other) return []
   return Object.keys(streamOptions).filter((name) => {
     const values = [one, other].map((options): unknown => Reflect.get(options, name))
     const [first, second] = values

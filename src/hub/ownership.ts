@@ -1,20 +1,32 @@
 import { randomUUID } from 'node:crypto'
 import type { HubReleaseReason, Messages } from '../diagnostics.ts'
-import { asError, type HeaderFields, isErrorCode, SseError } from '../errors.ts'
+import { asError, type HeaderFields, SseError } from '../errors.ts'
 import { isWireId } from '../http/fields.ts'
 import { ResumePolicy } from '../reconnect/resume-policy.ts'
 import type { Announced } from '../reconnect/sink.ts'
-import { failureOf, faultOf, isTransient } from '../relay/head.ts'
+import { faultOf, isTransient } from '../relay/head.ts'
 import { EventTracker } from '../resume/tracker.ts'
 import type { UpstreamFactory } from '../upstream/shapes.ts'
 import type { SharedStreamAnnouncer } from './announcer.ts'
+import { Appends } from './appends.ts'
+import type { CallTurns } from './call-turns.ts'
+import { endOf, errorIn } from './end.ts'
 import { type History, readHistory } from './history.ts'
 import type { Log } from './log.ts'
+import type { Members } from './members.ts'
+import type { LocalStore } from './memory-store.ts'
 import type { CheckedHubOptions, CheckedStreamOptions } from './options.ts'
+import type { PageTurns } from './page-turns.ts'
 import { Retention } from './retention.ts'
 import { Run, type RunOwner } from './run.ts'
 import { type EndEntry, type EventsEntry, type Position, positionOf, type StreamStore } from './store.ts'
 import type { StoreAccess } from './store-access.ts'
+
+/**
+ * The longest time until the next attempt for which clients of other processes wait without an answer, in milliseconds: the
+ * default of `headTimeout`, which each client has for itself.
+ */
+const longestWait = 5000
 
 /** What a hub gives to its streams. */
 export interface HubContext {
@@ -22,7 +34,12 @@ export interface HubContext {
   readonly hub: number
   readonly options: CheckedHubOptions
   readonly store: StreamStore
+  /** The store, if it is in the memory of this process. */
+  readonly local: LocalStore | undefined
   readonly access: StoreAccess
+  readonly turns: PageTurns
+  /** The turns of clients that are finding their place. */
+  readonly joins: CallTurns
 }
 
 /** Where a client stands for whom the upstream is opened. */
@@ -41,12 +58,11 @@ interface Beginning {
   readonly isLost: boolean
 }
 
-/** Told of what happens to the upstream of a stream. */
+/** Learns what happens to the upstream of a stream. */
 export interface OwnershipListener {
   readonly announcer: SharedStreamAnnouncer
-  onOpen(headers: HeaderFields): void
-  onRetry(delay: number, error: Error): void
-  onUpstreamGap(): void
+  /** Told of the upstream's connections. */
+  readonly members: Members
   /** The upstream has failed, and a later client may ask it again; or no event can be stored. */
   onFailure(error: Error): void
   /** This process no longer has the upstream. */
@@ -60,6 +76,8 @@ export class Ownership implements RunOwner {
   readonly #log: Log
   readonly #options: CheckedStreamOptions
   readonly #listener: OwnershipListener
+  /** Made for the first append: most processes own few of the streams that they follow. */
+  #appends: Appends | undefined
   #run: Run | undefined
   /** The owner's name in the store: one for each run, so that a late call for an earlier run does not change a later one. */
   #owner = randomUUID()
@@ -71,9 +89,10 @@ export class Ownership implements RunOwner {
   /** Whether the log has events, and whether the upstream may be asked again after them. */
   #hasEvents = false
   #isRepeatable = false
+  /** The latest attempt that has failed, and when the next one is due, on the clock of `performance.now()`. */
+  #waiting: { readonly error: Error; readonly until: number } | undefined
   #isAcquiring = false
   #isRenewing = false
-  #isAppending = false
   /** Running while the upstream is stopped, its events are stored, and the lease is given up. */
   #releasing: Promise<void> | undefined
   #renewedAt = 0
@@ -104,7 +123,7 @@ export class Ownership implements RunOwner {
 
   /** Whether the store is being called to append an entry: a store in this process wakes its watchers during the call. */
   get isAppending(): boolean {
-    return this.#isAppending
+    return this.#appends?.isCalling === true
   }
 
   /** Whether a connection to the upstream is open. */
@@ -134,22 +153,20 @@ export class Ownership implements RunOwner {
 
   /** The error that the upstream has failed with, where this process has written the end; otherwise what the entry says. */
   errorOf(end: EndEntry): Error {
-    if (this.#failure?.epoch === end.epoch) return this.#failure.error
-    const { code, status, reason = 'the upstream has failed' } = end
-    return new SseError(code && isErrorCode(code) ? code : 'ERR_SSE_STREAM_FAILED', reason, {
-      ...(status !== undefined && { statusCode: status }),
-    })
+    return this.#failure?.epoch === end.epoch ? this.#failure.error : errorIn(end)
   }
 
   /**
    * Asks the store for the lease, and starts the upstream.
    *
-   * @param lastEventId - The client's last event ID, and the cursor in it; used while the log is empty.
+   * @param factory - Undefined where every client here has joined without an upstream. A stream that cannot be resumed is then
+   * ended as failed: its clients would otherwise wait for ever for an owner that has stopped.
+   * @param client - The client for which the upstream is opened: it decides where a stream with an empty log starts.
    * @returns When to ask again, in milliseconds: another process has the upstream. Undefined when no further call is needed.
    * @throws {@link SseError} `ERR_SSE_STORE`
    */
   async acquire(
-    factory: UpstreamFactory,
+    factory: UpstreamFactory | undefined,
     client: ClientPlace,
     isWanted: () => boolean,
   ): Promise<number | undefined> {
@@ -175,7 +192,7 @@ export class Ownership implements RunOwner {
 
   async #begin(
     { epoch, previous, isLost }: Beginning,
-    factory: UpstreamFactory,
+    factory: UpstreamFactory | undefined,
     client: ClientPlace,
     isWanted: () => boolean,
   ): Promise<void> {
@@ -190,18 +207,19 @@ export class Ownership implements RunOwner {
       ? await readHistory(store, access, this.#name, tracker, retention)
       : { hasEvents: false, cursor: client.cursor ?? known }
     await this.#log.sync()
-    const policy = new ResumePolicy(resume, factory.method)
+    const policy = new ResumePolicy(resume, factory?.method)
     this.#hasEvents = history.hasEvents || isLost
     this.#isRepeatable = policy.isRepeatable
     // A request that is sent once may have been processed for the owner before (RFC 9110, 9.2.2).
-    if ((previous || isLost) && !policy.isRepeatable && (this.#hasEvents || policy.isSentOnce)) {
+    const isSent = this.#hasEvents || policy.isSentOnce || factory === undefined
+    if ((previous || isLost) && !policy.isRepeatable && isSent) {
       const message = 'the stream cannot be resumed after its first event, and its owner has stopped'
       const error = new SseError('ERR_SSE_NOT_RESUMABLE', message)
       await this.#seal(epoch, error)
       this.#listener.announcer.release(epoch, 'not-resumable', error)
       return
     }
-    if (!isWanted()) {
+    if (factory === undefined || !isWanted()) {
       await this.#giveUp(this.#options.keepFor)
       return
     }
@@ -210,6 +228,7 @@ export class Ownership implements RunOwner {
     else if (cursor !== undefined && isWireId(cursor)) tracker.advance({ id: cursor })
     this.#startedFrom = previous ? undefined : client.lastEventId
     this.#failure = undefined
+    this.#waiting = undefined
     const start = { tracker, history: { hasEvents: this.#hasEvents, cursor } }
     this.#run = new Run(epoch, factory, this.#options, start, retention, this)
     this.#listener.announcer.open(epoch, previous === undefined, cursor || undefined)
@@ -224,16 +243,21 @@ export class Ownership implements RunOwner {
     if (!run || this.#isRenewing || now - this.#renewedAt < options.lease / 3) return
     this.#isRenewing = true
     const isWanted = () => this.#run === run
-    access
-      .call(() => store.renew(this.#name, owner, options.lease, this.#options.keepFor), isWanted)
-      .then(
-        ({ held, listeners }) => {
-          this.#renewedAt = now
-          this.#listeners = listeners
-          if (!held && isWanted()) this.#lose(undefined)
-        },
-        (error: unknown) => isWanted() && this.#lose(asError(error)),
+    const renewal = async () => {
+      const { keepFor } = this.#options
+      const { held, listeners, latest } = await access.call(
+        () => store.renew(this.#name, owner, options.lease, keepFor),
+        isWanted,
       )
+      this.#renewedAt = now
+      this.#listeners = listeners
+      this.#answerElsewhere()
+      // A quiet stream appends nothing that would find out what the store has lost.
+      const isWhole = held && (latest === undefined || (await this.#appender.repair(latest, isWanted)))
+      if (!isWhole && isWanted()) this.#lose(undefined)
+    }
+    renewal()
+      .catch((error: unknown) => isWanted() && this.#lose(asError(error)))
       .finally(() => {
         this.#isRenewing = false
       })
@@ -272,24 +296,63 @@ export class Ownership implements RunOwner {
     await this.#giveUp(this.#options.keepFor)
   }
 
-  async append(entry: EventsEntry, trimBefore: Position | undefined): Promise<boolean> {
+  get #appender(): Appends {
+    const { store, access } = this.#context
+    this.#appends ??= new Appends(store, access, this.#name, this.#log)
+    return this.#appends
+  }
+
+  get appendsAtOnce(): boolean {
+    return this.#context.local !== undefined
+  }
+
+  append(entry: EventsEntry, trimBefore: Position | undefined): boolean | Promise<boolean> {
+    const { local } = this.#context
+    if (!local) return this.#appendRemotely(entry, trimBefore)
+    if (!this.#appender.appendNow(local, entry, trimBefore)) return false
+    this.#onStored(entry)
+    return this.#log.room?.then(() => true) ?? true
+  }
+
+  async #appendRemotely(entry: EventsEntry, trimBefore: Position | undefined): Promise<boolean> {
     const run = this.#run
-    const isWanted = () => this.#run === run
-    if (!(await this.#store(entry, trimBefore, isWanted))) return false
-    this.#hasEvents = true
-    this.#log.accept(entry)
+    if (!(await this.#appender.append(entry, trimBefore, () => this.#run === run))) return false
+    this.#onStored(entry)
     await this.#log.room
     return true
   }
 
+  #onStored(entry: EventsEntry): void {
+    this.#hasEvents = true
+    this.#log.accept(entry)
+  }
+
   onOpen(headers: HeaderFields): void {
     this.#headers = headers
-    this.#listener.onOpen(headers)
+    this.#waiting = undefined
+    this.#listener.members.onOpen(headers)
   }
 
   onAnnounced<K extends Announced>(kind: K, message: Messages[K]): void {
-    if (kind === 'gap') this.#listener.onUpstreamGap()
-    if (kind === 'retry' && 'delay' in message) this.#listener.onRetry(message.delay, message.error)
+    if (kind === 'gap') this.#listener.members.onUpstreamGap()
+    if (kind !== 'retry' || !('delay' in message)) return
+    const { delay, error } = message
+    this.#waiting = { error, until: performance.now() + delay }
+    this.#listener.members.onRetry(delay, error)
+    this.#answerElsewhere()
+  }
+
+  /**
+   * Ends a stream without events whose upstream is not asked again for long. Clients of other processes learn of the failure by the
+   * end alone: a program gets its status, and an EventSource returns when the upstream may be asked.
+   */
+  #answerElsewhere(): void {
+    const run = this.#run
+    if (!run || !this.#waiting || this.#hasEvents || this.#listeners < 2) return
+    const { error, until } = this.#waiting
+    if (until - performance.now() <= longestWait) return
+    run.stop()
+    this.onComplete(error)
   }
 
   onComplete(error: Error | undefined): void {
@@ -317,58 +380,14 @@ export class Ownership implements RunOwner {
     this.#forget(run, error ? 'failure' : 'end', error)
   }
 
-  /**
-   * Appends an entry; before it those that the store has lost, as a server may that has taken over from another one.
-   *
-   * @returns Whether the entry is stored.
-   */
-  async #store(
-    entry: EventsEntry | EndEntry,
-    trimBefore?: Position,
-    isWanted: () => boolean = () => true,
-  ): Promise<boolean> {
-    const { access, store } = this.#context
-    const append = (each: EventsEntry | EndEntry) => {
-      const send = () => {
-        this.#isAppending = true
-        try {
-          return store.append(this.#name, each, trimBefore)
-        } finally {
-          this.#isAppending = false
-        }
-      }
-      return access.call(send, isWanted)
-    }
-    const result = await append(entry)
-    if (result !== 'missing') return result === 'stored'
-    const [latest] = await access.call(() => store.read(this.#name, 'last', 1), isWanted)
-    const lost = latest && this.#log.entriesAfter(positionOf(latest))
-    // Without its last entries the log goes on in a new epoch, so that clients see that events are missing.
-    if (!lost) return false
-    for (const each of lost) {
-      if ((await append(each)) !== 'stored') return false
-    }
-    return (await append(entry)) === 'stored'
-  }
-
   /** Writes the end of the stream, and gives the lease up. */
   async #seal(epoch: number, error: Error | undefined): Promise<void> {
     const { options } = this.#context
     const { keepFor } = this.#options
     const { tail } = this.#log
-    const { code, statusCode } = error ? failureOf(error) : {}
-    const entry: EndEntry = {
-      kind: 'end',
-      epoch,
-      at: Date.now(),
-      how: error ? 'failed' : 'ended',
-      previous: tail && positionOf(tail),
-      code,
-      status: statusCode,
-      reason: error?.message,
-    }
+    const entry = endOf(epoch, tail && positionOf(tail), error)
     this.#failure = error && { epoch, error }
-    if (await this.#store(entry)) this.#log.accept(entry)
+    if (await this.#appender.append(entry)) this.#log.accept(entry)
     else await this.#log.sync()
     // A refusal before the first event is the answer to those who wait for it, and not to clients of the next minutes.
     await this.#giveUp(error && !this.#hasEvents ? Math.min(keepFor, 2 * options.poll) : keepFor)
@@ -397,9 +416,8 @@ export class Ownership implements RunOwner {
     if (!run) return
     this.#forget(run, error ? 'store' : 'superseded', error)
     run.stop(error)
-    // Without a failure, another owner has the lease.
-    if (error) void this.#giveUp(this.#options.keepFor)
-    else this.#owner = randomUUID()
+    // Where another owner has the lease, this changes nothing in the log: the store learns that this process is no longer the owner.
+    void this.#giveUp(this.#options.keepFor)
     if (error) this.#listener.onFailure(error)
     this.#listener.onOver()
   }

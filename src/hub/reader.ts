@@ -1,6 +1,7 @@
 import type { HubGapReason } from '../diagnostics.ts'
-import { asError } from '../errors.ts'
 import type { LiveReader, Log } from './log.ts'
+import { type Page, pageSize } from './page.ts'
+import type { Loaded, PageReader } from './page-turns.ts'
 import { comparePositions, type EndEntry, type Position } from './store.ts'
 
 /** Why events are missing before the next one: they are no longer kept, or the client's last event ID is unknown. */
@@ -8,6 +9,12 @@ export type GapReason = HubGapReason
 
 /** The consumer of a reader. */
 export interface ReaderTarget {
+  /**
+   * Asked before `onEvents`. When false, the reader waits for `resume()`. Without this function, bytes of any size are passed on.
+   *
+   * @param size - The number of bytes.
+   */
+  canTake?(size: number): boolean
   /** @returns False when the consumer is full: the reader waits for `resume()`. */
   onEvents(bytes: Buffer): boolean
   /** Called when events are missing before the next one. The consumer may close the reader. */
@@ -21,7 +28,7 @@ export interface ReaderTarget {
 type State = 'reading' | 'live' | 'full' | 'loading' | 'over'
 
 /** A place in a log that moves on as fast as its consumer takes the events. */
-export class Reader implements LiveReader {
+export class Reader implements LiveReader, PageReader {
   readonly #log: Log
   readonly #target: ReaderTarget
   /** The position after the latest event that was passed on, or a later one without an event between them. */
@@ -29,6 +36,8 @@ export class Reader implements LiveReader {
   #state: State = 'reading'
   /** Since when the consumer is full, on the clock of `performance.now()`. */
   #fullSince = 0
+  /** Whether this reader has or awaits a turn to load a page. */
+  #hasTurn = false
   /** Whether the log calls this reader: also while the consumer is full, until there are events that it cannot take. */
   #isListening = false
 
@@ -67,8 +76,7 @@ export class Reader implements LiveReader {
       } else if (next.state === 'away') {
         this.#load()
       } else {
-        this.#after = next.page.end
-        this.#pass(next.page.bytes)
+        this.#pass(next.page)
       }
     }
   }
@@ -76,6 +84,7 @@ export class Reader implements LiveReader {
   /** Called when the consumer has room again. */
   resume(): void {
     if (this.#state !== 'full') return
+    this.#endTurn()
     if (this.#isListening) this.#become('live')
     else this.read()
   }
@@ -83,6 +92,7 @@ export class Reader implements LiveReader {
   close(): void {
     this.#after = this.position
     this.#become('over')
+    this.#endTurn()
     this.#ignore()
   }
 
@@ -92,6 +102,11 @@ export class Reader implements LiveReader {
       return
     }
     if (comparePositions(this.#after, end) >= 0) return
+    if (this.#target.canTake?.(bytes.length) === false) {
+      this.#ignore()
+      this.#wait()
+      return
+    }
     this.#after = end
     if (this.#target.onEvents(bytes) || !this.#isLive()) return
     this.#wait()
@@ -118,7 +133,26 @@ export class Reader implements LiveReader {
     return this.#state === 'live'
   }
 
+  onLoaded(loaded: Loaded): void {
+    if (this.#state !== 'loading') return
+    this.#become('reading')
+    if (loaded.state === 'gap') {
+      this.#after = loaded.resume
+      this.#target.onGap('trimmed')
+    } else {
+      this.#pass(loaded.page)
+    }
+    if (this.#isReading()) this.read()
+  }
+
+  onLoadFailure(error: Error): void {
+    if (this.#state !== 'loading') return
+    this.close()
+    this.#target.onFailure(error)
+  }
+
   #listen(): void {
+    this.#endTurn()
     this.#become('live')
     this.#isListening = true
     this.#log.join(this)
@@ -139,7 +173,12 @@ export class Reader implements LiveReader {
     return this.#state === 'reading'
   }
 
-  #pass(bytes: Buffer): void {
+  #pass({ bytes, end }: Page): void {
+    if (bytes.length > 0 && this.#target.canTake?.(bytes.length) === false) {
+      this.#wait()
+      return
+    }
+    this.#after = end
     if (bytes.length > 0 && !this.#target.onEvents(bytes) && this.#isReading()) this.#wait()
   }
 
@@ -149,26 +188,19 @@ export class Reader implements LiveReader {
   }
 
   #load(): void {
+    // Pages are not loaded for a consumer that has not taken the latest one.
+    if (this.#target.canTake?.(pageSize) === false) {
+      this.#wait()
+      return
+    }
     this.#become('loading')
-    this.#log.load(this.#after).then(
-      (loaded) => {
-        if (this.#state !== 'loading') return
-        this.#become('reading')
-        if (loaded.state === 'gap') {
-          this.#after = loaded.resume
-          this.#target.onGap('trimmed')
-        } else {
-          this.#after = loaded.page.end
-          this.#pass(loaded.page.bytes)
-        }
-        if (this.#isReading()) this.read()
-      },
-      (error: unknown) => {
-        if (this.#state !== 'loading') return
-        this.close()
-        this.#target.onFailure(asError(error))
-      },
-    )
+    this.#hasTurn = true
+    this.#log.request(this.#after, this)
+  }
+
+  #endTurn(): void {
+    if (this.#hasTurn) this.#log.turns.giveBack(this)
+    this.#hasTurn = false
   }
 
   #finish(end: EndEntry): void {

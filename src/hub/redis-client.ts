@@ -1,21 +1,66 @@
-import { isLasting } from './redis-errors.ts'
-
-/** An argument of a command. */
+/**
+ * An argument of a command.
+ *
+ * @example
+ * ```ts
+ * import type { RedisArgument } from 'resilient-sse/redis'
+ *
+ * const command: readonly RedisArgument[] = ['SET', 'key', Buffer.from('value')]
+ * ```
+ */
 export type RedisArgument = string | Buffer
 
-/** The members of a client of the package redis (node-redis, from version 6) that the store uses. */
+/**
+ * The members of a client of the package redis (node-redis, from version 6) that the store uses.
+ *
+ * @example
+ * ```ts
+ * import { createClient } from 'redis'
+ * import { type NodeRedisClient, redisStore } from 'resilient-sse/redis'
+ *
+ * const client: NodeRedisClient = createClient({ url: 'redis://localhost' })
+ * const store = redisStore(client)
+ * ```
+ */
 export interface NodeRedisClient {
   sendCommand(args: readonly RedisArgument[], options?: object): Promise<unknown>
   duplicate(): NodeRedisClient
   connect(): Promise<unknown>
   on(event: 'error', listener: (error: Error) => void): unknown
-  sSubscribe(channel: string, listener: () => void): Promise<void>
+  on(event: 'connect', listener: () => void): unknown
+  sSubscribe(channel: string, listener: (message: string, channel: string) => void): Promise<void>
   sUnsubscribe(channel: string): Promise<void>
   destroy(): void
   readonly isOpen: boolean
 }
 
-/** The members of a cluster client of the package redis that the store uses. */
+/**
+ * A client of one server, which a cluster client has made.
+ *
+ * @example
+ * ```ts
+ * import type { NodeRedisNode } from 'resilient-sse/redis'
+ *
+ * const isConnected = ({ client }: NodeRedisNode) => client !== undefined
+ * ```
+ */
+export interface NodeRedisNode {
+  readonly client?: Pick<NodeRedisClient, 'destroy' | 'on'> | undefined
+  readonly pubSub?: { readonly client: Pick<NodeRedisClient, 'destroy' | 'on'> } | undefined
+}
+
+/**
+ * The members of a cluster client of the package redis that the store uses.
+ *
+ * @example
+ * ```ts
+ * import { createCluster } from 'redis'
+ * import { type NodeRedisCluster, redisStore } from 'resilient-sse/redis'
+ *
+ * const client: NodeRedisCluster = createCluster({ rootNodes: [{ url: 'redis://localhost' }] })
+ * const store = redisStore(client)
+ * ```
+ */
 export interface NodeRedisCluster {
   sendCommand(
     firstKey: RedisArgument | undefined,
@@ -26,27 +71,56 @@ export interface NodeRedisCluster {
   duplicate(): NodeRedisCluster
   connect(): Promise<unknown>
   on(event: 'error', listener: (error: Error) => void): unknown
-  sSubscribe(channel: string, listener: () => void): Promise<void>
+  on(event: 'node-connect', listener: () => void): unknown
+  sSubscribe(channel: string, listener: (message: string, channel: string) => void): Promise<void>
   sUnsubscribe(channel: string): Promise<void>
   destroy(): void
   readonly isOpen: boolean
+  readonly masters: readonly NodeRedisNode[]
+  readonly replicas: readonly NodeRedisNode[]
   /** Only cluster clients have this member. */
   readonly slots: readonly unknown[]
 }
 
-/** The members of a client of the package ioredis (from version 6) that the store uses. */
+/**
+ * The members of a client of the package ioredis (from version 6) that the store uses.
+ *
+ * @example
+ * ```ts
+ * import { Redis } from 'ioredis'
+ * import { type IoRedisClient, redisStore } from 'resilient-sse/redis'
+ *
+ * const client: IoRedisClient = new Redis('redis://localhost')
+ * const store = redisStore(client)
+ * ```
+ */
 export interface IoRedisClient {
   callBuffer(command: string, args: RedisArgument[]): Promise<unknown>
   duplicate(): IoRedisClient
   on(event: 'error', listener: (error: Error) => void): unknown
-  on(event: 'smessage', listener: (channel: string) => void): unknown
+  on(event: 'smessage', listener: (channel: string, message: string) => void): unknown
+  on(event: 'ready', listener: () => void): unknown
   ssubscribe(channel: string): Promise<unknown>
   sunsubscribe(channel: string): Promise<unknown>
   disconnect(): void
   readonly status: string
+  readonly isCluster: boolean
+  readonly options: object
+  /** The socket. Clusters have one for each server, and not this member. */
+  readonly stream?: { cork(): void; uncork(): void }
 }
 
-/** A client of the package redis or ioredis, for a server or a cluster of Redis or Valkey. */
+/**
+ * A client of the package redis or ioredis, for a server or a cluster of Redis or Valkey.
+ *
+ * @example
+ * ```ts
+ * import { createSseHub } from 'resilient-sse'
+ * import { type RedisClient, redisStore } from 'resilient-sse/redis'
+ *
+ * const hubOn = (client: RedisClient) => createSseHub({ store: redisStore(client) })
+ * ```
+ */
 export type RedisClient = NodeRedisClient | NodeRedisCluster | IoRedisClient
 
 /** One connection of the store. */
@@ -62,76 +136,4 @@ export interface RedisConnection {
   subscribe(channel: string): Promise<unknown>
   unsubscribe(channel: string): Promise<unknown>
   close(): void
-}
-
-/**
- * Opens a connection like that of the caller's client.
- *
- * @param onMessage - Called for each message on a channel that is subscribed to.
- */
-export function connectLike(client: RedisClient, onMessage: (channel: string) => void): RedisConnection {
-  return 'callBuffer' in client ? connectIoRedis(client, onMessage) : connectNodeRedis(client, onMessage)
-}
-
-/** The type marker of a string in a reply (RESP, "Bulk strings"). */
-const bulkString = '$'.charCodeAt(0)
-
-function connectNodeRedis(
-  client: NodeRedisClient | NodeRedisCluster,
-  onMessage: (channel: string) => void,
-): RedisConnection {
-  const own = client.duplicate()
-  const options = { typeMapping: { [bulkString]: Buffer } }
-  const ready = new Promise<unknown>((resolve, reject) => {
-    // Commands fail while the connection is down, and the hub sends them again. A client whose password is refused would try
-    // for ever.
-    own.on('error', (error) => isLasting(error) && reject(error))
-    own.connect().then(resolve, reject)
-  })
-  ready.catch(() => {})
-  return {
-    get isClosed() {
-      return !own.isOpen
-    },
-    send: async (args) => {
-      await ready
-      // Masters answer every command: a replica may be behind.
-      return 'slots' in own
-        ? own.sendCommand(keyIn(args), false, args, options)
-        : own.sendCommand(args, options)
-    },
-    subscribe: async (channel) => {
-      await ready
-      return own.sSubscribe(channel, () => onMessage(channel))
-    },
-    unsubscribe: async (channel) => {
-      await ready
-      return own.sUnsubscribe(channel)
-    },
-    close() {
-      // A client that has given up is closed already, and throws.
-      if (own.isOpen) own.destroy()
-    },
-  }
-}
-
-function connectIoRedis(client: IoRedisClient, onMessage: (channel: string) => void): RedisConnection {
-  const own = client.duplicate()
-  own.on('error', () => {})
-  own.on('smessage', onMessage)
-  return {
-    get isClosed() {
-      return own.status === 'end'
-    },
-    send: ([command = '', ...args]) => own.callBuffer(String(command), args),
-    subscribe: (channel) => own.ssubscribe(channel),
-    unsubscribe: (channel) => own.sunsubscribe(channel),
-    close: () => own.disconnect(),
-  }
-}
-
-/** The key of a command, which says where in a cluster the command is sent. INFO has none. */
-function keyIn([command, first, , key]: readonly RedisArgument[]): RedisArgument | undefined {
-  if (command === 'EVALSHA' || command === 'EVAL') return key
-  return command === 'INFO' ? undefined : first
 }

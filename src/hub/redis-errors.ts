@@ -11,6 +11,14 @@ export function isLasting(error: Error): boolean {
   return lasting.test(error.message)
 }
 
+/**
+ * Whether a server refuses the keys of several streams in one command, and may take each alone: a server of a cluster, whose keys are
+ * of several slots, or one with rights of the user for some keys only.
+ */
+export function refusesJoined(error: Error): boolean {
+  return /^(CROSSSLOT|TRYAGAIN|NOPERM)\b/.test(error.message)
+}
+
 /** The error for a caller: `ERR_SSE_STORE` for an error that no repetition can mend, otherwise the error itself. */
 export function redisError(thrown: unknown): Error {
   const cause = asError(thrown)

@@ -1,5 +1,4 @@
 import type { EventsEntry, Position } from './store.ts'
-import { positionOf } from './store.ts'
 
 /** Which events a log keeps. */
 export interface RetentionLimits {
@@ -9,18 +8,15 @@ export interface RetentionLimits {
   readonly age: number | undefined
 }
 
-interface Kept {
-  readonly end: Position
-  readonly events: number
-  readonly bytes: number
-  readonly at: number
-}
+/** How many numbers are kept of an entry: its epoch, its last event, how many events and bytes it has, and its time. */
+const width = 5
 
 /** Keeps count of the entries of a log, and says which of them exceed its limits. */
 export class Retention {
   readonly #limits: RetentionLimits
-  readonly #kept: Kept[] = []
-  /** The index of the oldest entry: removing each entry from the front would move all others. */
+  /** Numbers alone, `width` of each entry: an object for each would live as long as its entry, and V8 would copy and mark it. */
+  readonly #kept: number[] = []
+  /** The place of the oldest entry: removing each entry from the front would move all others. */
   #oldest = 0
   #events = 0
   #bytes = 0
@@ -34,29 +30,32 @@ export class Retention {
    *
    * @returns Entries that end before this position exceed the limits; undefined when no entry does.
    */
-  add(entry: EventsEntry): Position | undefined {
-    const { first, last, at, bytes } = entry
-    const added = { end: positionOf(entry), events: last - first + 1, bytes: bytes.length, at }
-    this.#kept.push(added)
-    this.#events += added.events
-    this.#bytes += added.bytes
+  add({ epoch, first, last, at, bytes: { length } }: EventsEntry): Position | undefined {
+    const kept = this.#kept
+    const latest = kept.length
+    const events = last - first + 1
+    kept.push(epoch, last, events, length, at)
+    this.#events += events
+    this.#bytes += length
     const before = this.#oldest
-    for (let kept = this.#kept[before]; kept && kept !== added; kept = this.#kept[++this.#oldest]) {
-      if (!this.#isExcess(kept, at)) break
-      this.#events -= kept.events
-      this.#bytes -= kept.bytes
+    while (this.#oldest < latest && this.#isExcess(at)) {
+      this.#events -= kept[this.#oldest + 2] ?? 0
+      this.#bytes -= kept[this.#oldest + 3] ?? 0
+      this.#oldest += width
     }
     if (this.#oldest === before) return undefined
-    const end = this.#kept[this.#oldest]?.end
-    if (this.#oldest * 2 > this.#kept.length) {
-      this.#kept.splice(0, this.#oldest)
+    const end = { epoch: kept[this.#oldest] ?? 0, seq: kept[this.#oldest + 1] ?? 0 }
+    if (this.#oldest * 2 > kept.length) {
+      kept.splice(0, this.#oldest)
       this.#oldest = 0
     }
     return end
   }
 
-  #isExcess({ at }: Kept, now: number): boolean {
+  /** Whether the oldest entry exceeds the limits. */
+  #isExcess(now: number): boolean {
     const { events, bytes, age } = this.#limits
-    return this.#events > events || this.#bytes > bytes || (age !== undefined && now - at > age)
+    if (this.#events > events || this.#bytes > bytes) return true
+    return age !== undefined && now - (this.#kept[this.#oldest + 4] ?? 0) > age
   }
 }

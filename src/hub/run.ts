@@ -2,15 +2,18 @@ import type { Messages } from '../diagnostics.ts'
 import { asError, type HeaderFields } from '../errors.ts'
 import { type CheckedReconnectOptions, completeOptions } from '../reconnect/options.ts'
 import { ReconnectingStream } from '../reconnect/reconnecting-stream.ts'
+import { ResumePolicy } from '../reconnect/resume-policy.ts'
 import type { Announced, Sink } from '../reconnect/sink.ts'
 import { failureOf, faultOf } from '../relay/head.ts'
 import { type TransformStage, type TransformTarget, transformInto } from '../relay/transform.ts'
 import type { EventTracker } from '../resume/tracker.ts'
 import type { UpstreamFactory } from '../upstream/shapes.ts'
 import { type SseEvent, serializeEvent } from '../wire/event.ts'
+import { Batch } from './batch.ts'
 import type { History } from './history.ts'
-import { pageSize } from './log.ts'
+import { IdInserter } from './id-inserter.ts'
 import type { CheckedStreamOptions } from './options.ts'
+import { pageSize } from './page.ts'
 import { formatId } from './position-id.ts'
 import type { Retention } from './retention.ts'
 import type { EventsEntry, Position } from './store.ts'
@@ -18,16 +21,22 @@ import type { EventsEntry, Position } from './store.ts'
 /** Bytes that the store has not acknowledged, from which on the upstream is paused. */
 const mostUnstored = 1024 * 1024
 
-interface PendingEvent {
-  readonly text: string
-  readonly seq: number
-  readonly cursor: string | undefined
-}
+/**
+ * The most bytes of recent events that are kept to detect repeats after a reconnect; only then are they parsed. The 1,000 events
+ * that a tracker compares with (`windowSize`) fit where an event has 1 kB. The memory grows with the events.
+ */
+const repeatBytes = 1024 * 1024
 
 /** The stream that a run belongs to. */
 export interface RunOwner {
-  /** Appends an entry to the log. Resolves to false when another run has taken over. Rejects when the store is away. */
-  append(entry: EventsEntry, trimBefore: Position | undefined): Promise<boolean>
+  /** Whether an entry is stored when `append` returns: as a rule then, it needs no promise. */
+  readonly appendsAtOnce: boolean
+  /**
+   * Appends an entry to the log. False when another run has taken over. Rejects when the store is away.
+   *
+   * @returns A promise, unless the store is in this process: promises would cost more than such an append itself.
+   */
+  append(entry: EventsEntry, trimBefore: Position | undefined): boolean | Promise<boolean>
   onOpen(headers: HeaderFields): void
   onAnnounced<K extends Announced>(kind: K, message: Messages[K]): void
   /** Called once, after every event was stored: the upstream has ended, or failed with an error. */
@@ -38,24 +47,27 @@ export interface RunOwner {
 
 /** One upstream under one owner: gives each event its id, and appends the events to the log. */
 export class Run implements Sink, TransformTarget {
+  readonly needsWholeBlocks = true
   readonly epoch: number
   readonly #owner: RunOwner
   readonly #retention: Retention
   readonly #hasCursor: boolean
   readonly #stream: ReconnectingStream
   readonly #stage: TransformStage | undefined
+  /** Undefined where every event is parsed. */
+  readonly #inserter: IdInserter | undefined
+  /** Of the latest parsed event. */
   #seq = 0
-  /** The upstream's place after the latest event that was given an id. */
+  /** The upstream's place after the latest parsed event. */
   #cursor: string | undefined
-  /** Serialized events that wait for their append, oldest first. */
-  #pending: PendingEvent[] = []
-  /** The length of all events that are not stored yet. */
-  #unstored = 0
+  readonly #batch = new Batch(pageSize)
+  /** The bytes of the entry that is being appended. */
+  #inFlight = 0
   /** Whether the upstream is paused until events are stored. */
   #isFull = false
   #isAppending = false
   #isScheduled = false
-  /** Whether the upstream is over: the owner is told once every event is stored. */
+  /** Whether the upstream is over: `onComplete` is called once every event is stored. */
   #isComplete = false
   #isOver = false
   #error: Error | undefined
@@ -77,23 +89,27 @@ export class Run implements Sink, TransformTarget {
     const { cursor, hasEvents } = start.history
     this.#cursor = cursor
     const { heartbeat, transform, linger, retention: _, keepFor, stallTimeout, maxAge, ...source } = options
-    this.#stream = new ReconnectingStream(
-      factory,
-      completeOptions({
-        ...source,
-        reconnect: hasEvents ? continued(source.reconnect) : source.reconnect,
-        tracker: start.tracker,
-        identity: undefined,
-        objectMode: true,
-        comments: true,
-        windowBytes: 0,
-        highWaterMark: undefined,
-        initialResponse: undefined,
-        lastEventId: undefined,
-        signal: undefined,
-      }),
-      this,
-    )
+    const isUnread = !readsEvents(options)
+    const isRepeatable = new ResumePolicy(options.resume, factory.method).isRepeatable
+    if (isUnread) this.#inserter = new IdInserter(epoch, cursor, pageSize)
+    const complete = completeOptions({
+      ...source,
+      // An upstream that is not asked again after its first event repeats none.
+      dedupe: source.dedupe && isRepeatable,
+      reconnect: hasEvents ? continued(source.reconnect) : source.reconnect,
+      tracker: start.tracker,
+      identity: undefined,
+      objectMode: !isUnread,
+      comments: true,
+      windowBytes: 0,
+      highWaterMark: undefined,
+      initialResponse: undefined,
+      lastEventId: undefined,
+      signal: undefined,
+    })
+    // Not 0, with which every event would be parsed.
+    const windowBytes = complete.dedupe ? repeatBytes : 1
+    this.#stream = new ReconnectingStream(factory, isUnread ? { ...complete, windowBytes } : complete, this)
     this.#stage = transform && transformInto(transform, this)
   }
 
@@ -110,14 +126,14 @@ export class Run implements Sink, TransformTarget {
   stop(error?: Error): void {
     this.#isOver = true
     this.#halt(error)
-    this.#pending = []
+    this.#batch.clear()
     this.#onIdle?.()
   }
 
   /** Stops the upstream. Resolves when its events so far are stored, or cannot be stored. */
   async finish(): Promise<void> {
     this.#halt()
-    if (this.#pending.length > 0 || this.#isAppending) {
+    if (this.#batch.size > 0 || this.#isAppending) {
       await new Promise<void>((resolve) => {
         this.#onIdle = resolve
       })
@@ -125,9 +141,12 @@ export class Run implements Sink, TransformTarget {
     this.stop()
   }
 
-  /** Never called: the stream is in object mode. */
-  blocks(): boolean {
-    return true
+  blocks(bytes: Buffer): boolean {
+    if (this.#isOver || this.#inserter === undefined) return true
+    for (const piece of this.#inserter.insert(bytes)) this.#batch.add(piece)
+    // Not in a tick of its own, which would cost as much as the append.
+    if (this.#owner.appendsAtOnce) this.#append()
+    return this.#schedule()
   }
 
   event(event: SseEvent): boolean {
@@ -186,76 +205,76 @@ export class Run implements Sink, TransformTarget {
     const cursor = this.#cursor
     const text = serializeEvent({ id: formatId({ epoch: this.epoch, seq }, cursor), event, data })
     this.#seq = seq
-    this.#pending.push({ text, seq, cursor })
-    this.#unstored += text.length
+    this.#batch.addText(text, seq, cursor)
+    return this.#schedule()
+  }
+
+  /** @returns Whether more events may follow at once. */
+  #schedule(): boolean {
     // The events of one chunk of the upstream become one entry.
-    if (!this.#isScheduled && !this.#isAppending) {
+    if (!this.#isScheduled && !this.#isAppending && this.#batch.size > 0) {
       this.#isScheduled = true
-      process.nextTick(() => {
-        this.#isScheduled = false
-        this.#append()
-      })
+      process.nextTick(this.#onTick)
     }
-    this.#isFull = this.#unstored >= mostUnstored
+    this.#isFull = this.#batch.size + this.#inFlight >= mostUnstored
     return !this.#isFull
+  }
+
+  readonly #onTick = () => {
+    this.#isScheduled = false
+    this.#append()
   }
 
   /** Appends one entry after another: an entry whose append must be repeated is always the latest one. */
   #append(): void {
-    if (this.#isAppending || this.#isOver) return
-    const { entry, length } = this.#nextEntry()
-    if (entry === undefined) {
-      this.#onIdle?.()
-      if (this.#isComplete) this.#report()
-      return
+    while (!this.#isAppending && !this.#isOver) {
+      const piece = this.#batch.take()
+      if (piece === undefined) {
+        this.#onIdle?.()
+        if (this.#isComplete) this.#report()
+        return
+      }
+      this.#isAppending = true
+      this.#inFlight = piece.bytes.length
+      const { bytes, first, last, cursor } = piece
+      const entry: EventsEntry = {
+        kind: 'events',
+        epoch: this.epoch,
+        at: Date.now(),
+        bytes,
+        first,
+        last,
+        cursor,
+      }
+      const stored = this.#owner.append(entry, this.#retention.add(entry))
+      if (typeof stored === 'boolean') this.#onAppended(stored)
+      else this.#wait(stored)
     }
-    this.#isAppending = true
-    this.#owner.append(entry, this.#retention.add(entry)).then(
-      (isStored) => this.#onAppended(isStored, length),
-      (error: unknown) => this.#onAppended(false, length, asError(error)),
-    )
   }
 
-  #onAppended(isStored: boolean, length: number, error?: Error): void {
+  #wait(stored: Promise<boolean>): void {
+    stored
+      .then(
+        (isStored) => this.#onAppended(isStored),
+        (error: unknown) => this.#onAppended(false, asError(error)),
+      )
+      .then(() => this.#append())
+  }
+
+  #onAppended(isStored: boolean, error?: Error): void {
     this.#isAppending = false
+    this.#inFlight = 0
     if (this.#isOver) return
     if (!isStored) {
       this.stop(error)
       this.#owner.onLost(error)
       return
     }
-    this.#unstored -= length
-    this.#append()
-    if (!this.#isFull || this.#unstored >= mostUnstored) return
+    if (!this.#isFull || this.#batch.size >= mostUnstored) return
     this.#isFull = false
     this.#onRoom?.()
     this.#onRoom = undefined
     if (!this.#stage?.isQueue) this.#stream.resume()
-  }
-
-  #nextEntry(): { readonly entry: EventsEntry | undefined; readonly length: number } {
-    const [first] = this.#pending
-    if (first === undefined) return { entry: undefined, length: 0 }
-    let text = ''
-    let last = first
-    let count = 0
-    for (const event of this.#pending) {
-      if (count > 0 && text.length + event.text.length > pageSize) break
-      text += event.text
-      last = event
-      count++
-    }
-    this.#pending = this.#pending.slice(count)
-    const entry: EventsEntry = {
-      kind: 'events',
-      epoch: this.epoch,
-      at: Date.now(),
-      first: first.seq,
-      last: last.seq,
-      bytes: Buffer.from(text),
-      cursor: last.cursor,
-    }
-    return { entry, length: text.length }
   }
 
   #complete(): void {
@@ -273,6 +292,12 @@ export class Run implements Sink, TransformTarget {
     this.#stream.stop(error)
     this.#stage?.destroy()
   }
+}
+
+/** Whether every event must be parsed, because an option looks at it. */
+function readsEvents({ transform, cursor, isTerminal, idleResetOn }: CheckedStreamOptions): boolean {
+  const looks = transform !== undefined || cursor !== undefined || isTerminal !== undefined
+  return looks || idleResetOn === 'events'
 }
 
 /**

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { asError, reasonOf, SseError } from '../errors.ts'
 import { Deadline } from '../http/deadline.ts'
@@ -7,7 +8,7 @@ const longestCall = 5000
 const firstPause = 50
 const longestPause = 1000
 
-/** Told of the store's absence. */
+/** Learns when the store is away. */
 export interface StoreListener {
   /** Called for each call that was rejected, or got no answer in time. */
   storeFailed(error: Error): void
@@ -26,8 +27,7 @@ export class StoreAccess {
   /** Since when every call has failed, on the clock of `performance.now()`; undefined while the store answers. */
   #awaySince: number | undefined
   readonly #controller = new AbortController()
-  /** Ends the wait for the answer of a call. */
-  readonly #waits = new Set<() => void>()
+  readonly #waits = new Set<Wait>()
 
   /**
    * @param timeout - How long the store may be away, in milliseconds.
@@ -38,6 +38,8 @@ export class StoreAccess {
     this.#isLocal = isLocal
     this.#timeout = timeout
     this.#listener = listener
+    // Each call of a store that is away pauses: with thousands of streams, Node would take the listeners for a leak.
+    setMaxListeners(0, this.#controller.signal)
     // Within the timeout, a call whose answer is lost is made again.
     this.#callLimit = Math.min(longestCall, timeout / 4)
   }
@@ -55,7 +57,7 @@ export class StoreAccess {
   /** Ends all pauses and waits: calls fail at once. */
   close(): void {
     this.#controller.abort()
-    for (const end of this.#waits) end()
+    for (const wait of this.#waits) wait.fail('the hub was closed')
   }
 
   async #repeat<T>(call: () => Promise<T>, isWanted: () => boolean): Promise<T> {
@@ -67,13 +69,15 @@ export class StoreAccess {
         answer = await this.#limited(call)
       } catch (thrown) {
         if (isFinal(thrown)) throw thrown
+        // The store is not away because the hub has been closed: its listener learns of no failure.
+        if (this.#controller.signal.aborted) throw storeError(thrown)
         const now = performance.now()
         // A call of a suspended process seems to have lasted as long as the suspension.
         const failedFrom = Math.max(start, now - this.#callLimit)
         failingSince ??= failedFrom
         const since = Math.min(failingSince, this.#onFailure(failedFrom, asError(thrown)))
         const isAway = now + pause - since >= this.#timeout
-        if (isAway || !isWanted() || this.#controller.signal.aborted) throw storeError(thrown)
+        if (isAway || !isWanted()) throw storeError(thrown)
         await this.#pause(pause)
         continue
       }
@@ -100,21 +104,21 @@ export class StoreAccess {
 
   #limited<T>(call: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      const limit = this.#callLimit
-      const deadline = new Deadline(limit, () => fail(`the store gave no answer within ${limit} ms`))
-      const close = () => fail('the hub was closed')
-      const settle = () => {
-        deadline.clear()
-        this.#waits.delete(close)
+      const wait = new Wait(this.#waits, this.#callLimit, reject)
+      const onAnswer = (answer: T) => {
+        wait.end()
+        resolve(answer)
       }
-      const fail = (message: string) => {
-        settle()
-        reject(new Error(message))
+      const onError = (error: unknown) => {
+        wait.end()
+        reject(error)
       }
-      this.#waits.add(close)
-      // An async function, because a store's function may throw. A late answer is ignored: the call was repeated by then.
-      const answer = async () => call()
-      answer().then(resolve, reject).finally(settle)
+      try {
+        // A late answer is ignored: the call was repeated by then.
+        Promise.resolve(call()).then(onAnswer, onError)
+      } catch (thrown) {
+        onError(thrown)
+      }
     })
   }
 
@@ -125,6 +129,37 @@ export class StoreAccess {
       // The hub was closed. The next call is the last one.
     }
   }
+}
+
+/**
+ * The wait for the answer of one call. One object, and no closure of its own: what thousands of calls hold while they wait outlives the
+ * collections of young objects, and leaves the memory between the objects that stay in pieces.
+ */
+class Wait {
+  readonly #waits: Set<Wait>
+  readonly #reject: (error: Error) => void
+  readonly #deadline: Deadline<Wait>
+
+  constructor(waits: Set<Wait>, limit: number, reject: (error: Error) => void) {
+    this.#waits = waits
+    this.#reject = reject
+    this.#deadline = new Deadline<Wait>(limit, onTime, this)
+    waits.add(this)
+  }
+
+  end(): void {
+    this.#deadline.clear()
+    this.#waits.delete(this)
+  }
+
+  fail(message: string): void {
+    this.end()
+    this.#reject(new Error(message))
+  }
+}
+
+function onTime(wait: Wait, limit: number): void {
+  wait.fail(`the store gave no answer within ${limit} ms`)
 }
 
 /** Whether the store itself says that no repetition can succeed. */

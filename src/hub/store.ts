@@ -1,4 +1,13 @@
-/** A place in a shared stream: the number of a run, and the number of an event within the run. Positions are ordered. */
+/**
+ * A place in a shared stream: the number of a run, and the number of an event within the run. Positions are ordered.
+ *
+ * @example
+ * ```ts
+ * import type { Position } from 'resilient-sse'
+ *
+ * const isBefore = (a: Position, b: Position) => a.epoch < b.epoch || (a.epoch === b.epoch && a.seq < b.seq)
+ * ```
+ */
 export interface Position {
   readonly epoch: number
   /** The events of a run are numbered from 1; 0 is the place before the first event. */
@@ -14,14 +23,32 @@ interface EntryBase {
   readonly at: number
 }
 
-/** The first entry of a run. */
+/**
+ * The first entry of a run.
+ *
+ * @example
+ * ```ts
+ * import type { OpenEntry } from 'resilient-sse'
+ *
+ * const isFirstRun = ({ previous }: OpenEntry) => previous === undefined
+ * ```
+ */
 export interface OpenEntry extends EntryBase {
   readonly kind: 'open'
   /** The position of the entry before this one; undefined when the log was empty. */
   readonly previous: Position | undefined
 }
 
-/** Events that arrived together. */
+/**
+ * Events that arrived together.
+ *
+ * @example
+ * ```ts
+ * import type { EventsEntry } from 'resilient-sse'
+ *
+ * const countOf = ({ first, last }: EventsEntry) => last - first + 1
+ * ```
+ */
 export interface EventsEntry extends EntryBase {
   readonly kind: 'events'
   /** The `seq` of the first event. */
@@ -34,7 +61,16 @@ export interface EventsEntry extends EntryBase {
   readonly cursor: string | undefined
 }
 
-/** The last entry of a stream. */
+/**
+ * The last entry of a stream.
+ *
+ * @example
+ * ```ts
+ * import type { EndEntry } from 'resilient-sse'
+ *
+ * const line = ({ how, reason = '' }: EndEntry) => `the stream has ${how} ${reason}`
+ * ```
+ */
 export interface EndEntry extends EntryBase {
   readonly kind: 'end'
   readonly how: 'ended' | 'failed' | 'cancelled'
@@ -44,12 +80,35 @@ export interface EndEntry extends EntryBase {
   readonly code: string | undefined
   /** With `failed`: the upstream's status; undefined without one. */
   readonly status: number | undefined
+  /** With `failed`: the header fields of the upstream's refusal, a line for each; undefined without one. */
+  readonly fields: string | undefined
   /** With `failed` the error's message, with `cancelled` the reason; undefined without one. */
   readonly reason: string | undefined
 }
 
+/**
+ * What is in the log of a stream, in the order of its positions.
+ *
+ * @example
+ * ```ts
+ * import type { Entry } from 'resilient-sse'
+ *
+ * const sizeOf = (entry: Entry) => (entry.kind === 'events' ? entry.bytes.length : 0)
+ * ```
+ */
 export type Entry = OpenEntry | EventsEntry | EndEntry
 
+/**
+ * How {@link StreamStore.open} opens a stream.
+ *
+ * @example
+ * ```ts
+ * import type { OpenOptions, StreamStore } from 'resilient-sse'
+ *
+ * const options: OpenOptions = { lease: 10_000, keepFor: 300_000 }
+ * const open = (store: StreamStore) => store.open('feed', 'process 1, run 1', options)
+ * ```
+ */
 export interface OpenOptions {
   /** How long the owner holds the stream without renewing, in milliseconds. Not used with `force`. */
   readonly lease: number
@@ -59,6 +118,16 @@ export interface OpenOptions {
   readonly force?: string | undefined
 }
 
+/**
+ * What {@link StreamStore.open} answers: the run's epoch, or why there is none.
+ *
+ * @example
+ * ```ts
+ * import type { OpenResult } from 'resilient-sse'
+ *
+ * const epochOf = (result: OpenResult) => (result.state === 'open' ? result.epoch : undefined)
+ * ```
+ */
 export type OpenResult =
   | {
       readonly state: 'open'
@@ -70,7 +139,16 @@ export type OpenResult =
   | { readonly state: 'held'; readonly retryAfter: number }
   | { readonly state: 'ended' }
 
-/** What a store says of an append. */
+/**
+ * What a store says of an append.
+ *
+ * @example
+ * ```ts
+ * import type { AppendResult } from 'resilient-sse'
+ *
+ * const mayGoOn = (result: AppendResult) => result === 'stored'
+ * ```
+ */
 export type AppendResult = 'stored' | 'fenced' | 'missing'
 
 /**
@@ -82,6 +160,24 @@ export type AppendResult = 'stored' | 'fenced' | 'missing'
  * `ERR_SSE_STORE` is not made again: no repetition can mend the error.
  *
  * The name of a stream is any string of 1 to 512 bytes in UTF-8. Streams are independent of each other.
+ *
+ * @example
+ * ```ts
+ * import { memoryStore, type StreamStore } from 'resilient-sse'
+ *
+ * class CountingStore implements StreamStore {
+ *   appended = 0
+ *   readonly #store = memoryStore()
+ *   open: StreamStore['open'] = (...args) => this.#store.open(...args)
+ *   renew: StreamStore['renew'] = (...args) => this.#store.renew(...args)
+ *   read: StreamStore['read'] = (...args) => this.#store.read(...args)
+ *   watch: StreamStore['watch'] = (...args) => this.#store.watch(...args)
+ *   append: StreamStore['append'] = (...args) => {
+ *     this.appended++
+ *     return this.#store.append(...args)
+ *   }
+ * }
+ * ```
  */
 export interface StreamStore {
   /**
@@ -93,12 +189,12 @@ export interface StreamStore {
    * has run out and no other owner has opened the stream, but not when the owner has given its lease up.
    *
    * With `force` the stream is ended instead, in a new epoch that is answered as `open`; the log is kept for `keepFor`
-   * milliseconds, and nobody has the lease. A stream that does not exist, or has ended, answers `ended`.
+   * milliseconds, and no owner has the lease. A stream that does not exist, or has ended, answers `ended`.
    */
   open(stream: string, owner: string, options: OpenOptions): Promise<OpenResult>
   /**
    * Appends an entry. `fenced` when a later epoch was opened, the epoch has ended, or the log no longer exists: then nothing
-   * changes, and no log is created. The end of a lease alone fences nobody.
+   * changes, and no log is created. The end of a lease alone fences no owner.
    *
    * `missing` when the store has lost the entry before this one, which it had acknowledged, but not the `open` entry of the epoch:
    * then nothing changes, and the hub appends the lost entries again. A store that loses nothing never answers so.
@@ -112,18 +208,20 @@ export interface StreamStore {
   append(stream: string, entry: EventsEntry | EndEntry, trimBefore?: Position): Promise<AppendResult>
   /**
    * Sets the lease to `lease` milliseconds from now, and keeps the log for `keepFor` milliseconds after the lease; a lease of 0
-   * gives the lease up. An owner whose lease has run out gets it again, unless another owner has opened the stream. For anybody
-   * but the owner nothing changes.
+   * gives the lease up. An owner whose lease has run out gets it again, unless another owner has opened the stream. A call for
+   * any other owner changes nothing.
    *
    * @returns `held`: whether `owner` is the owner of the latest epoch, and has not given its lease up before; `listeners`: how
-   * many processes watch the stream, which matters to the owner alone.
+   * many processes watch the stream, which matters to the owner alone; `latest`: the position of the latest entry, from a store that may
+   * lose entries that it has acknowledged. The owner then appends again what is missing. A store may leave it out when an append since
+   * the last renewal has found nothing missing.
    */
   renew(
     stream: string,
     owner: string,
     lease: number,
     keepFor: number,
-  ): Promise<{ readonly held: boolean; readonly listeners: number }>
+  ): Promise<{ readonly held: boolean; readonly listeners: number; readonly latest?: Position | undefined }>
   /**
    * Reads entries that end at or after `from`, oldest first; `'last'` reads the latest entry. A log that does not exist has no
    * entries. Every position is allowed, also one that no entry has.
@@ -136,9 +234,11 @@ export interface StreamStore {
    * Calls `wake` when the log or its lease may have changed: after an entry was appended, or a lease was given up. Calls that are
    * late, repeated or missing only cost time.
    *
+   * A store that knows which entry was appended passes its position as `latest`: the hub then reads no entry that it has.
+   *
    * @returns A function that stops the calls: none follows. It may be called again.
    */
-  watch(stream: string, wake: () => void): () => void
+  watch(stream: string, wake: (latest?: Position) => void): () => void
   /** Closes what the store itself has opened. Called when the hub is closed: a store with this function belongs to one hub. */
   close?(): Promise<void>
 }

@@ -1,14 +1,16 @@
-import { asError, type HeaderFields, SseError } from '../errors.ts'
+import { asError, SseError } from '../errors.ts'
 import { ResumePolicy } from '../reconnect/resume-policy.ts'
 import type { UpstreamFactory } from '../upstream/shapes.ts'
 import { SharedStreamAnnouncer } from './announcer.ts'
 import { Log } from './log.ts'
 import type { Member } from './member.ts'
+import { dismissalRetry, Members } from './members.ts'
 import type { CheckedStreamOptions } from './options.ts'
 import { type ClientPlace, type HubContext, Ownership, type OwnershipListener } from './ownership.ts'
 import { findPlace, type Place, startOf } from './place.ts'
-import { parseId } from './position-id.ts'
-import { comparePositions, type Position } from './store.ts'
+import { formatId, parseId } from './position-id.ts'
+import { SharedCalls } from './shared-calls.ts'
+import { comparePositions, type Entry, type Position } from './store.ts'
 
 /** While this process has the upstream, wakes of the store within this many milliseconds are one. */
 const wakeInterval = 25
@@ -16,34 +18,38 @@ const wakeInterval = 25
 /** The shortest time between two calls for the lease that wakes cause, in milliseconds: most wakes tell of events. */
 const askInterval = 100
 
-/** A shared stream in this process: its log, its clients, and its upstream where this process is the owner. */
+/**
+ * A shared stream in this process: lets clients join its log, reads the log when the store has new events, and decides when this
+ * process asks for the upstream.
+ */
 export class SharedStream implements OwnershipListener {
   readonly name: string
   readonly options: CheckedStreamOptions
   readonly log: Log
+  readonly members: Members
   readonly announcer: SharedStreamAnnouncer
   readonly ownership: Ownership
   readonly #context: HubContext
   readonly #onUnused: (stream: SharedStream) => void
-  readonly #members = new Set<Member>()
   readonly #unwatch: () => void
-  /** The names of options about which a caller was warned. */
-  readonly #warned = new Set<string>()
+  /** The names of options about which a caller was warned; undefined without any. */
+  #warned: Set<string> | undefined
+  readonly #entryReads = new SharedCalls<readonly Entry[]>()
   #onEmpty: (() => void) | undefined
   #factory: UpstreamFactory | undefined
+  /** Whether the hub is being closed: this process no longer takes the upstream. */
+  #isDraining = false
   /** When to ask the store again for the lease, on the clock of `performance.now()`. */
   #retryAt = Number.NEGATIVE_INFINITY
   /** When the store was asked for the lease, on the clock of `performance.now()`. */
   #askedAt = Number.NEGATIVE_INFINITY
   /** Whether the store has woken this process since it was read, and whether it is being read for a wake. */
   #isWoken = false
+  /** Whether the wakes of the store tell which entry was appended. */
+  #isTold = false
   #isChecking = false
   /** Since when no client and no other process listens, on the clock of `performance.now()`. */
   #unusedSince = performance.now()
-  /** When bytes were sent to all clients, on the clock of `performance.now()`. */
-  #sentAt = performance.now()
-  /** Up to where all clients had been sent the events at the latest tick. */
-  #sent: Position | undefined
   #syncedAt = performance.now()
   /** Running while this process asks the store for the lease. */
   #acquisition: Promise<Position | undefined> | undefined
@@ -63,17 +69,14 @@ export class SharedStream implements OwnershipListener {
     this.options = options
     this.#context = context
     this.#onUnused = onUnused
-    this.log = new Log(context.store, context.access, name, context.options.windowBytes)
-    this.announcer = new SharedStreamAnnouncer(context.hub, name, options, (fault) => this.onFailure(fault))
+    this.log = new Log(context.store, context.access, name, context.options.windowBytes, context.turns)
+    this.members = new Members(this.log, options)
+    this.announcer = new SharedStreamAnnouncer(context.hub, name, options, this)
     this.ownership = new Ownership(context, name, this.log, options, this)
-    this.#unwatch = context.store.watch(name, () => this.#onWake())
+    this.#unwatch = context.store.watch(name, (latest) => this.#onWake(latest))
   }
 
-  get members(): ReadonlySet<Member> {
-    return this.#members
-  }
-
-  /** Whether a client that is told to come back can resume, at this process or another one. */
+  /** Whether a client that is disconnected can come back and resume, at this process or another one. */
   get isResumable(): boolean {
     return new ResumePolicy(this.options.resume, this.#factory?.method).isRepeatable
   }
@@ -93,9 +96,15 @@ export class SharedStream implements OwnershipListener {
    * @throws {@link SseError} `ERR_SSE_STREAM_UNKNOWN` or `ERR_SSE_STREAM_GONE` for a client that cannot be served,
    * `ERR_SSE_STORE` when the store is away.
    */
-  async join(member: Member, factory: UpstreamFactory | undefined): Promise<Place | undefined> {
-    this.#members.add(member)
+  join(member: Member, factory: UpstreamFactory | undefined): Promise<Place | undefined> {
+    this.members.add(member)
     this.#factory ??= factory
+    const { local, joins } = this.#context
+    return local ? this.#placeOf(member) : joins.run(() => this.#placeOf(member))
+  }
+
+  async #placeOf(member: Member): Promise<Place | undefined> {
+    if (!this.members.has(member)) return undefined
     const { lastEventId } = member.request
     const { position } = parseId(lastEventId)
     if (!this.ownership.isOwner) await this.#sync()
@@ -104,13 +113,13 @@ export class SharedStream implements OwnershipListener {
     else if (position && comparePositions(position, this.log.sent ?? position) > 0) await this.#sync()
     // Clients that have waited for the upstream to be opened get its first event.
     const opened = this.log.tail === undefined ? await this.#openFor(lastEventId) : undefined
-    if (!this.#members.has(member)) return undefined
+    if (!this.members.has(member)) return undefined
     this.log.flush()
     const start = lastEventId === '' ? opened : this.ownership.startsAfter(lastEventId)
     const place = start ? startOf(start, lastEventId) : await this.#findPlace(member)
     // The upstream opens while the client already gets the events that are stored.
     this.#own()
-    return this.#members.has(member) ? place : undefined
+    return this.members.has(member) ? place : undefined
   }
 
   /** Opens the upstream without a client. */
@@ -123,8 +132,8 @@ export class SharedStream implements OwnershipListener {
   }
 
   leave(member: Member): void {
-    if (!this.#members.delete(member)) return
-    if (this.#members.size > 0) return
+    if (!this.members.delete(member)) return
+    if (this.members.size > 0) return
     this.#unusedSince = performance.now()
     this.log.dropPages()
     if (this.options.linger === 0) this.#linger(this.#unusedSince)
@@ -160,25 +169,8 @@ export class SharedStream implements OwnershipListener {
     if (!this.ownership.isOwner && !this.log.end && now - this.#syncedAt >= this.#context.options.poll) {
       this.#background(this.#sync())
     }
-    this.#tickMembers(now)
-  }
-
-  #tickMembers(now: number): void {
-    const { heartbeat } = this.options
-    if (this.#sent !== this.log.sent) {
-      this.#sent = this.log.sent
-      this.#sentAt = now
-    }
-    const isSilent = heartbeat > 0 && now - this.#sentAt >= heartbeat
-    if (isSilent) this.#sentAt = now
-    const { readersBehind } = this.log
-    const hasLimits = readersBehind > 0 || this.options.maxAge !== undefined
-    if (readersBehind === 0) this.log.dropPages()
-    if (!isSilent && !hasLimits) return
-    for (const member of this.#members) {
-      if (isSilent) member.heartbeat?.()
-      if (hasLimits) member.tick?.(now)
-    }
+    if (this.log.readersBehind === 0) this.log.dropPages()
+    this.members.tick(now)
   }
 
   /**
@@ -189,23 +181,25 @@ export class SharedStream implements OwnershipListener {
    */
   async drain(limit: number): Promise<void> {
     const { isResumable } = this
+    this.#isDraining = true
     this.#factory = undefined
-    const timers = [...(isResumable ? this.#members : [])].map((member) =>
-      setTimeout(() => member.dismiss(1000), Math.random() * limit),
-    )
+    const stopDismissal = isResumable ? this.members.dismiss(limit) : undefined
     if (isResumable) await this.ownership.release('closed')
     await this.#empty(limit)
-    for (const timer of timers) clearTimeout(timer)
-    const error = new SseError('ERR_SSE_HUB_CLOSED', 'the hub was closed', { retryAfter: 1000 })
-    for (const member of this.#members) member.onFailure(error)
+    stopDismissal?.()
+    this.members.onFailure(
+      new SseError('ERR_SSE_HUB_CLOSED', 'the hub was closed', { retryAfter: dismissalRetry }),
+    )
     await this.ownership.abandon()
   }
 
   /** Warns of options with other values than the stream's: once for each. */
   warnOf(names: readonly string[]): void {
-    const fresh = names.filter((name) => !this.#warned.has(name))
+    const fresh = names.filter((name) => !this.#warned?.has(name))
+    if (fresh.length === 0) return
+    this.#warned ??= new Set()
     for (const name of fresh) this.#warned.add(name)
-    if (fresh.length > 0) this.announcer.optionsIgnored(fresh)
+    this.announcer.optionsIgnored(fresh)
   }
 
   close(): void {
@@ -217,27 +211,15 @@ export class SharedStream implements OwnershipListener {
     this.log.close()
   }
 
-  onOpen(headers: HeaderFields): void {
-    for (const member of this.#members) member.onOpen?.(headers)
-  }
-
-  onRetry(delay: number, error: Error): void {
-    for (const member of this.#members) member.onRetry?.(delay, error)
-  }
-
-  onUpstreamGap(): void {
-    for (const member of this.#members) member.onUpstreamGap()
-  }
-
   onFailure(error: Error): void {
-    // Clients get the events that are stored before they are told.
+    // Clients get the events that are stored before the failure.
     this.log.flush()
-    for (const member of this.#members) member.onFailure(error)
+    this.members.onFailure(error)
   }
 
   onOver(): void {
     this.log.flush()
-    if (this.#members.size > 0 && !this.log.end) this.#background(this.refresh())
+    if (this.members.size > 0 && !this.log.end) this.#background(this.refresh())
     this.#closeIfUnused()
   }
 
@@ -262,14 +244,22 @@ export class SharedStream implements OwnershipListener {
   #findPlace({ request }: Member): Promise<Place> {
     const { store, access } = this.#context
     return findPlace(request, this.log, async (from) => {
-      const [entry] = await access.call(() => store.read(this.name, from, 1))
+      const key = from === 'first' ? from : formatId(from, undefined)
+      const [entry] = await this.#entryReads.call(key, () =>
+        access.call(() => store.read(this.name, from, 1)),
+      )
       return entry
     })
   }
 
+  /** Whether this process can open the upstream, or can fail the stream because no process can. */
+  get #mayOwn(): boolean {
+    return !this.#isDraining && (this.#factory !== undefined || !this.isResumable)
+  }
+
   /** Opens the upstream, if a client waits for events and no process is known to have the upstream. */
   #own(): void {
-    if (this.#members.size === 0 || this.#factory === undefined || this.log.end) return
+    if (this.members.size === 0 || !this.#mayOwn || this.log.end) return
     if (this.ownership.isOwner || performance.now() < this.#retryAt) return
     // The place in the upstream matters where the store has lost the log.
     this.#background(this.#acquire({ lastEventId: '', cursor: this.log.cursor }))
@@ -283,25 +273,34 @@ export class SharedStream implements OwnershipListener {
   }
 
   async #tryToOwn(client: ClientPlace): Promise<Position | undefined> {
-    const factory = this.#factory
-    if (factory === undefined) return undefined
+    if (!this.#mayOwn) return undefined
     this.#askedAt = performance.now()
-    const isWanted = () => !this.#isClosed && (this.#members.size > 0 || this.#holds > 0)
-    const wait = await this.ownership.acquire(factory, client, isWanted)
+    const isWanted = () => !this.#isClosed && (this.members.size > 0 || this.#holds > 0)
+    const wait = await this.ownership.acquire(this.#factory, client, isWanted)
     this.#retryAt = performance.now() + (wait ?? 0)
     if (wait !== undefined) await this.#sync()
     return this.ownership.start
   }
 
-  #onWake(): void {
+  /** @param latest - The entry of which the wake tells; undefined when unknown. */
+  #onWake(latest: Position | undefined): void {
     if (this.ownership.isAppending) return
-    // The owner is woken by its own entries too.
-    if (this.ownership.isOwner) {
+    const { isOwner, start } = this.ownership
+    if (isOwner) {
+      // The owner is woken by its own entries too.
+      if (latest && latest.epoch === start?.epoch) return
       this.#wake ??= setTimeout(() => {
         this.#wake = undefined
         this.#background(this.#sync())
       }, wakeInterval).unref()
-    } else if (!this.log.end) this.#background(this.#onChange())
+    } else if (this.log.end) {
+      return
+    } else if (latest) {
+      this.#isTold = true
+      // Whoever has appended the entry had the lease: it does not run out earlier.
+      this.#retryAt = Math.max(this.#retryAt, performance.now() + this.#context.options.lease)
+      if (this.log.lacks(latest)) this.#background(this.#sync(latest))
+    } else this.#background(this.#onChange())
   }
 
   async #onChange(): Promise<void> {
@@ -314,7 +313,8 @@ export class SharedStream implements OwnershipListener {
         const before = this.log.tail
         await this.#sync()
         // No entry: the owner may have given its lease up. A wake during the read may tell of that, or of an entry that was read.
-        if (this.log.tail === before && !this.#acquisition) this.#ask()
+        // A store that tells which entry was appended tells of no entry here.
+        if ((this.log.tail === before || this.#isTold) && !this.#acquisition) this.#ask()
       }
     } finally {
       this.#isChecking = false
@@ -333,14 +333,14 @@ export class SharedStream implements OwnershipListener {
     ).unref()
   }
 
-  async #sync(): Promise<void> {
+  async #sync(latest?: Position): Promise<void> {
     this.#syncedAt = performance.now()
-    await this.log.sync()
+    await this.log.sync(latest)
     if (this.log.tail) this.ownership.supersede(this.log.tail.epoch)
   }
 
   #linger(now: number): void {
-    const isUsed = this.#members.size > 0 || this.#holds > 0 || this.ownership.listeners > 1
+    const isUsed = this.members.size > 0 || this.#holds > 0 || this.ownership.listeners > 1
     if (isUsed) this.#unusedSince = now
     else if (this.ownership.isOwner && now - this.#unusedSince >= this.options.linger) {
       this.#background(this.ownership.release('linger'))
@@ -370,8 +370,8 @@ export class SharedStream implements OwnershipListener {
   }
 
   #closeIfUnused(): void {
-    if (this.#members.size === 0 && !this.ownership.isActive) this.#onEmpty?.()
-    if (this.#isClosed || this.#members.size > 0 || this.#holds > 0 || this.ownership.isActive) return
+    if (this.members.size === 0 && !this.ownership.isActive) this.#onEmpty?.()
+    if (this.#isClosed || this.members.size > 0 || this.#holds > 0 || this.ownership.isActive) return
     this.close()
     this.#onUnused(this)
   }

@@ -15,6 +15,14 @@ import type { SharedStream } from './stream.ts'
  * A Readable that yields a shared stream from a place in it. Destroying the Readable does not end the stream. Emits `gap` when
  * events are missing before the next one: `'trimmed'`, they are no longer kept; `'unknown-id'`, nothing is known of the place;
  * `'upstream'`, the upstream could not be resumed.
+ *
+ * @example
+ * ```ts
+ * import { createSseHub, type SseEvent, type SseSubscription } from 'resilient-sse'
+ *
+ * const events: SseSubscription<SseEvent> = createSseHub().subscribe('feed', undefined, { objectMode: true })
+ * for await (const { data } of events) console.log(data)
+ * ```
  */
 export type SseSubscription<Chunk> = Readable & {
   /** The id of the latest event that was yielded, or the place at which the subscription has started; `''` without one. */

@@ -1,4 +1,4 @@
-import type * as PromClient from 'prom-client'
+import type PromClient from 'prom-client'
 import type { HubGapReason, StoreCommand, StreamRole } from '../diagnostics/hub-messages.ts'
 import { isNumber, isText, listen } from './channel.ts'
 

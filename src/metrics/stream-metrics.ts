@@ -1,4 +1,4 @@
-import type * as PromClient from 'prom-client'
+import type PromClient from 'prom-client'
 import type { DropReason, Messages, StreamOutcome } from '../diagnostics.ts'
 import { type Fields, isNumber, isText, listen } from './channel.ts'
 

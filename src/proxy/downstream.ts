@@ -4,10 +4,33 @@ import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import type { Writable } from 'node:stream'
 import { tokensOf } from '../http/fields.ts'
 
-/** A client's request: of node:http or node:https, or of node:http2 through its compatibility API. */
+/**
+ * A client's request: of node:http or node:https, or of node:http2 through its compatibility API.
+ *
+ * @example
+ * ```ts
+ * import { createSseHub, createSseProxy, type ProxyRequest } from 'resilient-sse'
+ *
+ * const share = ({ url }: ProxyRequest) => (url === '/prices' ? 'prices' : undefined)
+ * const listener = createSseProxy({ upstream: 'http://localhost:3000', hub: createSseHub(), share })
+ * ```
+ */
 export type ProxyRequest = IncomingMessage | Http2ServerRequest
 
-/** The response to a {@link ProxyRequest}. */
+/**
+ * The response to a {@link ProxyRequest}.
+ *
+ * @example
+ * ```ts
+ * import { createSseProxy, type ProxyRequest, type ProxyResponse } from 'resilient-sse'
+ *
+ * const proxy = createSseProxy({ upstream: 'http://localhost:3000' })
+ * const listener = (req: ProxyRequest, res: ProxyResponse) => {
+ *   res.setHeader('strict-transport-security', 'max-age=31536000')
+ *   proxy(req, res)
+ * }
+ * ```
+ */
 export type ProxyResponse = ServerResponse | Http2ServerResponse
 
 /** Sends the head of a response at once, because the body may come much later. */
@@ -25,8 +48,9 @@ export function isSent(res: ProxyResponse): boolean {
  * listener for `checkContinue`.
  */
 export function awaitsContinue(req: ProxyRequest): boolean {
+  const { expect } = req.headers
   // A server must ignore the expectation in HTTP/1.0.
-  if (!tokensOf([req.headers.expect ?? '']).includes('100-continue') || req.httpVersion === '1.0')
+  if (expect === undefined || !tokensOf([expect]).includes('100-continue') || req.httpVersion === '1.0')
     return false
   const server: unknown = Reflect.get(req.socket, 'server')
   return server instanceof EventEmitter && server.listenerCount('checkContinue') > 0

@@ -1,5 +1,4 @@
-import { type IncomingMessage, ServerResponse } from 'node:http'
-import { finished } from 'node:stream'
+import type { IncomingMessage } from 'node:http'
 import { asError, callReport, reasonOf, SseError } from '../errors.ts'
 import { endToEndFields, type FieldLines, linesOf } from '../http/fields.ts'
 import { isEventStream } from '../http/media-type.ts'
@@ -11,9 +10,9 @@ import { breakOff, turnOf } from '../relay/node-response.ts'
 import { relaySse } from '../relay/relay.ts'
 import { isDecodable } from '../upstream/decode.ts'
 import { discardBody, openUpstream, type UpstreamContext } from '../upstream/shapes.ts'
+import { passAnswer, removeFields } from './answer.ts'
 import {
   closeIfContinueAwaited,
-  flushHead,
   isSent,
   type ProxyRequest,
   type ProxyResponse,
@@ -22,6 +21,9 @@ import {
 import { streamFields } from './forwarding.ts'
 import type { CheckedProxyOptions } from './options.ts'
 import { UpstreamRequest } from './upstream-request.ts'
+
+/** The obstacle of every answer that is not meant to be an event stream. */
+const notAStream = 'content type'
 
 /** Passes one request to the upstream, and its answer to the client. */
 export class Exchange {
@@ -47,7 +49,7 @@ export class Exchange {
 
   /** A pipelined request waits for its turn: otherwise one client could open any number of upstream connections. */
   start(): void {
-    this.#res.once('close', this.#onClose)
+    this.#res.on('close', this.#onClose)
     const turn = turnOf(this.#res)
     if (turn) turn.then(() => this.#begin())
     else this.#begin()
@@ -64,22 +66,23 @@ export class Exchange {
 
   #onResponse(response: IncomingMessage): void {
     this.#response = response
-    const fields = endToEndFields(response.rawHeaders)
+    this.#request.endDeadline()
     try {
-      if (this.#obstacleTo(response) === undefined) this.#relayStream(response, fields)
+      const obstacle = this.#obstacleTo(response)
+      if (obstacle === undefined) this.#relayStream(response)
       else if (this.#reconnects && isTransient(response)) this.#relay({}, response)
-      else this.#passOn(response, fields)
+      else this.#passOn(response, obstacle)
     } catch (error) {
       // A lenient parser accepts header fields that cannot be written.
       discardBody(response)
-      for (const name of fields.keys()) if (!this.#res.headersSent) this.#res.removeHeader(name)
+      removeFields(this.#res, endToEndFields(response.rawHeaders))
       this.#onFailure(asError(error))
     }
   }
 
   /** Why a response is not relayed as an event stream; undefined when it is. */
   #obstacleTo(response: IncomingMessage): string | undefined {
-    if (!isEventStream(linesOf(response.rawHeaders, 'content-type'))) return 'content type'
+    if (!isEventStream(linesOf(response.rawHeaders, 'content-type'))) return notAStream
     if (this.#req.method === 'HEAD') return 'method HEAD'
     if (response.statusCode !== 200) return `status ${response.statusCode}`
     const { encodings } = openUpstream(response)
@@ -87,33 +90,23 @@ export class Exchange {
   }
 
   /** Passes an answer on unchanged. */
-  #passOn(response: IncomingMessage, fields: FieldLines): void {
-    const res = this.#res
-    if (isEventStream(linesOf(response.rawHeaders, 'content-type')))
-      this.#logPassedOnce(this.#obstacleTo(response))
-    if (this.#request.awaitsContinue) closeIfContinueAwaited(this.#req, res)
-    res.statusCode = response.statusCode ?? 502
-    if (res instanceof ServerResponse) res.statusMessage = response.statusMessage ?? ''
-    // RFC 9110, 8.6.
-    if (res.statusCode === 204) fields.delete('content-length')
-    for (const [name, lines] of fields) res.setHeader(name, lines)
-    flushHead(res)
-    // Not `pipeline`: after a drop it would end the response of an HTTP/1.0 client as if it were complete.
-    response.pipe(res)
-    finished(response, (cause) => {
-      if (!cause || this.#isClientGone) return
+  #passOn(response: IncomingMessage, obstacle: string): void {
+    if (obstacle !== notAStream) this.#logPassedOnce(obstacle)
+    if (this.#request.awaitsContinue) closeIfContinueAwaited(this.#req, this.#res)
+    passAnswer(response, this.#res, (cause) => {
+      if (this.#isClientGone) return
       const message = `the upstream broke off its answer: ${reasonOf(cause)}`
       const error = new SseError('ERR_SSE_DROPPED', message, { cause })
-      breakOff(res, error)
+      breakOff(this.#res, error)
       this.#report(error)
     })
   }
 
-  #relayStream(response: IncomingMessage, fields: FieldLines): void {
+  #relayStream(response: IncomingMessage): void {
     if (this.#request.hasBody || this.#req.method !== 'GET') {
       this.#logPassedOnce(this.#request.hasBody ? 'a body' : `method ${this.#req.method}`)
     }
-    this.#setStreamFields(fields)
+    this.#setStreamFields(endToEndFields(response.rawHeaders))
     this.#relay({ initialResponse: response })
   }
 
@@ -131,6 +124,7 @@ export class Exchange {
     const res = this.#res
     // From here on the relay handles a client that disconnects.
     res.off('close', this.#onClose)
+    this.#request.holdLess()
     const resume = this.#resume
     let firstFailure = failure
     const factory = (context: UpstreamContext) => {
@@ -175,10 +169,11 @@ export class Exchange {
   /** Called when the client's connection closes, before or after the answer was sent. */
   #onClientClose(): void {
     if (!isSent(this.#res) && !this.#response?.errored) this.#isClientGone = true
-    this.#request.abort()
+    if (!this.#response?.readableEnded) this.#request.abort()
   }
 
   #onNoResponse(error: Error): void {
+    this.#request.endDeadline()
     if (this.#isClientGone) return
     if (!(error instanceof SseError)) {
       // A lenient parser accepts header fields that cannot be sent.

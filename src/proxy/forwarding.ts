@@ -1,7 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import { isIPv6 } from 'node:net'
 import { TLSSocket } from 'node:tls'
-import { endToEndFields, type FieldLines } from '../http/fields.ts'
+import { endToEndFields, type FieldLines, linesOf } from '../http/fields.ts'
 import { hasBody } from '../relay/client.ts'
 import { awaitsContinue, type ProxyRequest } from './downstream.ts'
 import type { CheckedProxyOptions } from './options.ts'
@@ -10,9 +9,10 @@ import { hostOf } from './target.ts'
 /** The end-to-end fields of a client's request, in the form of HTTP/1.1. */
 export function clientFields(req: ProxyRequest): FieldLines {
   const fields = endToEndFields(req.rawHeaders)
+  if (req.httpVersionMajor === 1) return fields
   const cookies = fields.get('cookie')
   // HTTP/2 splits `cookie` to compress it; HTTP/1.1 allows only one line (RFC 9113, 8.2.3).
-  if (cookies && req.httpVersionMajor > 1) fields.set('cookie', [cookies.join('; ')])
+  if (cookies) fields.set('cookie', [cookies.join('; ')])
   for (const name of [...fields.keys()]) if (name.startsWith(':')) fields.delete(name)
   return fields
 }
@@ -31,7 +31,7 @@ export function forwardedFields(
   const { 'transfer-encoding': coding, 'content-length': length } = req.headers
   if (coding === undefined && length !== undefined) fields.set('content-length', [length])
   else if (hasBody(req)) fields.set('transfer-encoding', ['chunked'])
-  if (hasBody(req) && awaitsContinue(req)) fields.set('expect', ['100-continue'])
+  if (awaitsContinue(req) && hasBody(req)) fields.set('expect', ['100-continue'])
   const requestedHost = hostOf(req)
   fields.set('host', [host === 'client' && requestedHost !== undefined ? requestedHost : upstream.host])
   setForwardedFields(fields, forwarded, {
@@ -79,13 +79,10 @@ function setForwardedFields(
 
 /** An element of the field `forwarded` (RFC 7239, 4 and 6). */
 function forwardedElement({ address, proto, host }: ClientInfo): string {
-  const node = isIPv6(address) ? `[${address}]` : address
-  const pairs = [
-    `for=${quoted(node)}`,
-    ...(host === undefined ? [] : [`host=${quoted(host)}`]),
-    `proto=${proto}`,
-  ]
-  return pairs.join(';')
+  // Only an address of IPv6 has a colon.
+  const node = address.includes(':') ? `[${address}]` : address
+  const requested = host === undefined ? '' : `host=${quoted(host)};`
+  return `for=${quoted(node)};${requested}proto=${proto}`
 }
 
 /** Writes a value as a token where possible, else as a quoted string (RFC 9110, 5.6). */
@@ -128,13 +125,16 @@ export function isCodedRequest({ headers }: ProxyRequest): boolean {
  * Whether a response's body has such a coding. `identity` is allowed: it changes nothing, HTTP/1.1 defined it until RFC 7230, and
  * some servers still send it. In a request `identity` is refused, because servers disagree on where such a request ends.
  */
-export function isCodedResponse({ headers }: IncomingMessage): boolean {
-  const codings = (headers['transfer-encoding'] ?? '').toLowerCase().split(',')
+export function isCodedResponse({ rawHeaders }: IncomingMessage): boolean {
+  const lines = linesOf(rawHeaders, 'transfer-encoding')
+  if (lines.length === 0) return false
+  const codings = lines.join(',').toLowerCase().split(',')
   const isChunked = codings.at(-1)?.trim() === 'chunked'
   const others = isChunked ? codings.slice(0, -1) : codings
   return others.some((coding) => !['', 'identity'].includes(coding.trim()))
 }
 
 function append(fields: FieldLines, name: string, value: string): void {
-  fields.set(name, [[...(fields.get(name) ?? []), value].join(', ')])
+  const lines = fields.get(name)
+  fields.set(name, [lines ? `${lines.join(', ')}, ${value}` : value])
 }

@@ -1,6 +1,9 @@
 import http from 'node:http'
-import https from 'node:https'
+import type { RequestOptions } from 'node:https'
+import { isIP } from 'node:net'
+import { urlToHttpOptions } from 'node:url'
 import { shown } from '../errors.ts'
+import { makeAgent } from '../http/direct-agent.ts'
 import { isHopField } from '../http/fields.ts'
 import { redactUrl } from '../http/url.ts'
 import type { SseHub } from '../hub/hub.ts'
@@ -27,12 +30,31 @@ import type { ProxyRequest } from './downstream.ts'
 const { initialResponse, lastEventId, cursor, head, connectTimeout, logger, ...remaining } = relayOptions
 export const proxyRelayOptions = remaining
 
-/** Options of a proxy's event streams: those of {@link relaySse}, except those that the request or its first answer decides. */
+/**
+ * Options of a proxy's event streams: those of {@link relaySse}, except those that the request or its first answer decides.
+ *
+ * @example
+ * ```ts
+ * import { createSseProxy, type ProxyRelayOptions } from 'resilient-sse'
+ *
+ * const relay: ProxyRelayOptions = { heartbeat: 10_000, reconnect: { maxRetries: 3 } }
+ * const listener = createSseProxy({ upstream: 'http://localhost:3000', relay })
+ * ```
+ */
 export interface ProxyRelayOptions extends Pick<RelayOptions, keyof typeof proxyRelayOptions> {}
 
 /**
  * Options that only shared streams have. Of the options of `relay`, those that concern one client's own upstream connection do not
  * apply to a shared stream: `onClientGone`, `comments`, `windowBytes` and `cursorAsId`.
+ *
+ * @example
+ * ```ts
+ * import { createSseHub, createSseProxy, type ProxySharedOptions } from 'resilient-sse'
+ *
+ * const shared: ProxySharedOptions = { linger: 60_000, retention: { events: 500 } }
+ * const share = () => 'everything'
+ * const listener = createSseProxy({ upstream: 'http://localhost:3000', hub: createSseHub(), share, shared })
+ * ```
  */
 export interface ProxySharedOptions extends Pick<SharedStreamOptions, keyof typeof logOptions> {}
 
@@ -176,7 +198,17 @@ export const proxyOptions = {
   relay: withDefault(relayKind, {}),
 }
 
-/** Options of {@link createSseProxy}. */
+/**
+ * Options of {@link createSseProxy}.
+ *
+ * @example
+ * ```ts
+ * import { createSseProxy, type ProxyOptions } from 'resilient-sse'
+ *
+ * const options: ProxyOptions = { upstream: 'http://localhost:3000', headers: { authorization: 'Bearer secret' } }
+ * const listener = createSseProxy(options)
+ * ```
+ */
 export interface ProxyOptions extends OptionsOf<typeof proxyOptions> {
   /**
    * The server that requests are passed on to: an http: or https: URL without credentials, query and fragment. Its path is put in
@@ -190,6 +222,8 @@ export interface CheckedProxyOptions extends Omit<ValuesOf<typeof proxyOptions>,
   /** Names in lower case. */
   readonly headers: ReadonlyMap<string, string[]>
   readonly agent: http.Agent
+  /** Where the upstream is, and the name that its certificate must have. */
+  readonly address: Pick<RequestOptions, 'protocol' | 'hostname' | 'port' | 'servername'>
 }
 
 /** @throws `TypeError` or `RangeError` that names the wrong option and its value. */
@@ -203,11 +237,22 @@ export function checkProxyOptions(options: ProxyOptions): CheckedProxyOptions {
     if (checked[name] && !checked.hub)
       throw new TypeError(`${name} needs the option hub, made by createSseHub`)
   }
-  const { Agent } = checked.upstream.protocol === 'https:' ? https : http
   return {
     ...checked,
     headers: new Map(Object.entries(checked.headers).map(([name, value]) => fieldLines(name, value))),
-    agent: checked.agent ?? new Agent({ keepAlive: true }),
+    agent: checked.agent ?? makeAgent(checked.upstream.protocol, checked.relay.fastPath !== false),
+    address: addressOf(checked.upstream, checked.host),
+  }
+}
+
+function addressOf(upstream: URL, host: CheckedProxyOptions['host']): CheckedProxyOptions['address'] {
+  const { protocol, hostname, port } = urlToHttpOptions(upstream)
+  return {
+    protocol,
+    hostname,
+    port,
+    // Node would expect a certificate for the name in the Host field. For an address there is no name (RFC 6066, 3).
+    ...(host === 'client' && { servername: hostname && !isIP(hostname) ? hostname : '' }),
   }
 }
 

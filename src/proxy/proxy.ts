@@ -34,13 +34,22 @@ export type { ProxyOptions, ProxyRelayOptions, ProxySharedOptions } from './opti
  * 100 gets the upstream's 100; without such a listener Node sends a 100 itself (RFC 9110, 10.1.1). Set the server's
  * `requestTimeout` to 0, or Node aborts uploads that take longer than 300 s.
  * @throws `TypeError` or `RangeError` that names a wrong option.
+ *
+ * @example
+ * ```ts
+ * import http from 'node:http'
+ * import { createSseProxy, refuseUpgrade } from 'resilient-sse'
+ *
+ * const server = http.createServer(createSseProxy({ upstream: 'http://localhost:3000' }))
+ * server.on('upgrade', refuseUpgrade).on('connect', refuseUpgrade).listen(8080)
+ * ```
  */
 export function createSseProxy(options: ProxyOptions): (req: ProxyRequest, res: ProxyResponse) => void {
   const checked = checkProxyOptions(options)
   return (req, res) => {
     // Every error of a client is followed by `close`, which is handled.
-    req.on('error', () => {})
-    res.on('error', () => {})
+    req.on('error', ignore)
+    res.on('error', ignore)
     if (res.destroyed) return
     const path = targetOf(req.url ?? '', checked.upstream)
     if (checked.hosts && !isListedHost(hostOf(req), checked.hosts)) refuse(req, res, 421)
@@ -49,6 +58,8 @@ export function createSseProxy(options: ProxyOptions): (req: ProxyRequest, res: 
     else answer(checked, req, res, path)
   }
 }
+
+function ignore(): void {}
 
 function answer(options: CheckedProxyOptions, req: ProxyRequest, res: ProxyResponse, path: string): void {
   let name: string | undefined
@@ -65,6 +76,15 @@ function answer(options: CheckedProxyOptions, req: ProxyRequest, res: ProxyRespo
 /**
  * A listener for a server's `upgrade` and `connect` events: answers with 501 and closes the connection. Without such listeners
  * node:http gives upgrades to the request listener, and closes the connection at a CONNECT.
+ *
+ * @example
+ * ```ts
+ * import http from 'node:http'
+ * import { createSseProxy, refuseUpgrade } from 'resilient-sse'
+ *
+ * const server = http.createServer(createSseProxy({ upstream: 'http://localhost:3000' }))
+ * server.on('upgrade', refuseUpgrade).on('connect', refuseUpgrade)
+ * ```
  */
 export function refuseUpgrade(_: IncomingMessage, socket: Duplex): void {
   socket.on('error', () => {})
@@ -74,6 +94,9 @@ export function refuseUpgrade(_: IncomingMessage, socket: Duplex): void {
 function isSupported(req: ProxyRequest): boolean {
   const { upgrade, connection = '' } = req.headers
   // A client that offers h2c goes on without it when it is ignored (RFC 9113, 3.1).
-  const upgrades = tokensOf([connection]).includes('upgrade') && tokensOf([upgrade ?? 'h2c']).join() !== 'h2c'
+  const upgrades =
+    /upgrade/i.test(connection) &&
+    tokensOf([connection]).includes('upgrade') &&
+    tokensOf([upgrade ?? 'h2c']).join() !== 'h2c'
   return !upgrades && req.method !== 'CONNECT' && req.method !== 'TRACE' && !isCodedRequest(req)
 }

@@ -10,16 +10,22 @@ import type { ProxyRequest } from './downstream.ts'
  * `|`, `^`, `{` and, in a query, `\` unescaped (URL Standard, 1.3 and 4.4).
  */
 export function targetOf(requestTarget: string, upstream: URL): string | undefined {
-  const target = requestTarget.replace(absoluteForm, '')
-  const [path = ''] = target.split('?', 1)
+  const target = requestTarget.startsWith('/') ? requestTarget : requestTarget.replace(absoluteForm, '')
+  const query = target.indexOf('?')
+  const path = query === -1 ? target : target.slice(0, query)
   // An absolute-form may have no path.
   const rooted = path === '' && target !== requestTarget ? `/${target}` : target
   // A fragment is never sent (RFC 9110, 4.2.5); white space and control characters would end the request line.
   if (!/^\/[\x21\x22\x24-\x7e\x80-\xff]*$/.test(rooted)) return undefined
+  if (!/\.\.|%2e/i.test(path)) return prefixOf(upstream) + rooted
   const decoded = path.replace(/%(2e|2f|5c)/gi, (code) => decodeURIComponent(code))
   // Some servers read a backslash as a slash, and some ignore a segment's parameters (`..;a=b`).
   const climbs = decoded.split(/[/\\]/).some((segment) => segment.split(';', 1)[0] === '..')
-  return climbs ? undefined : upstream.pathname.replace(/\/+$/, '') + rooted
+  return climbs ? undefined : prefixOf(upstream) + rooted
+}
+
+function prefixOf({ pathname }: URL): string {
+  return pathname === '/' ? '' : pathname.replace(/\/+$/, '')
 }
 
 /**
@@ -27,9 +33,10 @@ export function targetOf(requestTarget: string, upstream: URL): string | undefin
  * `:authority` or `Host`. Undefined without a host, which HTTP/1.0 allows.
  */
 export function hostOf({ url = '', headers }: ProxyRequest): string | undefined {
-  const [, authority] = absoluteForm.exec(url) ?? []
+  const [, authority] = url.startsWith('/') ? [] : (absoluteForm.exec(url) ?? [])
   const host = authority ?? headers[':authority'] ?? headers.host
-  return typeof host === 'string' && host !== '' ? host.replace(/^.*@/, '') : undefined
+  if (typeof host !== 'string' || host === '') return undefined
+  return host.slice(host.lastIndexOf('@') + 1)
 }
 
 /** Whether a host is in a list of lower-case hosts. An entry without a port matches every port. */

@@ -1,7 +1,6 @@
 import type { ClientRequest, IncomingMessage, InformationEvent } from 'node:http'
-import { isIP } from 'node:net'
-import { urlToHttpOptions } from 'node:url'
 import { SseError } from '../errors.ts'
+import { Cancellation, type CancelSignal, cancelSignalOf } from '../http/cancellation.ts'
 import { Deadline } from '../http/deadline.ts'
 import { dialHttp } from '../http/dialer.ts'
 import {
@@ -28,32 +27,30 @@ interface Dialled {
   readonly method: string
   readonly path: string
   readonly fields: FieldLines
-  readonly signal: AbortSignal
+  readonly signal: CancelSignal
   readonly onInformation?: ((information: InformationEvent) => void) | undefined
   /** Sends the body; undefined for a request without a body. */
   readonly body?: ((request: ClientRequest) => void) | undefined
 }
 
 /** Sends a request to the upstream, and resolves with the head of the response. */
-export async function dialUpstream(
-  { upstream, agent, host }: CheckedProxyOptions,
+export function dialUpstream(
+  { agent, address }: CheckedProxyOptions,
   { method, path, fields, signal, onInformation, body }: Dialled,
 ): Promise<IncomingMessage> {
-  const response = await dialHttp({
-    ...urlToHttpOptions(upstream),
-    // Node would expect a certificate for the name in the Host field.
-    ...(host === 'client' && { servername: isIP(upstream.hostname) ? '' : upstream.hostname }),
-    method,
-    path,
-    headers: outgoingFields(fields),
-    agent,
-    signal,
-    onInformation,
-    body,
-  })
+  const options = { ...address, method, path, headers: outgoingFields(fields), agent }
+  return dialHttp({ options, signal, onInformation, body }).then(checkCoding)
+}
+
+function checkCoding(response: IncomingMessage): IncomingMessage {
   if (!isCodedResponse(response)) return response
   discardBody(response)
   throw new SseError('ERR_SSE_CONNECT', 'the upstream used an unknown transfer coding', { sent: true })
+}
+
+/** Most requests are for other types, and need no list of them. */
+function acceptsStream(accept: readonly string[] = []): boolean {
+  return accept.some((line) => /event-stream/i.test(line)) && tokensOf(accept).some(isEventStream)
 }
 
 /** Sends a client's request to the upstream: first unchanged, and later to reopen its event stream. */
@@ -65,12 +62,14 @@ export class UpstreamRequest {
   readonly #req: ProxyRequest
   readonly #res: ProxyResponse
   readonly #path: string
-  /** The request's fields, names and values alternately. */
-  readonly #rawHeaders: readonly string[]
+  /** The request's fields until its answer is relayed. */
+  #fields: FieldLines
+  /** The request's fields after that, names and values alternately. */
+  #rawHeaders: readonly string[] = []
   readonly #acceptsStream: boolean
-  readonly #controller = new AbortController()
+  readonly #cancellation = new Cancellation()
   #upload: Upload | undefined
-  #deadline: Deadline | undefined
+  #deadline: Deadline<UpstreamRequest> | undefined
   #awaitsContinue: boolean
 
   constructor(options: CheckedProxyOptions, req: ProxyRequest, res: ProxyResponse, path: string) {
@@ -84,13 +83,13 @@ export class UpstreamRequest {
     const lastEventId = lastEventIdFrom(req) ?? ''
     const encoded = encodeLastEventId(lastEventId)
     this.lastEventId = encoded === undefined ? '' : lastEventId
-    this.#acceptsStream = tokensOf(fields.get('accept')).some(isEventStream)
+    this.#acceptsStream = acceptsStream(fields.get('accept'))
     if (this.#acceptsStream) {
       fields.delete('accept-encoding')
       if (encoded !== undefined && req.method === 'GET') fields.set('last-event-id', [encoded])
     }
     for (const [name, lines] of options.headers) fields.set(name, lines)
-    this.#rawHeaders = rawHeadersOf(fields)
+    this.#fields = fields
   }
 
   get url(): string {
@@ -103,33 +102,42 @@ export class UpstreamRequest {
   }
 
   /** Sends the request with its body, and passes interim responses on. Fails when the upstream does not answer in time. */
-  async send(): Promise<IncomingMessage> {
+  send(): Promise<IncomingMessage> {
     this.#startDeadline()
-    try {
-      const onInformation = (information: InformationEvent) => this.#passInformation(information)
-      const fields = fieldLinesOf(this.#rawHeaders)
-      return await this.#dial(this.#path, fields, this.#controller.signal, onInformation)
-    } finally {
-      this.#endDeadline()
-    }
+    const onInformation = (information: InformationEvent) => this.#passInformation(information)
+    return this.#dial(this.#path, this.#fields, this.#cancellation, onInformation)
+  }
+
+  /** To be called when the upstream has answered, or will not answer. */
+  endDeadline(): void {
+    this.#deadline?.clear()
+    this.#deadline = undefined
+  }
+
+  /** To be called before the answer is relayed, which may last for days: a map with its arrays takes five times the memory. */
+  holdLess(): void {
+    this.#rawHeaders = rawHeadersOf(this.#fields)
+    this.#fields = new Map()
   }
 
   /** Requests the rest of a stream. The client's credentials are sent again, because the upstream is the same. */
-  reopen({ headers: { 'last-event-id': lastEventId }, signal }: UpstreamContext): Promise<IncomingMessage> {
+  reopen(context: UpstreamContext): Promise<IncomingMessage> {
+    const lastEventId = context.headers['last-event-id']
     // The last event ID in the client's URL is out of date by now.
     const path = withoutLastEventId(this.#path)
-    return this.#dial(path, resumedFields(fieldLinesOf(this.#rawHeaders), lastEventId), signal)
+    const fields = resumedFields(fieldLinesOf(this.#rawHeaders), lastEventId)
+    return this.#dial(path, fields, cancelSignalOf(context))
   }
 
   /** Destroys the first request and its response. */
   abort(): void {
-    this.#controller.abort()
+    this.#cancellation.abort(new Error('the client disconnected'))
   }
 
   #dial(
     path: string,
     fields: FieldLines,
-    signal: AbortSignal,
+    signal: CancelSignal,
     onInformation?: (information: InformationEvent) => void,
   ): Promise<IncomingMessage> {
     return dialUpstream(this.#options, {
@@ -150,19 +158,16 @@ export class UpstreamRequest {
   #startDeadline(): void {
     const { connectTimeout, responseTimeout } = this.#options
     const time = this.#acceptsStream ? connectTimeout : responseTimeout
-    this.#deadline = new Deadline(time, () => {
-      if (this.#upload?.waitsForClient) {
-        this.#deadline?.refresh()
-        return
-      }
-      const message = `the upstream gave no answer within ${time} ms`
-      this.#controller.abort(new SseError('ERR_SSE_CONNECT_TIMEOUT', message))
-    })
+    this.#deadline = new Deadline<UpstreamRequest>(time, UpstreamRequest.#onTime, this)
   }
 
-  #endDeadline(): void {
-    this.#deadline?.clear()
-    this.#deadline = undefined
+  static #onTime(request: UpstreamRequest, limit: number): void {
+    if (request.#upload?.waitsForClient) {
+      request.#deadline?.refresh()
+      return
+    }
+    const message = `the upstream gave no answer within ${limit} ms`
+    request.#cancellation.abort(new SseError('ERR_SSE_CONNECT_TIMEOUT', message))
   }
 
   /**
@@ -170,7 +175,7 @@ export class UpstreamRequest {
    * An HTTP/1.0 client gets no interim responses (RFC 9110, 15.2).
    */
   #passInformation({ statusCode, rawHeaders }: InformationEvent): void {
-    if (this.#res.headersSent || this.#controller.signal.aborted) return
+    if (this.#res.headersSent || this.#cancellation.aborted) return
     if (statusCode === 100 && this.#awaitsContinue) {
       this.#awaitsContinue = false
       this.#res.writeContinue()

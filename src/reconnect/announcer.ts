@@ -18,6 +18,14 @@ import type { Announced, Sink } from './sink.ts'
 export const manyRepeats = 20
 export const repeatsAtEnd = 2
 
+let latest = { url: '', redacted: '' }
+
+/** Redacts a URL. Thousands of streams of one upstream share the text. */
+function sharedRedactedUrl(url: string): string {
+  if (latest.url !== url) latest = { url, redacted: redactUrl(url) }
+  return latest.redacted
+}
+
 /** Announces the messages of one stream: on the channels, in the logs, and to the stream's sink. */
 export class Announcer {
   readonly #id = nextStreamId()
@@ -30,12 +38,12 @@ export class Announcer {
   constructor(options: Pick<LastingOptions, 'name' | 'logger'>, sink: Sink, url: string | undefined) {
     this.#options = options
     this.#sink = sink
-    if (url !== undefined) this.#upstream = redactUrl(url)
+    if (url !== undefined) this.#upstream = sharedRedactedUrl(url)
   }
 
   /** Set by a connection; ignored when the upstream's URL is already known. */
   set url(url: string | undefined) {
-    if (url !== undefined) this.#upstream ??= redactUrl(url)
+    if (url !== undefined) this.#upstream ??= sharedRedactedUrl(url)
   }
 
   /** The fields of all messages. */

@@ -1,4 +1,5 @@
 import { backOff } from 'exponential-backoff'
+import { type Cancellation, offerCancelSignal } from '../http/cancellation.ts'
 import type { Position } from '../resume/delivered.ts'
 import type { UpstreamContext } from '../upstream/shapes.ts'
 
@@ -12,12 +13,17 @@ export interface Interruption {
   readonly endedCleanlyFrom?: number | undefined
 }
 
-/** What the factory is told about an attempt. */
+/**
+ * The context that the factory gets for an attempt.
+ *
+ * @param cancellation - Becomes an AbortSignal when the factory asks for one.
+ */
 export function contextOf(
   { lastEventId, cursor, header }: Position,
-  attempt: Pick<UpstreamContext, 'attempt' | 'signal' | 'lastError'>,
+  attempt: Pick<UpstreamContext, 'attempt' | 'lastError' | 'fastPath'>,
+  cancellation: Cancellation,
 ): UpstreamContext {
-  return {
+  const context: UpstreamContext = {
     ...attempt,
     lastEventId,
     cursor,
@@ -26,7 +32,12 @@ export function contextOf(
       'cache-control': 'no-cache',
       ...(header !== undefined && { 'last-event-id': header }),
     },
+    get signal() {
+      return cancellation.abortSignal
+    },
   }
+  offerCancelSignal(context, cancellation)
+  return context
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { DelaySource } from '../diagnostics.ts'
 import type { SseError } from '../errors.ts'
-import { longestTimer } from '../http/deadline.ts'
+import { longestTimer } from '../http/timer-wheel.ts'
 
 /** The options that set a delay; all times in milliseconds. */
 export interface DelayOptions {

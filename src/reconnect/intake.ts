@@ -44,8 +44,10 @@ export abstract class Intake implements ConnectionReader {
   protected readonly scanner: BlockScanner
   readonly #connection: Connection
   readonly #history: History
-  /** The chunk that is being passed on, and the chunks that arrived meanwhile. */
-  #chunks: Buffer[] = []
+  /** Whether a chunk is being passed on. */
+  #isTaking = false
+  /** Copies of the chunks that arrived meanwhile; undefined when there were none. */
+  #waiting: Buffer[] | undefined
 
   constructor(connection: Connection, { options, delivered, sink, history, owner }: IntakeParts) {
     this.#connection = connection
@@ -64,19 +66,28 @@ export abstract class Intake implements ConnectionReader {
 
   /** Discards the chunks that were not passed on. */
   close(): void {
-    this.#chunks = []
+    this.#waiting = undefined
   }
 
   onChunk(chunk: Buffer): void {
     this.#history.bytes += chunk.length
     if (this.options.idleResetOn === 'bytes') this.#connection.touch()
-    this.#chunks.push(chunk)
     // A callback of the caller may make its own upstream push another chunk during this call.
-    if (this.#chunks.length > 1) return
-    for (let next: Buffer | undefined = chunk; next !== undefined; next = this.#chunks[0]) {
-      this.take(next)
-      this.#chunks.shift()
+    if (this.#isTaking) {
+      this.#waiting ??= []
+      this.#waiting.push(Buffer.from(chunk))
+      return
     }
+    this.#isTaking = true
+    this.take(chunk)
+    while (this.#waiting !== undefined) this.#takeWaiting()
+    this.#isTaking = false
+  }
+
+  #takeWaiting(): void {
+    const chunks = this.#waiting ?? []
+    this.#waiting = undefined
+    for (const chunk of chunks) if (!this.owner.isOver) this.take(chunk)
   }
 
   onDrop(drop: Drop): void {
@@ -160,9 +171,11 @@ export class BlockIntake extends Intake {
     this.owner.onTerminal()
   }
 
-  #passEvent(event: SseEvent): void {
+  #passEvent({ id, event, data }: SseEvent): void {
     const { lastEventId } = this.delivered
-    if (!this.sink.event({ ...event, lastEventId })) this.owner.onFull()
+    // A block with an id alone has no other fields.
+    const passed = data === undefined ? { id, lastEventId } : { id, event, data, lastEventId }
+    if (!this.sink.event(passed)) this.owner.onFull()
   }
 
   #onComment(text: string): void {

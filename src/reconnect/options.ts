@@ -21,7 +21,17 @@ import { EventTracker, eventIdentity } from '../resume/tracker.ts'
 import type { Upstream } from '../upstream/shapes.ts'
 import type { SseEvent } from '../wire/event.ts'
 
-/** The second argument of `shouldRetry`. */
+/**
+ * The second argument of `shouldRetry`.
+ *
+ * @example
+ * ```ts
+ * import type { ReconnectOptions, RetryContext } from 'resilient-sse'
+ *
+ * const shouldRetry = (_: Error, { retryable, attempts }: RetryContext) => retryable && attempts < 3
+ * const reconnect: ReconnectOptions = { shouldRetry }
+ * ```
+ */
 export interface RetryContext {
   /** Finished attempts of this outage, including this one; 0 after a drop that followed progress. */
   readonly attempts: number
@@ -86,7 +96,17 @@ export const reconnectOptions = {
   shouldRetry: optional(callback<(error: Error, context: RetryContext) => boolean | Promise<boolean>>()),
 }
 
-/** When and how often the stream reconnects. All times in milliseconds. */
+/**
+ * When and how often the stream reconnects. All times in milliseconds.
+ *
+ * @example
+ * ```ts
+ * import { createResilientSseSource, httpUpstream, type ReconnectOptions } from 'resilient-sse'
+ *
+ * const reconnect: ReconnectOptions = { baseDelay: 500, maxDelay: 10_000, maxRetries: Number.POSITIVE_INFINITY }
+ * const source = createResilientSseSource(httpUpstream('http://localhost:3000/events'), { reconnect })
+ * ```
+ */
 export interface ReconnectOptions extends OptionsOf<typeof reconnectOptions> {}
 
 /** {@link ReconnectOptions}, checked, with the defaults filled in. */
@@ -106,7 +126,17 @@ const reconnectKind: Kind<CheckedReconnectOptions, ReconnectOptions> = {
   },
 }
 
-/** When a stream reconnects after its connection has ended or dropped; see {@link SourceOptions.resume}. */
+/**
+ * When a stream reconnects after its connection has ended or dropped; see {@link SourceOptions.resume}.
+ *
+ * @example
+ * ```ts
+ * import type { RelayOptions, ResumeMode } from 'resilient-sse'
+ *
+ * const resume: ResumeMode = 'before-first-event'
+ * const options: RelayOptions = { resume }
+ * ```
+ */
 export type ResumeMode = 'always' | 'with-cursor' | 'before-first-event' | 'never'
 
 const logLevels = ['debug', 'info', 'warn', 'error'] as const
@@ -208,6 +238,11 @@ export const sourceOptions = {
    * with `ERR_SSE_EVENT_TOO_LARGE`. Default 16777216 (16 MiB).
    */
   maxEventSize: withDefault(bytes(1), 16 * 1024 * 1024, 'the most bytes of one event'),
+  /**
+   * Whether this package may handle the framing of HTTP/1.1 bodies in place of node:http, which costs less. At the first use it tries
+   * out whether the bytes are the same, and it leaves the framing to node:http wherever anything is unusual. Default true.
+   */
+  fastPath: withDefault(flag, true, 'handle the framing of HTTP/1.1 bodies in place of node:http'),
   /** The stream's name in logs, diagnostics and the metrics' label `name`. Default: the stream has no name. */
   name: optional(text),
   /** Receives a line for each retry, reconnect, gap and failure; a pino logger fits. Default: no logging. */
@@ -220,7 +255,17 @@ export const sourceOptions = {
   signal: optional(object<AbortSignal>('an AbortSignal', (value) => value instanceof AbortSignal)),
 }
 
-/** Options of a source. All times in milliseconds. */
+/**
+ * Options of a source. All times in milliseconds.
+ *
+ * @example
+ * ```ts
+ * import { createResilientSseSource, httpUpstream, type SourceOptions } from 'resilient-sse'
+ *
+ * const options: SourceOptions = { idleTimeout: 60_000, isTerminal: ({ data }) => data === '[DONE]' }
+ * const source = createResilientSseSource(httpUpstream('http://localhost:3000/events'), options)
+ * ```
+ */
 export interface SourceOptions extends OptionsOf<typeof sourceOptions> {}
 
 /** {@link SourceOptions}, checked, with the defaults filled in. */
@@ -242,7 +287,7 @@ const shareLasting = sharing<LastingOptions>()
 /** @returns One object for all streams with these options: it holds nothing that belongs to one stream. */
 export function lastingOptions(options: CheckedOptions): LastingOptions {
   const { reconnect, isTerminal, endWithoutTerminal, objectMode, dedupe, comments } = options
-  const { connectTimeout, idleTimeout, idleResetOn, maxEventSize, name, logger } = options
+  const { connectTimeout, idleTimeout, idleResetOn, maxEventSize, fastPath, name, logger } = options
   return shareLasting({
     reconnect,
     isTerminal,
@@ -254,6 +299,7 @@ export function lastingOptions(options: CheckedOptions): LastingOptions {
     idleTimeout,
     idleResetOn,
     maxEventSize,
+    fastPath,
     name,
     logger,
   })

@@ -1,5 +1,6 @@
 import type { StreamOutcome, StreamStats } from '../diagnostics.ts'
 import { asError, callReport, SseError } from '../errors.ts'
+import { Cancellation } from '../http/cancellation.ts'
 import { Delivered } from '../resume/delivered.ts'
 import { type Connection, type Drop, dial } from '../upstream/connection.ts'
 import {
@@ -20,7 +21,16 @@ import { Retries } from './retries.ts'
 import type { Sink } from './sink.ts'
 import { Wait } from './wait.ts'
 
-/** The state of a stream: an attempt is running, a connection is open, a delay is running, or the stream is over. */
+/**
+ * The state of a stream: an attempt is running, a connection is open, a delay is running, or the stream is over.
+ *
+ * @example
+ * ```ts
+ * import type { SourceState } from 'resilient-sse'
+ *
+ * const isLive = (state: SourceState) => state === 'open'
+ * ```
+ */
 export type SourceState = 'connecting' | 'open' | 'waiting' | 'ended'
 
 /**
@@ -41,7 +51,7 @@ export class ReconnectingStream implements IntakeOwner {
   #isStarted = false
   #isPaused = false
   /** Aborts the current attempt, or its connection. */
-  #controller: AbortController | undefined
+  #cancellation: Cancellation | undefined
   #connection: Connection | undefined
   #intake: Intake | undefined
   /** Whether the latest connection had passed on whole blocks only. */
@@ -58,7 +68,7 @@ export class ReconnectingStream implements IntakeOwner {
     this.#announcer = new Announcer(this.#options, sink, factory.url)
     this.#resume = new ResumePolicy(options.resume, factory.method)
     // Not in object mode: events have no bytes that could be passed on unchanged.
-    this.#isVerbatim = this.#resume.isVerbatim && !options.objectMode
+    this.#isVerbatim = this.#resume.isVerbatim && !options.objectMode && sink.needsWholeBlocks !== true
     this.#retries = new Retries(options.reconnect, this.#resume.isSentOnce)
     // Verbatim bytes are passed on from one connection only, which cannot repeat events of an earlier one.
     this.#delivered = new Delivered({ ...options, dedupe: options.dedupe && !this.#resume.isVerbatim })
@@ -163,14 +173,15 @@ export class ReconnectingStream implements IntakeOwner {
     this.#initialResponse = undefined
     const attempt = initialResponse ? -1 : this.#retries.begin()
     this.#state = 'connecting'
-    const controller = new AbortController()
-    this.#controller = controller
+    const cancellation = new Cancellation()
+    this.#cancellation = cancellation
     let connection: Connection | undefined
     try {
-      connection = await dial(initialResponse ?? ((signal) => this.#call(attempt, signal)), {
+      connection = await dial(initialResponse ?? (() => this.#call(attempt, cancellation)), {
         connectTimeout: this.#options.connectTimeout,
         idleTimeout: this.#options.idleTimeout,
-        controller,
+        fastPath: this.#options.fastPath,
+        controller: cancellation,
       })
     } catch (error) {
       if (this.isOver) return
@@ -183,11 +194,11 @@ export class ReconnectingStream implements IntakeOwner {
     else this.#onOutcome('ended')
   }
 
-  #call(attempt: number, signal: AbortSignal): Upstream | Promise<Upstream> {
+  #call(attempt: number, cancellation: Cancellation): Upstream | Promise<Upstream> {
     this.#history.attempt()
-    return this.#factory(
-      contextOf(this.#delivered.position, { attempt, signal, lastError: this.#history.lastError }),
-    )
+    const { fastPath } = this.#options
+    const { lastError } = this.#history
+    return this.#factory(contextOf(this.#delivered.position, { attempt, lastError, fastPath }, cancellation))
   }
 
   #read(connection: Connection, attempt: number): void {
@@ -268,8 +279,8 @@ export class ReconnectingStream implements IntakeOwner {
     const duration = connection?.openFor ?? 0
     this.#connection = undefined
     // After a clean end the socket may be reused for another request, so it is not destroyed.
-    if (reason !== 'end') this.#controller?.abort(error)
-    this.#controller = undefined
+    if (reason !== 'end') this.#cancellation?.abort(error)
+    this.#cancellation = undefined
     this.#intake?.end()
     this.#closeIntake()
     this.#announcer.repeats(this.#delivered, repeatsAtEnd)
@@ -322,8 +333,8 @@ export class ReconnectingStream implements IntakeOwner {
     this.#history.up()
     this.#connection?.close()
     this.#connection = undefined
-    this.#controller?.abort(error)
-    this.#controller = undefined
+    this.#cancellation?.abort(error)
+    this.#cancellation = undefined
     if (this.#initialResponse) discardBody(this.#initialResponse.body)
     this.#wait.end()
     this.#settle?.('ended')

@@ -9,6 +9,8 @@ export type Announced = 'open' | 'drop' | 'retry' | 'gap' | 'duplicate'
 export interface Sink {
   /** Whether `comment` must be called for each comment. */
   readonly readsComments?: boolean
+  /** Whether `blocks` must get whole blocks of a request that is sent once, too. */
+  readonly needsWholeBlocks?: boolean
   /**
    * Receives whole blocks in wire form; of a request that is sent once, the bytes as they arrived. The buffer is valid only
    * during the call: a sink that keeps the bytes copies them.

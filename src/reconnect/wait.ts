@@ -12,7 +12,8 @@ export class Wait {
    */
   start(delay: number, hasRoom: () => boolean): Promise<void> {
     return new Promise((resolve) => {
-      // Keeps the process alive: otherwise it could exit in the middle of an outage.
+      // A timer of its own, which is exact and never extended as a deadline is: streams must not come back at the same moment,
+      // and no input can make the wait needless. It keeps the process alive, which could exit in the middle of an outage otherwise.
       const timer = setTimeout(() => {
         this.#look = () => {
           if (hasRoom()) resolve()

@@ -1,7 +1,16 @@
 import { EventEmitter } from 'node:events'
 import { fieldOf, isFetchHeaders, type RequestWithLastEventId } from '../http/fields.ts'
 
-/** A request of node:http or node:http2, a framework's wrapper of such a request, or a fetch-API `Request`. */
+/**
+ * A request of node:http or node:http2, a framework's wrapper of such a request, or a fetch-API `Request`.
+ *
+ * @example
+ * ```ts
+ * import type { ClientRequestLike } from 'resilient-sse'
+ *
+ * const isGet = ({ method }: ClientRequestLike) => method === 'GET'
+ * ```
+ */
 export type ClientRequestLike = RequestWithLastEventId & { readonly method?: string | undefined }
 
 /**
@@ -39,6 +48,8 @@ export function hasBody(request: ClientRequestLike): boolean {
 }
 
 function acceptedTypes(accept: string): string[] {
+  // One type, as most programs send it.
+  if (/^[\w/*+.-]+$/.test(accept)) return [accept.toLowerCase()]
   return accept
     .toLowerCase()
     .split(',')

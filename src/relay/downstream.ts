@@ -28,6 +28,8 @@ export interface Downstream {
   readonly isClosed: boolean
   /** Whether written bytes wait because the client reads slowly. */
   readonly isBehind: boolean
+  /** The bytes that were written and that the client's connection has not accepted yet. */
+  readonly pending: number
   listen(listener: DownstreamListener): void
   /** Resolves when the earlier responses on the connection have ended (pipelining); undefined when there are none. */
   turn(): Promise<void> | undefined
@@ -37,8 +39,14 @@ export interface Downstream {
   open(fields: ResponseFields): void
   /** Sends a whole answer other than an event stream. */
   answer(answer: Answer): void
-  /** @returns False when the response is full: the caller waits for `onDrain`. */
-  write(bytes: Uint8Array | string): boolean
+  /**
+   * @param bytes - The caller's again after the call, unless they are shared.
+   * @param isShared - Whether the bytes never change, and are written to many responses.
+   * @returns False when the response is full: the caller waits for `onDrain`.
+   */
+  write(bytes: Uint8Array | string, isShared?: boolean): boolean
+  /** Makes `onDrain` follow when no bytes are pending any more, although the response may not have been full. */
+  callWhenEmpty(): void
   end(last?: string): void
   /** Cuts the response off, so that the client sees an incomplete response. */
   break(error: Error): void

@@ -5,7 +5,17 @@ const startOptions = {
   spread: withDefault(milliseconds(), 4000),
 }
 
-/** Options of {@link Drain.start}. */
+/**
+ * Options of {@link Drain.start}.
+ *
+ * @example
+ * ```ts
+ * import { createDrain, type DrainOptions } from 'resilient-sse'
+ *
+ * const options: DrainOptions = { spread: 10_000 }
+ * await createDrain().start(options)
+ * ```
+ */
 export interface DrainOptions extends OptionsOf<typeof startOptions> {}
 
 /** A relay that a drain can end. */
@@ -19,7 +29,16 @@ export interface Drainable {
   dismiss(retry: number): boolean
 }
 
-/** Ends the relays of a server before the server stops. */
+/**
+ * Ends the relays of a server before the server stops.
+ *
+ * @example
+ * ```ts
+ * import type { Drain } from 'resilient-sse'
+ *
+ * const line = (drain: Drain) => `${drain.dismissed} clients were told to reconnect, ${drain.size} are left`
+ * ```
+ */
 export class Drain {
   readonly #relays = new Set<Drainable>()
   #dismissed = 0
@@ -93,6 +112,22 @@ export class Drain {
 /**
  * Makes a drain for the option `drain` of a server's relays. Before the server stops, for example at SIGTERM, `start()` tells
  * the clients to reconnect, spread over some seconds, and ends their responses.
+ *
+ * @example
+ * ```ts
+ * import http from 'node:http'
+ * import { createDrain, httpUpstream, relaySse } from 'resilient-sse'
+ *
+ * const drain = createDrain()
+ * const upstream = httpUpstream('http://localhost:3000/events')
+ * const server = http.createServer((req, res) => {
+ *   relaySse(req, res, upstream, { drain }).catch((error) => res.destroy(error))
+ * })
+ * process.once('SIGTERM', async () => {
+ *   await drain.start({ spread: 5000 })
+ *   server.close()
+ * })
+ * ```
  */
 export function createDrain(): Drain {
   return new Drain()

@@ -48,7 +48,21 @@ export function sharedFields(upstream: HeaderFields): ResponseFields {
   )
 }
 
-/** The answer to a client whose stream has failed before its head was sent. */
+/**
+ * The answer to a client whose stream has failed before its head was sent.
+ *
+ * @example
+ * ```ts
+ * import type { Refusal, RelayOptions } from 'resilient-sse'
+ *
+ * const refusal = ({ message }: Error): Refusal => ({
+ *   status: 503,
+ *   headers: { 'content-type': 'application/json' },
+ *   body: JSON.stringify({ message }),
+ * })
+ * const options: RelayOptions = { refusal }
+ * ```
+ */
 export interface Refusal {
   /** The status code, from 400 to 599. */
   readonly status: number
@@ -73,18 +87,24 @@ export function answerTo(error: Error, refusal: Refusal | undefined): Answer {
   }
   const status = statusOf(error)
   const { headers = {}, body, retryAfter } = failureOf(error)
-  const fields = new Map<string, string>()
-  if (status === 503 && retryAfter !== undefined)
+  const fields = fieldsToPassOn(headers)
+  if (status === 503 && retryAfter !== undefined && !fields.has('retry-after'))
     fields.set('retry-after', String(Math.ceil(retryAfter / 1000)))
-  for (const name of Object.keys(headers)) {
-    const value = fieldOf(headers, name)
-    if (refusalFields.test(name) && isWritable(value)) fields.set(name, value)
-  }
   if (body === undefined || body.length === 0 || aboutCredentials.includes(status))
     return textAnswer(status, fields)
   const type = fieldOf(headers, 'content-type')
   if (isWritable(type)) fields.set('content-type', type)
   return { status, fields: fields.set('cache-control', 'no-store'), body }
+}
+
+/** The fields of the upstream's refusal that a client gets. */
+export function fieldsToPassOn(headers: HeaderFields): Map<string, string> {
+  const fields = new Map<string, string>()
+  for (const name of Object.keys(headers)) {
+    const value = fieldOf(headers, name)
+    if (refusalFields.test(name) && isWritable(value)) fields.set(name, value)
+  }
+  return fields
 }
 
 /** An answer whose body is its status as plain text. */

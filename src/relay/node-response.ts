@@ -1,9 +1,23 @@
 import { EventEmitter } from 'node:events'
+import { OutgoingMessage } from 'node:http'
+import { Http2ServerResponse } from 'node:http2'
 import { Readable, type Writable } from 'node:stream'
+import { ChunkedWriter } from '../http/chunked-writer.ts'
+import { isWriterProven } from '../http/writer-check.ts'
 import { hasDisconnected, onDisconnect } from './client.ts'
 import type { Answer, Downstream, DownstreamListener, ResponseFields } from './downstream.ts'
 
-/** The members of a node:http, node:https or node:http2 response that a relay uses. */
+/**
+ * The members of a node:http, node:https or node:http2 response that a relay uses.
+ *
+ * @example
+ * ```ts
+ * import { type ClientRequestLike, type DownstreamResponse, httpUpstream, relaySse } from 'resilient-sse'
+ *
+ * const upstream = httpUpstream('http://localhost:3000/events')
+ * const events = (req: ClientRequestLike, res: DownstreamResponse) => relaySse(req, res, upstream)
+ * ```
+ */
 export type DownstreamResponse = Writable & {
   statusCode: number
   readonly headersSent: boolean
@@ -19,18 +33,40 @@ export type DownstreamResponse = Writable & {
  */
 const highWaterMark = 65_536
 
+/** The length of text from which on it is written at once. */
+const mostGathered = 16_384
+
+const nothing = Buffer.alloc(0)
+
+// The functions that call back when the bytes were written to the socket; middleware that replaces them may not.
+const writes = [OutgoingMessage.prototype.write, Http2ServerResponse.prototype.write]
+
 function ignore(): void {}
+
+function flushText(response: NodeResponse): void {
+  response.flush()
+}
 
 /** A response of node:http, node:https or node:http2, or a framework's wrapper of such a response. */
 export class NodeResponse implements Downstream {
   readonly #req: object
   readonly #res: DownstreamResponse
+  readonly #fastPath: boolean
+  /** Made with the first write that suits. */
+  #writer: ChunkedWriter | undefined
   /** The bytes written since the response became full; 0 after it has drained. */
   #buffered = 0
+  #isWaiting = false
+  #listener: DownstreamListener | undefined
+  #awaitsDrain = false
+  /** Text that is written at the end of the turn, because each event of a transform is a text of its own. */
+  #text = ''
 
-  constructor(req: object, res: DownstreamResponse) {
+  /** @param fastPath - Whether this package may frame the body of a chunked response. */
+  constructor(req: object, res: DownstreamResponse, fastPath: boolean) {
     this.#req = req
     this.#res = res
+    this.#fastPath = fastPath
   }
 
   get isHeadOut(): boolean {
@@ -45,6 +81,12 @@ export class NodeResponse implements Downstream {
     return this.#buffered > 0
   }
 
+  get pending(): number {
+    const { writableLength } = this.#res
+    // Otherwise only the event `drain`, which a response emits that was full, says that bytes were written to the socket.
+    return writableLength > 0 && this.#callsBack ? writableLength : this.#buffered
+  }
+
   field(name: string): string | undefined {
     const value = this.#res.getHeader(name)
     return value === undefined ? undefined : String(value)
@@ -55,10 +97,7 @@ export class NodeResponse implements Downstream {
     // Every error of a client, such as EPIPE, is followed by `close`, which is handled below.
     res.on('error', ignore)
     if (this.#req instanceof EventEmitter) this.#req.on('error', ignore)
-    res.on('drain', () => {
-      this.#buffered = 0
-      listener.onDrain()
-    })
+    this.#listener = listener
     res.on('finish', () => listener.onFinish())
     onClose(this.#req, res, () => listener.onClose())
   }
@@ -89,22 +128,96 @@ export class NodeResponse implements Downstream {
     res.end(body)
   }
 
-  write(bytes: Uint8Array | string): boolean {
-    const res = this.#res
-    if (res.write(bytes)) this.#buffered = 0
-    else this.#buffered += bytes.length
-    // Compression middleware adds `flush`, and holds events back until it is called.
-    if ('flush' in res && typeof res.flush === 'function') res.flush()
+  write(bytes: Uint8Array | string, isShared = false): boolean {
+    const writer = this.#suitableWriter()
+    const isGathered = typeof bytes === 'string' && writer === undefined && this.#mayGather
+    if (this.#text !== '' && !isGathered) this.flush()
+    if (isGathered) this.#gather(bytes)
+    else if (writer === undefined) {
+      const res = this.#res
+      // A copy, because the response may keep the bytes, and the caller uses its buffer again.
+      const kept = typeof bytes === 'string' || isShared ? bytes : Buffer.from(bytes)
+      this.#onWritten(res.write(kept), kept.length)
+      // Compression middleware adds `flush`, and holds events back until it is called.
+      if ('flush' in res && typeof res.flush === 'function') res.flush()
+    } else if (typeof bytes === 'string') writer.writeText(bytes)
+    else if (isShared) writer.writeShared(bytes)
+    else writer.write(bytes)
     return this.#buffered < highWaterMark
   }
 
   end(last?: string): void {
+    this.flush()
+    this.#writer?.flush()
     if (last === undefined) this.#res.end()
     else this.#res.end(last)
   }
 
   break(error: Error): void {
+    this.flush()
+    this.#writer?.flush()
     breakOff(this.#res, error)
+  }
+
+  /** Writes the text of the turn. */
+  flush(): void {
+    const text = this.#text
+    this.#text = ''
+    if (text !== '' && !this.#res.destroyed && !this.#res.writableEnded) this.write(Buffer.from(text))
+  }
+
+  /** Whether `write` cannot throw, so that it may be called where no caller catches the error: middleware has not replaced it. */
+  get #mayGather(): boolean {
+    return this.#res.write === OutgoingMessage.prototype.write
+  }
+
+  #gather(text: string): void {
+    if (this.#text === '') process.nextTick(flushText, this)
+    this.#text += text
+    if (this.#text.length >= mostGathered) this.flush()
+  }
+
+  callWhenEmpty(): void {
+    // The event `drain` will follow.
+    if (this.#buffered > 0 || this.#isWaiting) return
+    this.#isWaiting = true
+    this.flush()
+    this.#res.write(nothing, (error) => {
+      this.#isWaiting = false
+      if (!error) this.#onDrain()
+    })
+  }
+
+  #onDrain(): void {
+    this.#buffered = 0
+    this.#listener?.onDrain()
+  }
+
+  get #callsBack(): boolean {
+    const { write } = this.#res
+    return writes.some((known) => known === write)
+  }
+
+  /** Looks at the response before each write: middleware may replace its functions at any time. */
+  #suitableWriter(): ChunkedWriter | undefined {
+    const res = this.#res
+    if (this.#fastPath && ChunkedWriter.suits(res) && isWriterProven()) {
+      this.#writer ??= new ChunkedWriter(res, (hasRoom, size) => this.#onWritten(hasRoom, size))
+      return this.#writer
+    }
+    this.#writer?.flush()
+    return undefined
+  }
+
+  #onWritten(hasRoom: boolean, size: number): void {
+    if (hasRoom) {
+      this.#buffered = 0
+      return
+    }
+    this.#buffered += size
+    // Only now: most of thousands of quiet streams never fill their response.
+    if (!this.#awaitsDrain) this.#res.on('drain', () => this.#onDrain())
+    this.#awaitsDrain = true
   }
 }
 

@@ -100,7 +100,19 @@ const ownOptions = {
 export const relayOptions = { ...sourceOptionsOfRelays, ...ownOptions }
 
 // Pick keeps each option's documentation across files.
-/** Options of {@link relaySse} and {@link relayResponse}: those of a source, and those of the client's response. */
+/**
+ * Options of {@link relaySse} and {@link relayResponse}: those of a source, and those of the client's response.
+ *
+ * @example
+ * ```ts
+ * import type { RelayOptions } from 'resilient-sse'
+ *
+ * const options: RelayOptions = {
+ *   heartbeat: 10_000,
+ *   errorEvent: ({ message }) => ({ event: 'error', data: message }),
+ * }
+ * ```
+ */
 export interface RelayOptions
   extends Pick<SourceOptions, keyof typeof sourceOptionsOfRelays>,
     OptionsOf<typeof ownOptions> {}

@@ -17,7 +17,16 @@ import { Reply } from './reply.ts'
 import type { ReplyOutcome, ReplyOwner } from './reply-owner.ts'
 import { type TransformStage, type TransformTarget, transformInto } from './transform.ts'
 
-/** The result of a relay. */
+/**
+ * The result of a relay.
+ *
+ * @example
+ * ```ts
+ * import type { RelaySummary } from 'resilient-sse'
+ *
+ * const line = ({ outcome, stats }: RelaySummary) => `${outcome} after ${stats.events} events, ${stats.opens} connections`
+ * ```
+ */
 export interface RelaySummary {
   /**
    * - `'ended'`: the stream ended.

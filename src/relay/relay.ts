@@ -20,6 +20,18 @@ import { WebResponse } from './web-response.ts'
  * @returns Resolves at the end of the relay. Failures of a client or an upstream resolve too.
  * @throws `TypeError` or `RangeError` that names a wrong option, and errors thrown by a function of the caller. Before the
  * head was sent, such an error leaves the response unchanged, for the caller's own error handling.
+ *
+ * @example
+ * ```ts
+ * import http from 'node:http'
+ * import { httpUpstream, relaySse } from 'resilient-sse'
+ *
+ * const upstream = httpUpstream('http://localhost:3000/events')
+ *
+ * http.createServer((req, res) => {
+ *   relaySse(req, res, upstream).catch((error) => res.destroy(error))
+ * })
+ * ```
  */
 export function relaySse(
   req: ClientRequestLike,
@@ -29,7 +41,7 @@ export function relaySse(
 ): Promise<RelaySummary> {
   // Not an async function, whose promise would be a second one to hold for each stream.
   try {
-    return new Relay(req, new NodeResponse(req, res), factory, options).run()
+    return new Relay(req, new NodeResponse(req, res, options?.fastPath !== false), factory, options).run()
   } catch (error) {
     return Promise.reject(error)
   }
@@ -44,6 +56,15 @@ export function relaySse(
  * @returns Resolves when the head is known, at the time at which {@link relaySse} sends the head.
  * @throws `TypeError` or `RangeError` that names a wrong option, and errors thrown by a function of the caller before the
  * head is known.
+ *
+ * @example
+ * ```ts
+ * import { httpUpstream, relayResponse } from 'resilient-sse'
+ *
+ * const upstream = httpUpstream('http://localhost:3000/events')
+ *
+ * export const GET = (request: Request) => relayResponse(request, upstream)
+ * ```
  */
 export async function relayResponse(
   request: Request,

@@ -26,8 +26,8 @@ export class Reply implements DownstreamListener {
   #outcome: ReplyOutcome = 'client-gone'
   /** The latest time, on the clock of `performance.now()`, at which a retry may be due before the head is sent. */
   #headUntil = 0
-  #headDeadline: Deadline | undefined
-  #heartbeat: Deadline | undefined
+  #headDeadline: Deadline<Reply> | undefined
+  #heartbeat: Deadline<Reply> | undefined
   /** Whether bytes were written after the head. */
   #hasWritten = false
   /** Whether the latest status of the connection that was sent is `reconnecting`. */
@@ -85,9 +85,10 @@ export class Reply implements DownstreamListener {
     if (this.#phase !== 'head') return
     this.#phase = 'open'
     this.#headDeadline?.clear()
+    this.#headDeadline = undefined
     this.#downstream.open(this.#headFields(upstream))
     const { heartbeat, retry } = this.#options
-    if (heartbeat > 0) this.#heartbeat = new Deadline(heartbeat, () => this.#onSilence(), false)
+    if (heartbeat > 0) this.#heartbeat = new Deadline<Reply>(heartbeat, Reply.#onSilence, this, false)
     if (retry !== undefined) this.retry(retry)
     this.#owner.onHead()
   }
@@ -106,11 +107,14 @@ export class Reply implements DownstreamListener {
     return written
   }
 
-  /** @returns Whether the client has room for more, or nothing can be written. */
-  write(bytes: Uint8Array | string): boolean {
+  /**
+   * @param isShared - Whether the bytes never change, and are written to many responses.
+   * @returns Whether the client has room for more, or nothing can be written.
+   */
+  write(bytes: Uint8Array | string, isShared = false): boolean {
     if (this.#phase !== 'open') return true
     this.#onWrite()
-    return this.#downstream.write(bytes)
+    return this.#downstream.write(bytes, isShared)
   }
 
   /** Resolves when the client has room for more bytes, or the client disconnects, or the response is complete. */
@@ -243,7 +247,7 @@ export class Reply implements DownstreamListener {
     const isPatient = head === 'auto' && this.#reconnects
     if (head === 'eager' || this.#downstream.isHeadOut || (isPatient && headTimeout === 0)) this.open()
     else if (isPatient)
-      this.#headDeadline = new Deadline(headTimeout, () => this.#guard(() => this.open()), false)
+      this.#headDeadline = new Deadline<Reply>(headTimeout, Reply.#onHeadTimeout, this, false)
     else this.#headUntil = performance.now() + headTimeout
     if (this.phase !== 'over') this.#owner.onBegin()
     // A factory that reads the request's body has started to do so in its first call.
@@ -273,9 +277,13 @@ export class Reply implements DownstreamListener {
     this.#heartbeat?.refresh()
   }
 
-  #onSilence(): void {
-    this.heartbeat()
-    this.#heartbeat?.refresh()
+  static #onHeadTimeout(reply: Reply): void {
+    reply.#guard(() => reply.open())
+  }
+
+  static #onSilence(reply: Reply): void {
+    reply.heartbeat()
+    reply.#heartbeat?.refresh()
   }
 
   #sendFailure(error: Error, fault: Error | undefined): void {

@@ -2,7 +2,17 @@ import { PassThrough } from 'node:stream'
 import { asError } from '../errors.ts'
 import type { SseEvent } from '../wire/event.ts'
 
-/** Changes the events of a stream, one by one in a function, or all of them in an `async function*`. */
+/**
+ * Changes the events of a stream, one by one in a function, or all of them in an `async function*`.
+ *
+ * @example
+ * ```ts
+ * import type { EventTransform, RelayOptions, SseEvent } from 'resilient-sse'
+ *
+ * const withoutPings: EventTransform = (event: SseEvent) => (event.event === 'ping' ? undefined : event)
+ * const options: RelayOptions = { transform: withoutPings }
+ * ```
+ */
 export type EventTransform =
   | ((event: SseEvent) => SseEvent | undefined)
   | ((events: AsyncIterable<SseEvent>) => AsyncGenerator<SseEvent, void>)

@@ -30,6 +30,10 @@ export class WebResponse implements Downstream {
     return this.#controller !== undefined && (this.#controller.desiredSize ?? 0) < highWaterMark
   }
 
+  get pending(): number {
+    return this.#controller ? highWaterMark - (this.#controller.desiredSize ?? highWaterMark) : 0
+  }
+
   field(): undefined {
     return undefined
   }
@@ -73,6 +77,9 @@ export class WebResponse implements Downstream {
     controller.enqueue(typeof bytes === 'string' ? new TextEncoder().encode(bytes) : Uint8Array.from(bytes))
     return (controller.desiredSize ?? 0) > 0
   }
+
+  /** The body's consumer asks for more whenever it has read. */
+  callWhenEmpty(): void {}
 
   end(last?: string): void {
     if (last !== undefined) this.write(last)

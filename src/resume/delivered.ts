@@ -4,9 +4,6 @@ import { BlockReader } from '../wire/reader.ts'
 import { RecentBlocks } from './recent-blocks.ts'
 import type { EventTracker } from './tracker.ts'
 
-/** The id of a run with more bytes than this is copied at once: a view of the id would keep the whole run in memory. */
-const mostHeldForId = 4096
-
 export interface DeliveredOptions {
   readonly tracker: EventTracker
   readonly dedupe: boolean
@@ -48,10 +45,9 @@ export class Delivered {
   readonly #cursor: DeliveredOptions['cursor']
   readonly #keepsBlocks: boolean
   readonly #recent: RecentBlocks | undefined
-  /** The latest blocks with an unread id, and the offsets of the id in them. */
-  #idBlocks: Buffer | undefined
-  #idStart = 0
-  #idEnd = 0
+  /** The offsets of an unread id in the latest blocks; -1 without one. */
+  #idStart = -1
+  #idEnd = -1
   #events = 0
   #isFresh = false
   #repeats = 0
@@ -110,19 +106,20 @@ export class Delivered {
     this.#tracker.opened()
   }
 
-  /** Called for blocks that are passed on unread. */
+  /** Called for blocks that are passed on unread. Copies what is kept of the blocks. */
   blocks(blocks: Buffer, { events, idStart, idEnd }: Scan): void {
-    const recent = this.#recent
+    const hasId = idStart >= 0
     // Comments are never repeats, so blocks of comments alone are not kept.
-    if (idStart >= 0 || events > 0) recent?.add(blocks)
-    if (idStart >= 0) {
-      // The blocks as they are kept: the blocks that were passed here would keep their whole chunk in memory.
-      const kept = recent?.latest
-      const at = kept ? recent.latestAt : 0
-      this.#idBlocks = kept ?? blocks
-      this.#idStart = at + idStart
-      this.#idEnd = at + idEnd
-      if ((recent && !kept) || blocks.length > mostHeldForId) this.#readId()
+    if (!hasId && events === 0) return
+    // These blocks may overwrite an earlier id.
+    if (!hasId) this.#readId()
+    const isKept = this.#recent?.add(blocks) === true
+    if (isKept && hasId) {
+      this.#idStart = idStart
+      this.#idEnd = idEnd
+    } else if (hasId) {
+      this.#idStart = -1
+      this.#tracker.advance({ id: blocks.toString('utf8', idStart, idEnd) })
     }
     this.#count(events)
   }
@@ -147,7 +144,8 @@ export class Delivered {
 
   /** Called at the end of the stream: discards the blocks that were kept to detect repeats. */
   close(): void {
-    this.#recent?.take()
+    this.#readId()
+    this.#recent?.clear()
   }
 
   /** Counts fresh events. */
@@ -157,9 +155,9 @@ export class Delivered {
   }
 
   #readId(): void {
-    if (this.#idBlocks === undefined) return
-    this.#tracker.advance({ id: this.#idBlocks.toString('utf8', this.#idStart, this.#idEnd) })
-    this.#idBlocks = undefined
+    if (this.#idStart < 0 || this.#recent === undefined) return
+    this.#tracker.advance({ id: this.#recent.latest(this.#idStart, this.#idEnd) })
+    this.#idStart = -1
   }
 
   #readRecent(): void {
@@ -172,6 +170,6 @@ export class Delivered {
       onComment: () => {},
       onRetry: () => {},
     })
-    for (const piece of recent.take()) reader.read(piece)
+    reader.read(recent.take())
   }
 }

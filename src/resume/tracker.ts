@@ -7,6 +7,14 @@ import { FingerprintWindow, fingerprintOf, largestWindow } from './window.ts'
 /**
  * When two events are the same: `'id+data'`, equal id, type and data; `'id'`, equal ids, for upstreams that render an event
  * anew each time they send it; or a function that returns a key (`undefined`: the event is never a duplicate).
+ *
+ * @example
+ * ```ts
+ * import { type EventIdentity, EventTracker } from 'resilient-sse'
+ *
+ * const identity: EventIdentity = ({ id, event }) => id && `${id} ${event}`
+ * const tracker = new EventTracker({ identity })
+ * ```
  */
 export type EventIdentity = 'id+data' | 'id' | ((event: SseEvent) => string | undefined)
 
@@ -36,7 +44,17 @@ const trackerOptions = {
   identity: withDefault(eventIdentity, 'id+data'),
 }
 
-/** Options of an {@link EventTracker}. */
+/**
+ * Options of an {@link EventTracker}.
+ *
+ * @example
+ * ```ts
+ * import { EventTracker, type EventTrackerOptions } from 'resilient-sse'
+ *
+ * const options: EventTrackerOptions = { windowSize: 5000, identity: 'id' }
+ * const tracker = new EventTracker(options)
+ * ```
+ */
 export interface EventTrackerOptions extends OptionsOf<typeof trackerOptions> {}
 
 /**
@@ -44,6 +62,15 @@ export interface EventTrackerOptions extends OptionsOf<typeof trackerOptions> {}
  *
  * A tracker belongs to one stream of events. Two clients may share a tracker only if each of them may see all events that
  * the other sees.
+ *
+ * @example
+ * ```ts
+ * import { EventTracker } from 'resilient-sse'
+ *
+ * const tracker = new EventTracker({ lastEventId: '41' })
+ * tracker.accept({ id: '42', data: 'hello' })
+ * tracker.lastEventId // '42'
+ * ```
  */
 export class EventTracker {
   readonly #windowSize: number

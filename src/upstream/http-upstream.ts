@@ -1,12 +1,27 @@
-import http from 'node:http'
-import https from 'node:https'
+import type http from 'node:http'
+import type https from 'node:https'
 import { urlToHttpOptions } from 'node:url'
+import { cancelSignalOf } from '../http/cancellation.ts'
 import { dialHttp } from '../http/dialer.ts'
+import { makeAgent } from '../http/direct-agent.ts'
 import type { UpstreamFactory } from './shapes.ts'
 
-/** Options of {@link httpUpstream}: those of node:http and node:https requests, and a body. */
+/**
+ * Options of {@link httpUpstream}: those of node:http and node:https requests, and a body.
+ *
+ * @example
+ * ```ts
+ * import { type HttpUpstreamOptions, httpUpstream } from 'resilient-sse'
+ *
+ * const options: HttpUpstreamOptions = { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' }
+ * const upstream = httpUpstream('http://localhost:3000/answer', options)
+ * ```
+ */
 export interface HttpUpstreamOptions extends Omit<https.RequestOptions, 'signal' | 'headers'> {
-  /** Header fields. They replace the library's fields, except for `last-event-id`, which is sent only until an id is known. */
+  /**
+   * Header fields. They replace the library's fields, except for `last-event-id`, which is sent only until an id is known. An
+   * undefined field is the same as none.
+   */
   readonly headers?: http.OutgoingHttpHeaders
   /** The request's body, sent with each attempt. */
   readonly body?: string | Uint8Array
@@ -22,6 +37,14 @@ export interface HttpUpstreamOptions extends Omit<https.RequestOptions, 'signal'
  *
  * @param url - An http: or https: URL.
  * @throws `TypeError` for any other URL, and for credentials in it that are not percent-encoded.
+ *
+ * @example
+ * ```ts
+ * import { createResilientSseSource, httpUpstream } from 'resilient-sse'
+ *
+ * const upstream = httpUpstream('http://localhost:3000/events', { headers: { authorization: 'Bearer secret' } })
+ * createResilientSseSource(upstream).pipe(process.stdout)
+ * ```
  */
 export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {}): UpstreamFactory {
   // The error of `new URL` would contain the URL, which may contain a password.
@@ -31,23 +54,29 @@ export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {
   if (protocol !== 'http:' && protocol !== 'https:') {
     throw new TypeError(`url must be an http: or https: URL, got ${protocol}`)
   }
-  const { headers: given = {}, method = 'GET', ...requestOptions } = options
+  const { headers: given = {}, method = 'GET', body, ...requestOptions } = options
   const fixed = {
     ...requestOptionsOf(target),
     ...requestOptions,
     method,
-    agent: options.agent ?? agentFor(protocol),
+    // A signal among the caller's options must not replace the attempt's.
+    signal: undefined,
   }
-  const own = Object.fromEntries(Object.entries(given).map(([name, value]) => [name.toLowerCase(), value]))
-  // Only these members: the request's listeners would keep the context, whose last error keeps the previous request, and so on.
-  const factory: UpstreamFactory = ({ headers: { 'last-event-id': lastEventId, ...defaults }, signal }) => {
+  // A client's field that the client has not sent, as in `{ cookie: req.headers.cookie }`, is undefined: node:http would throw.
+  const named = Object.entries(given).filter(([, value]) => value !== undefined)
+  const own = Object.fromEntries(named.map(([name, value]) => [name.toLowerCase(), value]))
+  // The context itself is not passed on: the request's listeners would keep the context, whose last error keeps the previous request, and so on.
+  const factory: UpstreamFactory = (context) => {
+    const { 'last-event-id': lastEventId, ...defaults } = context.headers
+    const { fastPath = true } = context
+    const signal = cancelSignalOf(context)
+    const agent = options.agent ?? agentFor(protocol, fastPath)
     const headers = {
       ...defaults,
       ...own,
       ...(lastEventId !== undefined && { 'last-event-id': lastEventId }),
     }
-    // The attempt's signal comes last: a signal among the caller's options must not replace it.
-    return dialHttp({ ...fixed, headers, signal })
+    return dialHttp({ options: { ...fixed, agent, headers }, signal, body })
   }
   return Object.assign(factory, { url: href, method: method.toUpperCase() })
 }
@@ -55,15 +84,17 @@ export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {
 const agents = new Map<string, http.Agent>()
 
 /** An agent that all factories share: the pool of a factory that is used only once would keep its connection open. */
-function agentFor(protocol: 'http:' | 'https:'): http.Agent {
-  const agent = agents.get(protocol) ?? new (protocol === 'https:' ? https : http).Agent({ keepAlive: true })
-  agents.set(protocol, agent)
+function agentFor(protocol: 'http:' | 'https:', fastPath: boolean): http.Agent {
+  const key = `${protocol} ${fastPath}`
+  const agent = agents.get(key) ?? makeAgent(protocol, fastPath)
+  agents.set(key, agent)
   return agent
 }
 
 function requestOptionsOf(url: URL) {
   try {
-    return urlToHttpOptions(url)
+    const { protocol, hostname, port, path, auth } = urlToHttpOptions(url)
+    return { protocol, hostname, port, path, ...(auth !== undefined && { auth }) }
   } catch {
     // The user name or password contains a lone `%`. The message does not show it.
     throw new TypeError('url must have percent-encoded credentials')

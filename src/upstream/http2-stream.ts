@@ -1,6 +1,7 @@
 import { constants, type IncomingHttpHeaders, type IncomingHttpStatusHeader } from 'node:http2'
 import type { Readable } from 'node:stream'
 import { SseError } from '../errors.ts'
+import type { CancelSignal } from '../http/cancellation.ts'
 
 /** The members of a client's stream of node:http2 that are used, besides its bytes. */
 interface Http2Stream {
@@ -46,7 +47,7 @@ export function isHttp2Stream(value: object): value is Http2Stream {
  */
 export function http2Response<S extends Readable & Http2Stream>(
   stream: S,
-  signal: AbortSignal,
+  signal: CancelSignal,
 ): Promise<S | Http2Response<S>> {
   return new Promise((resolve, reject) => {
     let cause: Error | undefined
@@ -77,7 +78,7 @@ export function http2Response<S extends Readable & Http2Stream>(
     // Not removed: every error is followed by `close`, and an error without a listener would end the process.
     stream.on('error', onError)
     stream.once('response', onResponse).once('readable', onReadable).once('close', onClose)
-    signal.addEventListener('abort', onAbort, { once: true })
+    signal.addEventListener('abort', onAbort)
     if (signal.aborted) onAbort()
     else if (stream.destroyed) onClose()
   })

@@ -1,5 +1,6 @@
 import { finished } from 'node:stream'
 import { SseError } from '../errors.ts'
+import type { CancelSignal } from '../http/cancellation.ts'
 import { Deadline } from '../http/deadline.ts'
 import { retryAfterOf } from '../http/fields.ts'
 import { isEventStream } from '../http/media-type.ts'
@@ -23,12 +24,12 @@ export function isOpen({ statusCode, headers, encodings }: OpenedUpstream): bool
  * @param signal - Ends the wait for the body.
  * @returns `ERR_SSE_STATUS` with the part of the body that arrived within half a second; for a 200 `ERR_SSE_CONTENT_TYPE`.
  */
-export async function refusalOf(upstream: OpenedUpstream, signal: AbortSignal): Promise<SseError> {
+export async function refusalOf(upstream: OpenedUpstream, signal: CancelSignal): Promise<SseError> {
   const { statusCode = 0, headers, encodings } = upstream
   if (statusCode !== 200) {
     const retryAfter = retryAfterOf(headers, Date.now())
     const body = await startOf(upstream, signal)
-    signal.throwIfAborted()
+    if (signal.aborted) throw signal.reason
     return new SseError('ERR_SSE_STATUS', `the upstream answered ${statusCode}`, {
       statusCode,
       headers,
@@ -46,7 +47,7 @@ export async function refusalOf(upstream: OpenedUpstream, signal: AbortSignal): 
 }
 
 /** The first bytes of a body, decoded; empty for a body that cannot be decoded. Never rejects. */
-function startOf({ body: source, encodings }: OpenedUpstream, signal: AbortSignal): Promise<Buffer> {
+function startOf({ body: source, encodings }: OpenedUpstream, signal: CancelSignal): Promise<Buffer> {
   const body = decodeBody(source, isDecodable(encodings) ? encodings : [])
   const chunks: Buffer[] = []
   let size = 0
@@ -58,8 +59,8 @@ function startOf({ body: source, encodings }: OpenedUpstream, signal: AbortSigna
       discardBody(source)
       resolve(Buffer.concat(chunks, Math.min(size, mostBytes)))
     }
-    const deadline = new Deadline(mostTime, finish)
-    signal.addEventListener('abort', finish, { once: true })
+    const deadline = new Deadline(mostTime, (finish) => finish(), finish)
+    signal.addEventListener('abort', finish)
     finished(body, { writable: false }, finish)
     if (signal.aborted || !isDecodable(encodings)) finish()
     body.on('data', (chunk) => {

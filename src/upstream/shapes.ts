@@ -6,7 +6,18 @@ import { linesOf } from '../http/fields.ts'
 import { codingsOf } from './decode.ts'
 import { isHttp2Stream, watchEndStream } from './http2-stream.ts'
 
-/** The attempt that a factory is called for. */
+/**
+ * The attempt that a factory is called for.
+ *
+ * @example
+ * ```ts
+ * import { createResilientSseSource, type UpstreamContext } from 'resilient-sse'
+ *
+ * const open = ({ cursor = '0', headers, signal }: UpstreamContext) =>
+ *   fetch(`http://localhost:3000/events?after=${cursor}`, { headers, signal })
+ * const source = createResilientSseSource(open)
+ * ```
+ */
 export interface UpstreamContext {
   /** The number of the attempt in this outage, from 0. */
   readonly attempt: number
@@ -23,9 +34,21 @@ export interface UpstreamContext {
   readonly signal: AbortSignal
   /** The drop or failure that this attempt follows; undefined for the stream's first attempt. */
   readonly lastError: Error | undefined
+  /** The stream's option `fastPath`. Default true. */
+  readonly fastPath?: boolean
 }
 
-/** The members that identify a web ReadableStream, whose types differ between Node, browsers and versions of TypeScript. */
+/**
+ * The members that identify a web ReadableStream, whose types differ between Node, browsers and versions of TypeScript.
+ *
+ * @example
+ * ```ts
+ * import { createResilientSseSource, type WebByteStream } from 'resilient-sse'
+ *
+ * const recording = (): WebByteStream => new Blob(['data: hello\n\n']).stream()
+ * const source = createResilientSseSource(recording, { resume: 'never' })
+ * ```
+ */
 export interface WebByteStream {
   readonly locked: boolean
   cancel(reason?: unknown): Promise<void>
@@ -35,10 +58,29 @@ export interface WebByteStream {
 /**
  * The bytes of an event stream, whose status and content type are not checked. For a client's stream of node:http2 they are
  * checked: a factory returns the stream before its `response` event, or afterwards as the body of a {@link ResponseData}.
+ *
+ * @example
+ * ```ts
+ * import { createReadStream } from 'node:fs'
+ * import { type ByteStream, createResilientSseSource } from 'resilient-sse'
+ *
+ * const recording = (): ByteStream => createReadStream('recording.txt')
+ * const source = createResilientSseSource(recording, { resume: 'never' })
+ * ```
  */
 export type ByteStream = Readable | WebByteStream | AsyncIterable<Uint8Array | string>
 
-/** The members of a web `Response` that are used. Its body is already decoded. */
+/**
+ * The members of a web `Response` that are used. Its body is already decoded.
+ *
+ * @example
+ * ```ts
+ * import type { ResponseLike, UpstreamFactory } from 'resilient-sse'
+ *
+ * const open: UpstreamFactory = ({ headers, signal }): Promise<ResponseLike> =>
+ *   fetch('http://localhost:3000/events', { headers, signal })
+ * ```
+ */
 export interface ResponseLike {
   readonly status: number
   readonly headers: {
@@ -49,14 +91,39 @@ export interface ResponseLike {
   readonly url?: string
 }
 
-/** The members that are used of the result of undici's `request()`; or a stream of node:http2 as `body`, with its head. */
+/**
+ * The members that are used of the result of undici's `request()`; or a stream of node:http2 as `body`, with its head.
+ *
+ * @example
+ * ```ts
+ * import { type ResponseData, type UpstreamFactory } from 'resilient-sse'
+ * import { request } from 'undici'
+ *
+ * const open: UpstreamFactory = ({ headers, signal }): Promise<ResponseData> =>
+ *   request('http://localhost:3000/events', { headers, signal })
+ * ```
+ */
 export interface ResponseData {
   readonly statusCode: number
   readonly headers: HeaderFields
   readonly body: ByteStream
 }
 
-/** A response of node:http or node:https. */
+/**
+ * A response of node:http or node:https.
+ *
+ * @example
+ * ```ts
+ * import { once } from 'node:events'
+ * import http from 'node:http'
+ * import type { ResponseMessage, UpstreamFactory } from 'resilient-sse'
+ *
+ * const open: UpstreamFactory = async ({ headers, signal }): Promise<ResponseMessage> => {
+ *   const [response] = await once(http.get('http://localhost:3000/events', { headers, signal }), 'response')
+ *   return response
+ * }
+ * ```
+ */
 export type ResponseMessage = Readable & {
   readonly statusCode?: number | undefined
   readonly headers: HeaderFields
@@ -64,10 +131,31 @@ export type ResponseMessage = Readable & {
   readonly url?: string | undefined
 }
 
-/** Everything that a factory may return. */
+/**
+ * Everything that a factory may return.
+ *
+ * @example
+ * ```ts
+ * import type { Upstream, UpstreamContext } from 'resilient-sse'
+ *
+ * const open = async ({ headers, signal }: UpstreamContext): Promise<Upstream> =>
+ *   await fetch('http://localhost:3000/events', { headers, signal })
+ * ```
+ */
 export type Upstream = ResponseLike | ResponseData | ResponseMessage | ByteStream
 
-/** Opens an upstream connection. Called once for each attempt. */
+/**
+ * Opens an upstream connection. Called once for each attempt.
+ *
+ * @example
+ * ```ts
+ * import { createResilientSseSource, type UpstreamFactory } from 'resilient-sse'
+ *
+ * const upstream: UpstreamFactory = ({ headers, signal }) =>
+ *   fetch('http://localhost:3000/events', { headers, signal })
+ * createResilientSseSource(upstream).pipe(process.stdout)
+ * ```
+ */
 export interface UpstreamFactory {
   (context: UpstreamContext): Upstream | Promise<Upstream>
   /** The URL that the factory requests. Logs show it without credentials and query values. */
@@ -167,7 +255,7 @@ function readableOf(body: ByteStream, who: string): Readable {
   if (typeof body !== 'object' || body === null) throw notAnUpstream(body, who)
   if (isReadable(body)) return body
   if (isWebStream(body)) {
-    if (body.locked) throw new TypeError(`${who} a body that nobody else reads, got a locked one`)
+    if (body.locked) throw new TypeError(`${who} a body without another reader, got a locked one`)
     return Readable.fromWeb(body)
   }
   if (!(Symbol.asyncIterator in body)) throw notAnUpstream(body, who)

@@ -1,3 +1,4 @@
+import { blockMemory } from './block-memory.ts'
 import { loadScanner, sliceAt, sliceSize } from './scanner.ts'
 
 const LF = 10
@@ -65,6 +66,8 @@ export class BlockScanner {
   /** A buffer whose first `#heldSize` bytes are the current run's bytes from earlier chunks. */
   #held = nothing
   #heldSize = 0
+  /** The buffer of the latest run, which the caller still uses. */
+  #lent = nothing
   /** The size of the previous held run, as a guess for the next. */
   #lastSize = 0
 
@@ -106,10 +109,11 @@ export class BlockScanner {
   }
 
   /**
-   * Returns the next run of whole blocks, in wire form: a view of the chunk, or a copy that belongs to the caller. Undefined
-   * without a further whole block; the rest of the chunk has then been copied.
+   * Returns the next run of whole blocks, in wire form: a view of the chunk, or of a buffer that is used again after the next
+   * call. Undefined without a further whole block; the rest of the chunk has then been copied.
    */
   next(): Buffer | undefined {
+    if (this.#lent !== nothing) this.#takeBack()
     this.events = 0
     this.idStart = -1
     this.idEnd = -1
@@ -242,8 +246,9 @@ export class BlockScanner {
     const size = this.#heldSize + bytes.length
     if (size > this.#held.length) {
       const guess = this.#heldSize === 0 ? Math.min(this.#lastSize, mostGuessed) : 2 * this.#held.length
-      const grown = Buffer.allocUnsafe(Math.max(size, guess))
+      const grown = blockMemory.take(Math.max(size, guess))
       this.#held.copy(grown, 0, 0, this.#heldSize)
+      blockMemory.give(this.#held)
       this.#held = grown
     }
     this.#held.set(bytes, this.#heldSize)
@@ -252,11 +257,17 @@ export class BlockScanner {
 
   #takeHeld(last: Buffer): Buffer {
     this.#append(last)
-    const held = this.rest()
+    const run = this.rest()
     this.#lastSize = this.#heldSize
+    this.#lent = this.#held
     this.#held = nothing
     this.#heldSize = 0
-    return held
+    return run
+  }
+
+  #takeBack(): void {
+    blockMemory.give(this.#lent)
+    this.#lent = nothing
   }
 
   /** Drops one byte order mark at the stream's start (HTML, 9.2.5), even if it arrives byte by byte. */

@@ -1,6 +1,16 @@
 import { shown } from '../errors.ts'
 
-/** One block of an event stream: an event, or an id without data. */
+/**
+ * One block of an event stream: an event, or an id without data.
+ *
+ * @example
+ * ```ts
+ * import { serializeEvent, type SseEvent } from 'resilient-sse'
+ *
+ * const event: SseEvent = { id: '7', event: 'price', data: '42' }
+ * serializeEvent(event) // 'id: 7\nevent: price\ndata: 42\n\n'
+ * ```
+ */
 export interface SseEvent {
   /** The block's own `id` field. `''` clears the last event ID; absent when the block has no `id` field. */
   readonly id?: string | undefined
@@ -24,6 +34,17 @@ export interface SseEvent {
  * @throws `TypeError` for an event that no wire format can carry: an `id` with CR, LF or NUL, an `event` with CR or LF, a
  * field that is not a string, or neither `data` nor `id`.
  * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream | HTML, 9.2.5}
+ *
+ * @example
+ * ```ts
+ * import http from 'node:http'
+ * import { serializeEvent } from 'resilient-sse'
+ *
+ * http.createServer((_, res) => {
+ *   res.writeHead(200, { 'content-type': 'text/event-stream' })
+ *   res.end(serializeEvent({ id: '1', data: 'two\nlines' }))
+ * })
+ * ```
  */
 export function serializeEvent(event: SseEvent): string {
   if (typeof event !== 'object' || event === null)

@@ -1,11 +1,12 @@
 import { Readable } from 'node:stream'
+import { withQuickReads } from './chunk-iterator.ts'
 
 /** A Readable that is destroyed by a failure only after its buffer was read: otherwise buffered data would be lost. */
 export abstract class LateFailureReadable<Chunk> extends Readable {
   #failure: Error | undefined
 
   override [Symbol.asyncIterator](): NodeJS.AsyncIterator<Chunk> {
-    return super[Symbol.asyncIterator]()
+    return withQuickReads<Chunk>(super[Symbol.asyncIterator](), this)
   }
 
   override read(size?: number): Chunk | null {

@@ -54,11 +54,11 @@ export class BlockReader {
         this.#flushId()
         this.#pendingId = id
       },
-      onEvent: ({ id, event, data }) => {
+      onEvent: (event) => {
         // The parser calls onId before onEvent. Without an id here, the pending id is that of an earlier block.
-        if (id === undefined) this.#flushId()
+        if (event.id === undefined) this.#flushId()
         else this.#pendingId = undefined
-        callbacks.onEvent({ id, event, data })
+        callbacks.onEvent(event)
       },
       onComment: (text) => {
         this.#flushId()

@@ -16,8 +16,8 @@ export type Open = (stream: number, lastEventId: string) => Promise<Readable | u
 /** How a stream of the client ended; `'no content'` is a 204. */
 type End = 'end' | 'broken' | 'refused' | 'left' | 'hung' | 'no content'
 
-/** Milliseconds without an event after which a client gives up. */
-export const patience = 15_000
+/** Milliseconds without an event after which a client gives up. A busy machine takes 20 seconds for what takes one otherwise. */
+export const patience = 120_000
 
 /** Reads a stream to its end as the scenario's client does, and reconnects after each end, drop or refusal. */
 export class HostileClient {

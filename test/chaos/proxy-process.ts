@@ -23,7 +23,14 @@ export async function startProxy(upstreams: readonly HostileUpstream[]): Promise
   )
   const defaults = { ...reconnect, ...timeouts, windowBytes, maxRetries: 'Infinity', heartbeat: 30 }
   await writeFile(file, JSON.stringify({ defaults, paths }))
-  const program = startNode(['src/cli.ts', '--bind', '127.0.0.1:0', '--log-format', 'json', '--config', file])
+  const program = await startNode('src/cli.ts', [
+    '--bind',
+    '127.0.0.1:0',
+    '--log-format',
+    'json',
+    '--config',
+    file,
+  ])
   const kill = async () => {
     await program[Symbol.asyncDispose]()
     await rm(folder, { recursive: true })

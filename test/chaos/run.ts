@@ -33,8 +33,12 @@ export function isWhole(result: Result): boolean {
   return lost + twice + outOfOrder + damaged + endedEarly + broken + leftOpen + faults.length === 0 && !hung
 }
 
-/** Runs the scenario of an upstream through one way, and closes the upstream. */
-export async function run(upstream: HostileUpstream, startWay: StartWay): Promise<Result> {
+/**
+ * Runs the scenario of an upstream through one way, and closes the upstream.
+ *
+ * @param settling - How long sockets may take to close after the end, in milliseconds.
+ */
+export async function run(upstream: HostileUpstream, startWay: StartWay, settling = 30_000): Promise<Result> {
   const { scenario, trace } = upstream
   try {
     await using way = await startWay(upstream)
@@ -44,6 +48,7 @@ export async function run(upstream: HostileUpstream, startWay: StartWay): Promis
     await until(
       () => upstream.open === 0,
       () => '',
+      settling,
     ).catch(() => {})
     const { ledger, broken, endedEarly, hung } = client
     return {

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createParser } from 'eventsource-parser'
 import { wholeBetween } from '../support/flaky-upstream.ts'
+import { patience } from './client.ts'
 import type { SharedClientPlan } from './shared-plan.ts'
 
 /** What a client of a shared stream has seen, in order. */
@@ -42,9 +43,6 @@ export interface SharedWorld {
   isLatest(id: string): boolean
   trace(text: string): void
 }
-
-/** Milliseconds without an event after which a client gives up. All clients of a run wait for the same upstream. */
-export const patience = 30_000
 
 type End = 'end' | 'broken' | 'refused' | 'left' | 'hung' | 'no content'
 
@@ -126,7 +124,10 @@ export class SharedClient {
     try {
       const { status, body } = await this.#world.open(this.plan, this.#lastEventId)
       if (status === 204) return ['no content', status]
-      return body ? [await this.#readBody(body), status] : ['refused', status]
+      if (!body) return ['refused', status]
+      const end = await this.#readBody(body)
+      // A subscription has no status: its error says what 410 says to a client that is a response.
+      return [end, end === 'refused' ? 410 : status]
     } catch (error) {
       this.#world.trace(`client ${this.plan.number}: ${error}`)
       return ['broken', 0]
@@ -172,7 +173,7 @@ export class SharedClient {
       body.on('end', () => settle('end'))
       body.on('error', (error: Error) => {
         this.#world.trace(`client ${this.plan.number}: ${error.message}`)
-        settle('broken')
+        settle('code' in error && error.code === 'ERR_SSE_STREAM_GONE' ? 'refused' : 'broken')
       })
       body.on('close', () => settle('broken'))
     })

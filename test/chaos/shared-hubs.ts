@@ -4,9 +4,10 @@ import { createSseHub, type SharedStreamOptions, type SseHub } from '../../src/i
 import { request } from '../support/client.ts'
 import { serve, type TestServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
+import { patience } from './client.ts'
 import { CountedConnections } from './counted-connections.ts'
 import { FaultyStore } from './faulty-store.ts'
-import { type Opened, patience, type SharedWorld } from './shared-client.ts'
+import type { Opened, SharedWorld } from './shared-client.ts'
 import type { SharedClientPlan, SharedPlan } from './shared-plan.ts'
 import { RecordingStore } from './shared-store.ts'
 import type { HostileUpstream } from './upstream.ts'
@@ -15,7 +16,7 @@ import { reconnect, timeouts } from './ways.ts'
 const stream = 'the stream'
 
 /** How long hubs and sockets may take to close after the last client, in milliseconds. */
-const settling = 5000
+const settling = 30_000
 
 /** The header fields of each kind of client. */
 const fieldsOf: Record<SharedClientPlan['kind'], Record<string, string>> = {

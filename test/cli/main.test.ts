@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
-import { type Program, startNode } from '../support/child.ts'
+import { type Program, runNode, startModule } from '../support/child.ts'
 import {
   answerOf,
   ask,
@@ -31,7 +31,7 @@ const countingUpstream = `
   }).listen(Number(process.argv[1]), '127.0.0.1', () => console.log('ready'))`
 
 async function startUpstream(port: number): Promise<Program> {
-  const program = startNode(['--input-type=module', '-e', countingUpstream, String(port)])
+  const program = await startModule(countingUpstream, [String(port)])
   await until(
     () => program.out.includes('ready'),
     () => 'the upstream',
@@ -140,8 +140,8 @@ describe('resilient-sse', function () {
       return next(name, context)
     }`
     const register = `import { register } from 'node:module'; register(${JSON.stringify(dataUrl(hooks))})`
-    const args = ['--import', dataUrl(register), 'src/cli.ts', '--upstream', 'http://host', ...onFreePorts]
-    const { code, err } = await startNode(args).ended
+    const args = ['--upstream', 'http://host', ...onFreePorts]
+    const { code, err } = await runNode('src/cli.ts', args, {}, ['--import', dataUrl(register)])
     expect(code).to.equal(1)
     expect(err).to.match(/^resilient-sse: .*prom-client.*$/m)
   })

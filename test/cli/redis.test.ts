@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import { createClient } from 'redis'
 import { certificate } from '../support/certificate.ts'
-import { startNode } from '../support/child.ts'
+import { runNode } from '../support/child.ts'
 import { answerOf, ask, got, onFreePorts, over, patience, quick, start } from '../support/command.ts'
 import { wire } from '../support/events.ts'
 import { dataIn } from '../support/hub.ts'
@@ -141,9 +141,9 @@ describe('the command with --redis', function () {
     }`
     const dataUrl = (text: string) => `data:text/javascript,${encodeURIComponent(text)}`
     const register = `import { register } from 'node:module'; register(${JSON.stringify(dataUrl(hooks))})`
-    const shared = ['--upstream', 'http://host', '--redis', 'redis://:secret@host', '--share', 'true']
-    const args = ['--import', dataUrl(register), 'src/cli.ts', ...shared, ...onFreePorts]
-    const { code, err } = await startNode(args).ended
+    const args = ['--upstream', 'http://host', '--redis', 'redis://:secret@host', '--share', 'true']
+    const hook = ['--import', dataUrl(register)]
+    const { code, err } = await runNode('src/cli.ts', [...args, ...onFreePorts], {}, hook)
     expect(code).to.equal(1)
     expect(err).to.match(/^resilient-sse: --redis needs the package redis .*npm install redis$/m)
     expect(err).not.to.include('secret')

@@ -6,7 +6,7 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import { LoggingMessageNotificationSchema } from '@modelcontextprotocol/sdk/types.js'
 import { expect } from 'chai'
-import { startNode } from '../support/child.ts'
+import { startProcess } from '../support/child.ts'
 import { until } from '../support/until.ts'
 import { type Gateway, startGateway } from './support/gateway.ts'
 import { type FieldMcpServer, retryInterval, startMcpServer, steps } from './support/mcp-server.ts'
@@ -47,7 +47,7 @@ async function conformance(...args: readonly string[]) {
   const suite = fileURLToPath(
     new URL('node_modules/@modelcontextprotocol/conformance/dist/index.js', import.meta.url),
   )
-  const { code, out, err } = await startNode([suite, ...args]).ended
+  const { code, out, err } = await startProcess([suite, ...args]).ended
   return { code, report: out + err }
 }
 

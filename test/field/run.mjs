@@ -56,6 +56,7 @@ if (!existsSync(linked)) symlinkSync(root, linked, 'junction')
 const sources = readdirSync(`${root}src`, { recursive: true }).map((name) => `${root}src/${name}`)
 if (!isCurrent(`${root}dist/index.js`, ...sources)) run(root, 'npm', 'run', '--silent', 'build')
 run(root, 'npx', 'tsc', '-p', 'test/field')
+run(root, 'npx', 'tsc', '-p', 'test/field/examples')
 process.chdir(here)
 const mocha = `${root}node_modules/mocha/bin/mocha.js`
 const passed = await runWithCounts({

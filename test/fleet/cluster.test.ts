@@ -1,17 +1,17 @@
 import { rm } from 'node:fs/promises'
-import type { ServerResponse } from 'node:http'
 import { expect } from 'chai'
 import { Cluster } from 'ioredis'
-import { createClient } from 'redis'
+import { createClient, createCluster } from 'redis'
 import { type RedisClient, redisStore } from '../../src/redis.ts'
-import { ask, has } from '../support/client.ts'
-import { wire } from '../support/events.ts'
-import { dataIn, eventSource, serveHub } from '../support/hub.ts'
+import { has } from '../support/client.ts'
+import { numbered } from '../support/feed.ts'
+import { dataIn } from '../support/hub.ts'
 import { formCluster, type RedisServer, startRedis } from '../support/redis.ts'
-import { freePort, serve, stream } from '../support/server.ts'
-import { until } from '../support/until.ts'
+import { freePort } from '../support/server.ts'
+import { startMachine, twoMachines } from './machines.ts'
 
 const packages: Readonly<Record<string, (port: number) => RedisClient>> = {
+  redis: (port) => createCluster({ rootNodes: [{ url: `redis://127.0.0.1:${port}` }] }),
   ioredis: (port) =>
     new Cluster([{ host: '127.0.0.1', port }], { lazyConnect: true, shardedSubscribers: true }),
 }
@@ -24,8 +24,7 @@ async function nodeOf({ port }: RedisServer) {
   return { port, send, id: String(await send('CLUSTER', 'MYID')), close: () => client.destroy() }
 }
 
-describe('a fleet on a cluster of three servers', function () {
-  this.timeout(30_000)
+describe('a fleet on a cluster of three servers', () => {
   const servers: RedisServer[] = []
   const fileOf = (n: number) => `fleet-${process.pid}-${n}.conf`
   before(async () => {
@@ -42,31 +41,15 @@ describe('a fleet on a cluster of three servers', function () {
 
   for (const [name, connect] of Object.entries(packages)) {
     it(`misses no event while the slot of its stream moves, through the package ${name}`, async () => {
-      const open = new Set<ServerResponse>()
-      await using upstream = await serve((_, response) => {
-        open.add(stream(response))
-      })
-      let latest = 0
+      await using fleet = await twoMachines((upstream) =>
+        startMachine(upstream, name, redisStore(connect(servers[0]?.port ?? 0))),
+      )
+      const { upstream, owned, followed } = fleet
+      let latest = 1
       const publish = () => {
         latest++
-        for (const response of open) response.write(wire(latest))
+        upstream.publish()
       }
-      const machine = () =>
-        serveHub(upstream.url, {
-          hub: { store: redisStore(connect(servers[0]?.port ?? 0)), poll: 100 },
-          nameOf: () => name,
-          from: 'start',
-        })
-      await using first = await machine()
-      using owned = ask(first.url, eventSource)
-      await until(
-        () => open.size > 0,
-        () => 'the upstream is open',
-      )
-      publish()
-      await has(owned, 'event 1')
-      await using second = await machine()
-      using followed = ask(second.url, eventSource)
       const step = async () => {
         publish()
         await has(owned, `event ${latest}`)
@@ -93,16 +76,16 @@ describe('a fleet on a cluster of three servers', function () {
         await node.send('CLUSTER', 'SETSLOT', slot, 'NODE', target.id)
       }
       await step()
-      const channel = `rs:{${name}}:wake`
-      const listeners = async () => String(await target.send('PUBSUB', 'SHARDNUMSUB', channel))
+      const wake = `rs:{${name}}:wake`
+      const listeners = async () => String(await target.send('PUBSUB', 'SHARDNUMSUB', wake, `${wake}:owner`))
       // Both machines listen at the new place.
-      while ((await listeners()) !== `${channel},2`);
+      while ((await listeners()) !== `${wake},1,${wake}:owner,1`);
       await step()
       for (const node of nodes) node.close()
-      const expected = Array.from({ length: latest }, (_, n) => `event ${n + 1}`)
+      const expected = numbered(1, latest)
       expect(dataIn(owned)).to.deep.equal(expected)
       expect(dataIn(followed)).to.deep.equal(expected)
-      expect(upstream.requests).to.have.length(1)
+      expect(upstream.server.requests).to.have.length(1)
     })
   }
 })

@@ -6,7 +6,7 @@ import { startRedis } from '../support/redis.ts'
 import { eventually, wander } from './fleet.ts'
 
 describe('two commands on one Redis', function () {
-  this.timeout(90_000)
+  this.timeout(300_000)
 
   it('go on with a stream when the command that has the upstream is killed: no gap, and nothing twice', async () => {
     await using redis = await startRedis()

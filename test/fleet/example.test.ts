@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import { parse } from 'yaml'
 import { settings } from '../../src/cli/settings.ts'
-import { startNode } from '../support/child.ts'
+import { runNode } from '../support/child.ts'
 
 describe('examples/fleet', () => {
   it('has a docker-compose.yml that is YAML, with two gateways whose variables are settings of the command', () => {
@@ -19,11 +19,11 @@ describe('examples/fleet', () => {
   })
 
   it('has a script that shows a stream which goes on when the gateway that has its upstream is killed', async () => {
-    const { code, out, err } = await startNode(['examples/fleet/run.ts']).ended
+    const { code, out, err } = await runNode('examples/fleet/run.ts')
     expect(out).to.include('asked for what follows event 0\n')
     expect(out).to.include('is killed after event 10\n')
     expect(out.match(/^upstream: /gm)).to.have.length(2)
     expect(out).to.match(/events 1 to 60, each once\n$/)
     expect(code, err).to.equal(0)
-  }).timeout(90_000)
+  }).timeout(300_000)
 })

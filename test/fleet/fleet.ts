@@ -3,7 +3,7 @@ import net from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { type Program, startNode } from '../support/child.ts'
-import { readEvents, request } from '../support/client.ts'
+import { type Client, readEvents, request } from '../support/client.ts'
 
 /** A gateway process. */
 interface Machine {
@@ -38,11 +38,19 @@ export async function eventually(
   }
 }
 
+/** Waits until a client has received a text. */
+export function has(client: Client, part: string): Promise<void> {
+  return eventually(
+    () => client.text.includes(part),
+    () => `${part} in ${client.status} ${client.text.slice(-200)}`,
+  )
+}
+
 /** Starts gateways. The names of the environment are those that `gateway.ts` reads. */
 export async function startFleet(size: number, env: NodeJS.ProcessEnv): Promise<Fleet> {
   const machines = await Promise.all(
     Array.from({ length: size }, async (): Promise<Machine> => {
-      const program = startNode([script], env)
+      const program = await startNode(script, [], env)
       const port = () => Number(/port (\d+)/.exec(program.out)?.[1])
       await eventually(
         () => port() > 0,

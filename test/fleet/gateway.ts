@@ -4,15 +4,31 @@ import { createClient } from 'redis'
 import { createSseHub, httpUpstream, type SharedStreamOptions } from '../../src/index.ts'
 import { redisStore } from '../../src/redis.ts'
 
-const { REDIS = '', UPSTREAM = '', LEASE = '10000', STORE_TIMEOUT = '30000', POLL = '2000' } = process.env
+const {
+  REDIS = '',
+  UPSTREAM = '',
+  LEASE = '10000',
+  STORE_TIMEOUT = '30000',
+  POLL = '2000',
+  LINGER = '200',
+  STALL_TIMEOUT = '60000',
+  MAX_RETRIES = '10',
+} = process.env
 const hub = createSseHub({
   store: redisStore(createClient({ url: REDIS })),
   lease: Number(LEASE),
   storeTimeout: Number(STORE_TIMEOUT),
   poll: Number(POLL),
 })
-const reconnect = { baseDelay: 10, minDelay: 1, maxDelay: 50, jitter: 0 }
-const feed: SharedStreamOptions = { reconnect, heartbeat: 50, statusEvents: true, linger: 200 }
+const reconnect = { baseDelay: 10, minDelay: 1, maxDelay: 50, jitter: 0, maxRetries: Number(MAX_RETRIES) }
+const feed: SharedStreamOptions = {
+  reconnect,
+  heartbeat: 50,
+  statusEvents: true,
+  linger: Number(LINGER),
+  stallTimeout: Number(STALL_TIMEOUT),
+  retention: { bytes: 256 * 1024 * 1024, events: 100_000 },
+}
 const session: SharedStreamOptions = {
   ...feed,
   linger: Number.POSITIVE_INFINITY,

@@ -1,6 +1,9 @@
+import { EventEmitter } from 'node:events'
 import http from 'node:http'
 import type { Socket } from 'node:net'
+import { Readable } from 'node:stream'
 import { expect } from 'chai'
+import { breakWithRequest } from '../../src/http/cut.ts'
 import { createResilientSseSource, httpUpstream, type UpstreamFactory } from '../../src/index.ts'
 import { dial, read } from '../support/dialling.ts'
 import { dataOf, drain, fast, lastIs, wire } from '../support/events.ts'
@@ -88,5 +91,31 @@ describe('a reset of the connection', () => {
     const response = await dial(upstream.url)
     await new Promise((resolve) => response.socket.once('close', resolve))
     expect(await read(Promise.resolve(response))).to.equal('whole')
+  })
+})
+
+describe('breakWithRequest', () => {
+  const responseOf = (req: EventEmitter) => Object.assign(new Readable(), { req })
+
+  it('adds one listener, however often it is called', () => {
+    const request = new EventEmitter()
+    const response = responseOf(request)
+    breakWithRequest(response)
+    breakWithRequest(response)
+    expect(request.listenerCount('error')).to.equal(1)
+  })
+
+  it("adds its listener beside a caller's listener of the same name", () => {
+    const prepared = new EventEmitter()
+    breakWithRequest(responseOf(prepared))
+    const [{ name } = { name: '' }] = prepared.listeners('error')
+    // A bundler that shortens names may give a caller's function the name of ours.
+    const listener = Object.defineProperty(() => {}, 'name', { value: name })
+    const request = new EventEmitter().on('error', listener)
+    const response = responseOf(request).on('error', () => {})
+    breakWithRequest(response)
+    const error = new Error('reset')
+    request.emit('error', error)
+    expect(response.errored).to.equal(error)
   })
 })

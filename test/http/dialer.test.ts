@@ -6,11 +6,12 @@ import net from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect } from 'chai'
 import { SseError } from '../../src/errors.ts'
-import { type Call, isIdempotent } from '../../src/http/dialer.ts'
+import { isIdempotent } from '../../src/http/dialer.ts'
 import { certificate } from '../support/certificate.ts'
 import {
   CountingAgent,
   countsOf,
+  type DialOptions,
   dial,
   echo,
   failureOf,
@@ -70,7 +71,7 @@ describe('dialHttp', () => {
   })
 
   describe('tells in `sent` whether the request may have been processed:', () => {
-    const neverConnects: Partial<Call> = { lookup: () => {} }
+    const neverConnects: DialOptions = { lookup: () => {} }
 
     it('false when no server listens, with all addresses in the message', async () => {
       const port = await freePort()

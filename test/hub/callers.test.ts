@@ -10,7 +10,7 @@ import { answerOf, ask, get } from '../support/client.ts'
 import { fast, wire } from '../support/events.ts'
 import { numbered } from '../support/feed.ts'
 import { dataIn, eventSource, serveHub } from '../support/hub.ts'
-import { answers, ends, isLeft, serve, stays } from '../support/server.ts'
+import { answers, ends, isLeft, resets, serve, serveInTurn, stays } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 const mine = new Error('a mistake of the caller')
@@ -64,7 +64,6 @@ describe('a shared stream whose caller makes a mistake', () => {
     },
     isTerminal: { isTerminal: ({ data }) => (data === 'event 3' ? fails() : false) },
     cursor: { cursor: ({ data }) => (data === 'event 3' ? fails() : data) },
-    identity: { identity: ({ data }) => (data === 'event 3' ? fails() : data) },
   }
   for (const [name, options] of Object.entries(throwing)) {
     it(`passes on the events before the one at which ${name} throws, and breaks the connections`, async () => {
@@ -86,6 +85,20 @@ describe('a shared stream whose caller makes a mistake', () => {
       ])
     })
   }
+
+  it('breaks the connections when identity throws, which is asked once the upstream was lost', async () => {
+    await using upstream = await serveInTurn(resets(wire(1), wire(2), wire(3)), stays(wire(3), wire(4)))
+    const identity = ({ data }: SseEvent) => (data === 'event 3' ? fails() : data)
+    await using feed = await serveHub(upstream.url, { from: 'start', identity })
+    const client = await get(feed.url)
+    expect(await client.ended).to.equal('broken')
+    expect(dataIn(client)).to.deep.equal(['event 1', 'event 2', 'event 3'])
+    await until(
+      () => feed.faults.length === 1,
+      () => 'the relay rejects',
+    )
+    expect(feed.faults).to.deep.equal([mine])
+  })
 
   it('rejects for the client alone whose refusal throws', async () => {
     await using upstream = await serve(answers(404))

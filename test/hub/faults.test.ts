@@ -25,7 +25,7 @@ describe('a store that is not reliable', () => {
         const store = faultyStore()
         await using upstream = await countingUpstream()
         await using feed = await serveHub(upstream.url, {
-          hub: { store, lease: 100, storeTimeout: 1200, poll: 20 },
+          hub: { store, lease: 300, storeTimeout: 1200, poll: 20 },
           from: 'start',
         })
         store.fault = firstCalls(call, 2, fault)
@@ -128,7 +128,7 @@ describe('a store that is not reliable', () => {
     const store = faultyStore()
     await using upstream = await countingUpstream()
     await using feed = await serveHub(postUpstream(upstream.url), {
-      hub: { store, poll: 20, lease: 100 },
+      hub: { store, poll: 20, lease: 300 },
       from: 'start',
     })
     store.fault = (call) => (call === 'open' ? 'twice' : undefined)
@@ -204,7 +204,7 @@ describe('a store that is not reliable', () => {
     })
     await using upstream = await countingUpstream()
     await using feed = await serveHub(postUpstream(upstream.url), {
-      hub: { store, poll: 20, lease: 100 },
+      hub: { store, poll: 20, lease: 300 },
       from: 'start',
       onGap: 'continue',
     })
@@ -228,7 +228,7 @@ describe('a store that is not reliable', () => {
       watch: () => () => {},
     })
     await using upstream = await countingUpstream()
-    await using feed = await serveHub(upstream.url, { hub: { store, poll: 20, lease: 100 } })
+    await using feed = await serveHub(upstream.url, { hub: { store, poll: 20, lease: 300 } })
     using client = await get(feed.url)
     for (let n = 1; n <= 3; n++) await upstream.send()
     await has(client, 'event 3\n')

@@ -2,6 +2,7 @@ import { expect } from 'chai'
 import type { RetryContext } from '../../src/index.ts'
 import { answerOf, ask, type Client, get, has } from '../support/client.ts'
 import { fast, wire } from '../support/events.ts'
+import { numbered } from '../support/feed.ts'
 import { dataIn, eventSource, idOf, serveHub } from '../support/hub.ts'
 import { answers, ends, isLeft, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
 import { until } from '../support/until.ts'
@@ -27,7 +28,7 @@ describe('a shared feed', () => {
     expect(upstream.requests).to.have.length(1)
     for (const client of clients) expect(dataIn(client)).to.deep.equal(numbered(1, 5))
     for (const client of clients) client.leave()
-  }).timeout(90_000)
+  }).timeout(300_000)
 
   it('starts a late client at the latest event, or with from at the oldest that is kept', async () => {
     await using upstream = await serve(stays(wire(1), wire(2)))
@@ -63,27 +64,46 @@ describe('a shared feed', () => {
     expect(upstream.requests).to.have.length(1)
   })
 
-  it('sends each event once and in order while the upstream drops, resumes and repeats', async () => {
-    await using upstream = await serveInTurn(
-      resets(wire(1), wire(2)),
-      answers(503),
-      ends(wire(1), wire(2), wire(3)),
-      stays(wire(3), wire(4)),
-    )
-    await using feed = await serveHub(upstream.url)
-    using first = ask(feed.url)
-    using second = ask(feed.url, eventSource)
-    await has(first, 'event 4')
-    await has(second, 'event 4')
-    expect(dataIn(first)).to.deep.equal(numbered(1, 4))
-    expect(dataIn(second)).to.deep.equal(numbered(1, 4))
-    expect(upstream.requests.map(({ headers }) => headers['last-event-id'])).to.deep.equal([
-      undefined,
-      '2',
-      '2',
-      '3',
-    ])
-  })
+  const readings = { unread: {}, parsed: { isTerminal: () => false } }
+  for (const [name, options] of Object.entries(readings)) {
+    it(`sends each event once and in order while the upstream drops, resumes and repeats: events ${name}`, async () => {
+      await using upstream = await serveInTurn(
+        resets(wire(1), wire(2)),
+        answers(503),
+        ends(wire(1), wire(2), wire(3)),
+        stays(wire(3), wire(4)),
+      )
+      await using feed = await serveHub(upstream.url, options)
+      using first = ask(feed.url)
+      using second = ask(feed.url, eventSource)
+      await has(first, 'event 4')
+      await has(second, 'event 4')
+      for (const client of [first, second]) {
+        expect(dataIn(client)).to.deep.equal(numbered(1, 4))
+        expect(idOf(client, 'event 4')).to.match(/^\d+-4\/4$/)
+      }
+      expect(upstream.requests.map(({ headers }) => headers['last-event-id'])).to.deep.equal([
+        undefined,
+        '2',
+        '2',
+        '3',
+      ])
+    })
+
+    it(`sends a thousand events of 1 kB once each when the upstream drops and repeats them: events ${name}`, async () => {
+      const events = Array.from({ length: 1000 }, (_, n) => wire(n, `event ${n} ${'x'.repeat(970)}`))
+      await using upstream = await serveInTurn(resets(...events), stays(...events, wire(1000)))
+      await using feed = await serveHub(upstream.url, { ...options, from: 'start' })
+      using first = ask(feed.url)
+      using second = ask(feed.url, eventSource)
+      for (const client of [first, second]) {
+        await has(client, 'event 1000')
+        expect(dataIn(client).map((data) => data.split(' ')[1])).to.deep.equal(
+          Array.from({ length: 1001 }, (_, n) => `${n}`),
+        )
+      }
+    })
+  }
 
   it('closes the upstream when no client has listened for the linger time, and goes on for the next client', async () => {
     await using upstream = await serve((request, response) => {
@@ -162,7 +182,3 @@ describe('a shared feed', () => {
     await has(client, 'event 1')
   })
 })
-
-function numbered(from: number, to: number): string[] {
-  return Array.from({ length: to - from + 1 }, (_, n) => `event ${from + n}`)
-}

@@ -124,4 +124,47 @@ describe('a store that answers late', () => {
     await closing
     expect(dataIn(client)).to.deep.equal(['event 1'])
   })
+
+  it('tells an owner that it was fenced when this process has opened the upstream again: the new run goes on', async () => {
+    let send = (_: string) => {}
+    await using upstream = await serve((_, response) => {
+      send = (text) => void response.write(text)
+      stream(response, wire(upstream.requests.length))
+    })
+    const inner = memoryStore()
+    let fence: (() => void) | undefined
+    let isLost = false
+    const store: StreamStore = {
+      open: (...args) => inner.open(...args),
+      read: (...args) => inner.read(...args),
+      watch: (...args) => inner.watch(...args),
+      async append(...args) {
+        const answer = await inner.append(...args)
+        if (!isLost || fence) return answer
+        await new Promise<void>((resolve) => {
+          fence = resolve
+        })
+        return 'fenced'
+      },
+      async renew(...args) {
+        const answer = await inner.renew(...args)
+        return isLost && upstream.requests.length === 1 ? { ...answer, held: false } : answer
+      },
+    }
+    await using feed = await serveHub(upstream.url, { hub: { store, lease: 300 } })
+    using client = ask(feed.url)
+    await has(client, 'event 1')
+    isLost = true
+    send(wire(2))
+    await until(
+      () => fence !== undefined && upstream.requests.length === 2,
+      () => 'the second run',
+    )
+    await has(client, 'event 2')
+    fence?.()
+    await nextTurn()
+    send(wire(3))
+    await has(client, 'event 3')
+    expect(upstream.requests).to.have.length(2)
+  })
 })

@@ -94,6 +94,38 @@ describe('the log of a shared stream', () => {
     log.close()
   })
 
+  it('gives a few pages to one live reader before the next one gets them, and all pages in the end', async () => {
+    const { log, epoch, add } = await course(10_000_000)
+    await log.sync()
+    const order: string[] = []
+    const takers = ['one', 'two'].map((reader) => {
+      const taker = new Taker(log, { epoch, seq: 0 })
+      taker.onTake = () => order.push(`${reader} ${taker.taken.length}`)
+      return taker
+    })
+    const texts = Array.from({ length: 6 }, (_, n) => `${n}`.padEnd(40_000, 'x'))
+    for (const text of texts) log.accept(await add(text))
+    for (const taker of takers) await taker.has(...texts)
+    const round = (...counts: number[]) => ['one', 'two'].flatMap((name) => counts.map((n) => `${name} ${n}`))
+    expect(order).to.deep.equal([...round(1, 2, 3, 4), ...round(5, 6)])
+    log.close()
+  })
+
+  it('stops at the first page that a reader cannot take, while others get all pages of the turn', async () => {
+    const { log, epoch, add } = await course(10_000_000)
+    await log.sync()
+    const [full, other] = [new Taker(log, { epoch, seq: 0 }), new Taker(log, { epoch, seq: 0 })]
+    full.hasRoom = false
+    const texts = Array.from({ length: 3 }, (_, n) => `${n}`.padEnd(40_000, 'x'))
+    for (const text of texts) log.accept(await add(text))
+    await other.has(...texts)
+    expect(full.taken).to.deep.equal(texts.slice(0, 1))
+    full.hasRoom = true
+    full.reader.resume()
+    await full.has(...texts)
+    log.close()
+  })
+
   it('gives a reader that loads a page which this process has not read yet each event once', async () => {
     const { log, epoch, add } = await course(0)
     await add('a')
@@ -120,6 +152,25 @@ describe('the log of a shared stream', () => {
       await running
       log.close()
     }
+  })
+
+  it('reads every page up to an entry that it was told of, and no further', async () => {
+    const { log, epoch, add } = await course(0)
+    await log.sync()
+    for (const text of 'abcd') await add(text.padEnd(60_000, '-'))
+    await log.sync({ epoch, seq: 3 })
+    expect(log.lacks({ epoch, seq: 3 })).to.equal(false)
+    expect(log.lacks({ epoch, seq: 4 })).to.equal(true)
+    log.close()
+  })
+
+  it('waits for no entry that it was told of and that the store has lost', async () => {
+    const { log, epoch, add } = await course(0)
+    await log.sync()
+    const entry = await add('a')
+    await log.sync({ epoch, seq: 5 })
+    expect(log.tail).to.deep.equal(entry)
+    log.close()
   })
 
   it('tells a reader of the events that the store has removed, and goes on with the oldest', async () => {
@@ -158,7 +209,7 @@ describe('the log of a shared stream', () => {
     full.hasRoom = false
     const behind = new Taker(log, { epoch, seq: 0 })
     await add('b')
-    const none = { code: undefined, status: undefined, reason: undefined }
+    const none = { code: undefined, status: undefined, fields: undefined, reason: undefined }
     const previous = { epoch, seq: 2 }
     await store.append(name, { kind: 'end', epoch, at: 0, how: 'ended', previous, ...none })
     await log.sync()
@@ -233,9 +284,42 @@ describe('the log of a shared stream', () => {
     const late = new Taker(log, { epoch, seq: 0 })
     await late.has('a', 'b')
     expect(counted.calls.length - before).to.equal(1)
-    log.dropPages()
-    await new Taker(log, { epoch, seq: 0 }).has('a', 'b')
-    expect(counted.calls.length - before).to.equal(2)
+    log.close()
+  })
+
+  it('keeps no more memory for events of the store than the events need', async () => {
+    const { store, epoch, add } = await course(0)
+    const log = new Log(
+      {
+        open: (...args) => store.open(...args),
+        append: (...args) => store.append(...args),
+        renew: (...args) => store.renew(...args),
+        watch: (...args) => store.watch(...args),
+        // As a client of Redis does: parts of what it has read from its socket.
+        async read(...args) {
+          const entries = await store.read(...args)
+          return entries.map((entry) => {
+            if (entry.kind !== 'events') return entry
+            return {
+              ...entry,
+              bytes: Buffer.concat([entry.bytes, Buffer.alloc(65_536)]).subarray(0, entry.bytes.length),
+            }
+          })
+        },
+      },
+      new StoreAccess(1000),
+      name,
+      1_000_000,
+    )
+    await log.sync()
+    await add('a')
+    await add('b')
+    await log.sync()
+    const kept = log.entriesAfter({ epoch, seq: 0 }) ?? []
+    expect(kept.map(({ bytes }) => bytes.buffer.byteLength)).to.deep.equal(
+      kept.map(({ bytes }) => bytes.length),
+    )
+    expect(kept).to.have.length(2)
     log.close()
   })
 })

@@ -230,7 +230,7 @@ describe('a message about a hub', () => {
       send = (text) => void response.write(text)
       stream(response, wire(1))
     })
-    await using feed = await serveHub(upstream.url, { hub: { store: unreliable(away), lease: 100 } })
+    await using feed = await serveHub(upstream.url, { hub: { store: unreliable(away), lease: 300 } })
     using client = ask(feed.url)
     await has(client, 'event 1')
     away.is = true
@@ -250,7 +250,7 @@ describe('a message about a hub', () => {
     const away = { is: false }
     await using upstream = await counting()
     await using feed = await serveHub(upstream.url, {
-      hub: { store: unreliable(away), lease: 100, storeTimeout: 50 },
+      hub: { store: unreliable(away), lease: 300, storeTimeout: 50 },
     })
     using client = ask(feed.url)
     await has(client, 'event 1')
@@ -374,5 +374,5 @@ describe('a logger or listener of hub messages that throws', () => {
     const { out, code } = await runModule(script, [upstream.url])
     expect(out.trim()).to.equal('event 1,end start,open,release,end')
     expect(code).to.equal(0)
-  }).timeout(20_000)
+  })
 })

@@ -1,14 +1,15 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect } from 'chai'
-import type { LiveReader, Loaded, Next } from '../../src/hub/log.ts'
+import type { LiveReader, Next } from '../../src/hub/log.ts'
 import { Log } from '../../src/hub/log.ts'
+import type { Loaded } from '../../src/hub/page-turns.ts'
 import { Reader } from '../../src/hub/reader.ts'
 import { StoreAccess } from '../../src/hub/store-access.ts'
 import { type EndEntry, memoryStore } from '../../src/index.ts'
 
 const at = (seq: number) => ({ epoch: 1, seq })
 const page = (text: string, seq: number) => ({ bytes: Buffer.from(text), end: at(seq) })
-const none = { code: undefined, status: undefined, reason: undefined }
+const none = { code: undefined, status: undefined, fields: undefined, reason: undefined }
 const end: EndEntry = { kind: 'end', epoch: 1, at: 0, how: 'ended', previous: at(3), ...none }
 
 /** A log that answers as a test says. */
@@ -36,6 +37,11 @@ class ScriptedLog extends Log {
   override leave(reader: LiveReader): void {
     this.joined.delete(reader)
   }
+}
+
+/** Until pages that were asked for are loaded, and passed on in a turn of their own. */
+async function loadedPages(): Promise<void> {
+  for (let n = 0; n < 3; n++) await nextTurn()
 }
 
 function readerOf(log: ScriptedLog, hasRoom = () => true, onGap = (_: Reader) => {}) {
@@ -118,12 +124,12 @@ describe('a reader of a shared log', () => {
     const { reader, taken } = readerOf(log)
     reader.read()
     expect(reader.isBehind).to.equal(true)
-    await nextTurn()
+    await loadedPages()
     expect(taken).to.deep.equal(['a'])
     const other = readerOf(log)
     other.reader.read()
     other.reader.close()
-    await nextTurn()
+    await loadedPages()
     expect(other.taken).to.deep.equal([])
   })
 
@@ -138,12 +144,12 @@ describe('a reader of a shared log', () => {
     )
     const { reader, taken } = readerOf(log)
     reader.read()
-    await nextTurn()
+    await loadedPages()
     expect(taken).to.deep.equal(['trimmed', 'a'])
     expect(log.joined).to.include(reader)
     const other = readerOf(log, undefined, (reader) => reader.close())
     other.reader.read()
-    await nextTurn()
+    await loadedPages()
     expect(other.taken).to.deep.equal(['trimmed'])
     expect(log.joined).to.not.include(other.reader)
     expect(other.reader.position).to.deep.equal(at(5))
@@ -155,7 +161,7 @@ describe('a reader of a shared log', () => {
     log.answers.push({ state: 'away' })
     const { reader, taken } = readerOf(log)
     reader.read()
-    await nextTurn()
+    await loadedPages()
     reader.resume()
     expect(taken).to.deep.equal(['away'])
   })

@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect } from 'chai'
 import { Redis } from 'ioredis'
 import { createClient } from 'redis'
@@ -88,8 +89,7 @@ const caught = (promise: Promise<unknown>): Promise<unknown> =>
   )
 
 for (const each of packages) {
-  describe(`the store in Redis, through the package ${each.name},`, function () {
-    this.timeout(30_000)
+  describe(`the store in Redis, through the package ${each.name},`, () => {
     let server: RedisServer
     let names = 0
     const newName = () => `faults-${names++}`
@@ -237,6 +237,73 @@ for (const each of packages) {
       expect(await own.store.append(name, entryOf(epoch, 1))).to.equal('stored')
     })
 
+    /** A store behind a proxy that swallows the answers to subscriptions. */
+    const unanswered = async () => {
+      const proxy = await redisProxy(server.port)
+      const own = storeOf(each.connect(proxy.url))
+      const name = newName()
+      const epoch = await opened(own.store, name)
+      let lost = 0
+      const swallow = (reply: string) => {
+        if (!reply.includes('ssubscribe')) return reply
+        lost++
+        return ''
+      }
+      return {
+        proxy,
+        name,
+        epoch,
+        store: own.store,
+        listeners: async () => (await own.store.renew(name, 'owner', 60_000, 60_000)).listeners,
+        /** Resolves when an answer was swallowed. */
+        async swallows() {
+          proxy.edit = swallow
+          await until(
+            () => lost > 0,
+            () => 'a subscription',
+          )
+        },
+        async [Symbol.asyncDispose]() {
+          await own[Symbol.asyncDispose]()
+          await proxy[Symbol.asyncDispose]()
+        },
+      }
+    }
+
+    it('can be closed while it subscribes anew', async () => {
+      await using lost = await unanswered()
+      lost.store.watch(lost.name, () => {})
+      while ((await lost.listeners()) === 0);
+      lost.proxy.cut()
+      await lost.swallows()
+      using direct = await admin()
+      const channel = `rs:{${lost.name}}:wake`
+      const rejections: unknown[] = []
+      const note = (error: unknown) => rejections.push(error)
+      process.on('unhandledRejection', note)
+      await lost.store.close?.()
+      while ((await direct.client.pubSubShardChannels()).includes(channel));
+      await nextTurn()
+      process.off('unhandledRejection', note)
+      expect(rejections).to.deep.equal([])
+    })
+
+    it('gets wakes although its first subscription was lost with its connection', async () => {
+      await using lost = await unanswered()
+      const swallowed = lost.swallows()
+      let wakes = 0
+      lost.store.watch(lost.name, () => wakes++)
+      await swallowed
+      lost.proxy.edit = (reply) => reply
+      lost.proxy.cut()
+      while ((await lost.listeners().catch(() => 0)) === 0);
+      expect(await lost.store.append(lost.name, entryOf(lost.epoch, 1))).to.equal('stored')
+      await until(
+        () => wakes > 0,
+        () => 'a wake',
+      )
+    })
+
     it('opens no connection after it was closed', async () => {
       const own = storeOf(each.connect(server.url))
       const name = newName()
@@ -264,9 +331,7 @@ for (const each of packages) {
     })
 
     it('says at once that a password is missing', async () => {
-      await using locked = await startRedis()
-      using direct = await admin(locked.url)
-      await direct.client.sendCommand(['CONFIG', 'SET', 'requirepass', 'secret'])
+      await using locked = await startRedis('--requirepass', 'secret')
       await using own = storeOf(each.connect(locked.url))
       const error = await caught(own.store.open('log', 'owner', lease))
       expect(error).to.have.property('code', 'ERR_SSE_STORE')

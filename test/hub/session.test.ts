@@ -146,6 +146,26 @@ describe('a session', () => {
     expect(completion.requests).to.have.length(1)
   })
 
+  it('has whole events only, whether they are parsed or not: a drop cuts none in two', async () => {
+    for (const isTerminal of [undefined, session.isTerminal]) {
+      await using completion = await complete(`: hello\nid: a\n${token(1)}`, 'data: half an ev')
+      const { isTerminal: _, ...unparsed } = session
+      await using gateway = await serveHub(completion.upstream, {
+        ...unparsed,
+        ...(isTerminal && { isTerminal }),
+      })
+      const tab = ask(gateway.url)
+      await has(tab, 'token 1')
+      completion.send('ent\n\ndata: the next ha')
+      await has(tab, 'half an event')
+      completion.reset()
+      expect(await tab.ended).to.equal('broken')
+      expect(tab.text.replace(/^id: \d+-/gm, 'id: ')).to.equal(
+        'id: 1/a\ndata: token 1\n\nid: 2/a\ndata: half an event\n\n',
+      )
+    }
+  })
+
   it('shows every client a drop of the upstream after the first event, and never asks again', async () => {
     await using completion = await complete(token(1))
     await using gateway = await serveHub(completion.upstream, session)

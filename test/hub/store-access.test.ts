@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect } from 'chai'
 import { StoreAccess } from '../../src/hub/store-access.ts'
 import { SseError } from '../../src/index.ts'
@@ -96,7 +97,7 @@ describe('the access to a store', () => {
     expect(await call).to.equal('second')
   })
 
-  it('makes no further call that nobody wants', async () => {
+  it('makes no further call that is no longer wanted', async () => {
     let calls = 0
     const call = () => {
       calls++
@@ -114,6 +115,37 @@ describe('the access to a store', () => {
     access.close()
     expect((await waiting).message).to.include('the hub was closed')
     expect((await pausing).cause).to.equal(away)
+  })
+
+  it('announces no failure of the store when it is closed', async () => {
+    const announced: string[] = []
+    const listener = {
+      storeFailed: () => announced.push('failed'),
+      storeAway: () => announced.push('away'),
+      storeBack: () => announced.push('back'),
+    }
+    const access = new StoreAccess(100, listener)
+    const waiting = errorOf(access.call(() => new Promise(() => {})))
+    access.close()
+    expect((await waiting).message).to.include('the hub was closed')
+    expect(announced).to.deep.equal([])
+  })
+
+  it('lets thousands of calls wait without a warning of a leak', async () => {
+    const warnings: Error[] = []
+    const onWarning = (warning: Error) => void warnings.push(warning)
+    process.on('warning', onWarning)
+    try {
+      const access = new StoreAccess(60_000)
+      const calls = Array.from({ length: 2000 }, () => errorOf(access.call(() => Promise.reject(away))))
+      await nextTurn()
+      access.close()
+      await Promise.all(calls)
+      await nextTurn()
+      expect(warnings.filter(({ name }) => name === 'MaxListenersExceededWarning')).to.deep.equal([])
+    } finally {
+      process.off('warning', onWarning)
+    }
   })
 
   it('does not take the suspension of the process for the absence of the store', async () => {

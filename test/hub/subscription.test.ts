@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { pipeline } from 'node:stream/promises'
+import { mock } from 'node:test'
 import { expect } from 'chai'
 import { createSerializer, createSseHub, httpUpstream, type SseEvent, type SseHub } from '../../src/index.ts'
 import { ask, has } from '../support/client.ts'
@@ -162,6 +163,23 @@ describe('a subscription of a shared stream', () => {
     expect((await failure)[0]).to.include({ code: 'ERR_SSE_HUB_CLOSED' })
     const [closed] = await once(hub.subscribe('feed', httpUpstream(upstream.url)).resume(), 'error')
     expect(closed).to.include({ code: 'ERR_SSE_HUB_CLOSED' })
+  })
+
+  it('fails before the limit of a hub that closes, at a moment of its own', async () => {
+    const hub = createSseHub()
+    await using upstream = await serve(stays(wire(1)))
+    const subscription = hub.subscribe('feed', httpUpstream(upstream.url))
+    await once(subscription, 'data')
+    const failure = once(subscription, 'error')
+    // The earliest moment: with a limit of an hour, the test would otherwise not end.
+    const random = mock.method(Math, 'random', () => 0)
+    try {
+      await hub.close({ drain: 3_600_000 })
+    } finally {
+      random.mock.restore()
+    }
+    expect((await failure)[0]).to.include({ code: 'ERR_SSE_HUB_CLOSED' })
+    await isLeft(upstream)
   })
 
   it('is aborted by its signal', () =>

@@ -1,10 +1,11 @@
 import { expect } from 'chai'
-import { memoryStore } from '../../src/index.ts'
+import { positionOf } from '../../src/hub/store.ts'
+import { memoryStore, type Position, type StreamStore } from '../../src/index.ts'
 import { ask, type Client, get, has } from '../support/client.ts'
 import { countingUpstream, numbered, postUpstream } from '../support/feed.ts'
 import { dataIn, eventSource, type HubServer, idOf, serveHub } from '../support/hub.ts'
 import { isLeft } from '../support/server.ts'
-import { type Fault, type FaultyStore, faultyStore } from '../support/store.ts'
+import { type Fault, type FaultyStore, faultyStore, wrapStore } from '../support/store.ts'
 import { until } from '../support/until.ts'
 
 /** Longer than a test: an owner that another one follows must have given its lease up. */
@@ -52,37 +53,42 @@ describe('two hubs with one store', () => {
     expect(upstream.requests).to.have.length(2)
   })
 
-  it('take over at once when the last event and the end of the lease are told while the store is read', async () => {
-    const inner = memoryStore()
-    const slow = faultyStore(inner)
-    await using upstream = await countingUpstream()
-    await using a = await serveHub(upstream.url, { hub: { store: inner, ...longLease } })
-    await using b = await serveHub(upstream.url, { hub: { store: slow, ...longLease }, head: 'eager' })
-    using first = await get(a.url)
-    using second = await get(b.url)
-    await isJoined(b)
-    await upstream.send()
-    await has(second, 'event 1\n')
-    slow.fault = (call) => (call === 'read' ? 'late' : undefined)
-    await upstream.send()
-    await has(first, 'event 2\n')
-    await a.hub.close()
-    await until(
-      () => upstream.requests.length === 2,
-      () => 'the other hub takes over',
-    )
-    await upstream.send()
-    await has(second, 'event 3\n')
-    expect(dataIn(second)).to.deep.equal(numbered(1, 3))
-  })
+  for (const [kind, open] of Object.entries({
+    'names no entry': memoryStore,
+    'names entries': namingStore,
+  })) {
+    it(`take over at once when the wakes for the last event and for the end of the lease come while the store is read, which ${kind}`, async () => {
+      const inner = open()
+      const slow = faultyStore(inner)
+      await using upstream = await countingUpstream()
+      await using a = await serveHub(upstream.url, { hub: { store: inner, ...longLease } })
+      await using b = await serveHub(upstream.url, { hub: { store: slow, ...longLease }, head: 'eager' })
+      using first = await get(a.url)
+      using second = await get(b.url)
+      await isJoined(b)
+      await upstream.send()
+      await has(second, 'event 1\n')
+      slow.fault = (call) => (call === 'read' ? 'late' : undefined)
+      await upstream.send()
+      await has(first, 'event 2\n')
+      await a.hub.close()
+      await until(
+        () => upstream.requests.length === 2,
+        () => 'the other hub takes over',
+      )
+      await upstream.send()
+      await has(second, 'event 3\n')
+      expect(dataIn(second)).to.deep.equal(numbered(1, 3))
+    })
+  }
 
   it('take over at a lease that runs out because renewals give no answer, and the owner follows', async () => {
     const inner = memoryStore()
     const store = faultyStore(inner)
     await using upstream = await countingUpstream()
-    await using a = await serveHub(upstream.url, { hub: { store, lease: 100, poll: 20 } })
+    await using a = await serveHub(upstream.url, { hub: { store, lease: 300, poll: 20 } })
     await using b = await serveHub(upstream.url, {
-      hub: { store: inner, lease: 100, poll: 20 },
+      hub: { store: inner, lease: 300, poll: 20 },
       head: 'eager',
     })
     using first = await get(a.url)
@@ -92,7 +98,7 @@ describe('two hubs with one store', () => {
     await has(second, 'event 1\n')
     store.fault = (call) => (call === 'renew' ? 'hangs' : undefined)
     await until(
-      () => upstream.requests.length === 2,
+      () => upstream.requests.length >= 2,
       () => 'the other hub takes over',
     )
     for (let n = 2; n <= 10; n++) await upstream.send()
@@ -114,10 +120,10 @@ describe('two hubs with one store', () => {
       const store = faultyStore(inner)
       await using upstream = await countingUpstream()
       await using a = await serveHub(upstream.url, {
-        hub: { store, lease: isFence ? 100 : 60_000, poll: 20 },
+        hub: { store, lease: isFence ? 300 : 60_000, poll: 20 },
       })
       await using b = await serveHub(upstream.url, {
-        hub: { store: inner, lease: 100, poll: 20 },
+        hub: { store: inner, lease: 300, poll: 20 },
         head: 'eager',
       })
       using first = await get(a.url)
@@ -201,7 +207,7 @@ describe('two hubs with one store', () => {
       const inner = memoryStore()
       const next = random(seed)
       const stores = [faultyStore(inner), faultyStore(inner)]
-      const hub = { lease: 100, poll: 20, storeTimeout: 4000 }
+      const hub = { lease: 300, poll: 20, storeTimeout: 4000 }
       await using upstream = await countingUpstream()
       await using a = await serveHub(upstream.url, { hub: { ...hub, store: stores[0] }, linger: 100 })
       await using b = await serveHub(upstream.url, { hub: { ...hub, store: stores[1] }, linger: 100 })
@@ -269,4 +275,29 @@ async function isJoined({ hub }: HubServer): Promise<void> {
 async function isOwner(owner: HubServer, other: HubServer): Promise<void> {
   expect(await owner.hub.status('/events')).to.include({ isOwner: true })
   expect(await other.hub.status('/events')).to.include({ isOwner: false })
+}
+
+/** A store whose wakes name the entry that was appended. */
+function namingStore(): StreamStore {
+  const watchers = new Map<string, Set<(latest?: Position) => void>>()
+  const wake = (stream: string, latest?: Position) => {
+    for (const each of watchers.get(stream) ?? []) each(latest)
+  }
+  return wrapStore((store) => ({
+    async append(stream, entry, ...rest) {
+      const result = await store.append(stream, entry, ...rest)
+      wake(stream, positionOf(entry))
+      return result
+    },
+    async renew(stream, owner, lease, ...rest) {
+      const result = await store.renew(stream, owner, lease, ...rest)
+      if (lease === 0) wake(stream)
+      return result
+    },
+    watch(stream, each) {
+      const all = watchers.get(stream) ?? new Set()
+      watchers.set(stream, all.add(each))
+      return () => all.delete(each)
+    },
+  }))
 }

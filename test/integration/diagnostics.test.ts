@@ -99,5 +99,5 @@ describe('a message', () => {
     `
     const { err } = await runModule(script, [server.url], { DEBUG: 'resilient-sse:*' })
     for (const kind of kinds) expect(err).to.include(`resilient-sse:${kind} `)
-  }).timeout(20_000)
+  })
 })

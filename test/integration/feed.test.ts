@@ -9,9 +9,7 @@ import { serve, stream } from '../support/server.ts'
 const events = (from: number, to: number) =>
   Array.from({ length: to - from + 1 }, (_, n) => `event ${from + n}`)
 
-describe('examples/feed.ts', function () {
-  this.timeout(30_000)
-
+describe('examples/feed.ts', () => {
   it('opens one connection upstream for all clients, and a client that returns gets what it has missed', async () => {
     let response: ServerResponse | undefined
     await using upstream = await serve((_, opened) => {

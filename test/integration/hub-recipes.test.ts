@@ -125,7 +125,7 @@ async function served(
 const token = (data: string) => `data: ${data}\n\n`
 const done = token('[DONE]')
 
-describe('docs/recipes.md on shared streams', () => {
+describe('the recipes of shared streams', () => {
   it('a page of a shared feed gets every event, also those that it missed', async () => {
     await using upstream = await scripted(wire(1))
     await using feed = await served((hub) => sharedFeed(hub, upstream.url))

@@ -60,8 +60,7 @@ const latestId = ({ text }: Client) => Array.from(text.matchAll(/^id: (.*)$/gm))
 
 const all = (count: number) => words(1, count).join('')
 
-describe('examples/llm-session.ts', function () {
-  this.timeout(30_000)
+describe('examples/llm-session.ts', () => {
   let completion: Completion
   let example: Example
   let browser: Browser
@@ -163,7 +162,7 @@ describe('examples/llm-session.ts', function () {
     ])
   })
 
-  it('stops at another request: the upstream is closed, and each tab has the same text and is told the end', async () => {
+  it('stops at another request: the upstream is closed, and each tab has the same text and gets the end', async () => {
     await browser.submit('one')
     const tabs = [browser.open('one'), browser.open('one')]
     completion.say(...words(1, 5))
@@ -267,5 +266,5 @@ describe('examples/llm-session.ts without an upstream', () => {
     using tab = browser.open('one')
     await has(tab, 'word ')
     expect(wordsIn(tab.text)).to.equal('This answer arrives one word ')
-  }).timeout(30_000)
+  })
 })

@@ -84,7 +84,7 @@ describe('blocks that are passed on unread', () => {
       }),
       { numRuns: 300 },
     )
-  }).timeout(20_000)
+  })
 
   it('have the same cursor and counts on one connection, however few bytes are kept', async () => {
     await fc.assert(
@@ -94,7 +94,7 @@ describe('blocks that are passed on unread', () => {
       }),
       { numRuns: 300 },
     )
-  }).timeout(20_000)
+  })
 
   it("are the upstream's own bytes", async () => {
     const chunk = Buffer.from('data:x\nunknown: y\nid:1\n\n: c\nevent:z\n\n')

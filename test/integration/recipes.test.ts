@@ -14,10 +14,11 @@ import {
   type SseEvent,
   type UpstreamFactory,
 } from '../../src/index.ts'
-import { library, startNode } from '../support/child.ts'
+import { library, startModule } from '../support/child.ts'
 import { answerOf, get, has } from '../support/client.ts'
 import { drain, fast, lastIs, textOf, wire } from '../support/events.ts'
 import { relayTo } from '../support/gateway.ts'
+import { blocksOf } from '../support/pages.ts'
 import { answers, ends, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
@@ -56,6 +57,14 @@ function storedResponse(api: string, headers: Record<string, string>, id: string
   return { upstream, options }
 }
 
+const anthropic: RelayOptions = {
+  resume: 'before-first-event',
+  isTerminal: ({ event }) => event === 'message_stop' || event === 'error',
+  errorEvent({ message }) {
+    return { event: 'error', data: JSON.stringify({ type: 'error', error: { type: 'api_error', message } }) }
+  },
+}
+
 const completion: RelayOptions = {
   resume: 'before-first-event',
   isTerminal: ({ data }) => data === '[DONE]',
@@ -84,15 +93,17 @@ function stoppable(server: Server, drain: Drain) {
 
 const file = (path: string) => readFileSync(new URL(path, import.meta.url), 'utf8')
 
-describe('docs/recipes.md', () => {
+describe('the recipes of the pages', () => {
   it('shows the code that is tested here', () => {
-    const blocks = Array.from(
-      file('../../docs/recipes.md').matchAll(/^```ts\n(.*?)^```/gms),
-      ([, code = '']) => code.replace(/^import .*\n\n?/gm, ''),
-    )
-    expect(blocks).to.have.length(11)
+    const blocks = ['docs/recipes.md', 'docs/llm.md', 'docs/shared-streams.md'].flatMap(blocksOf)
+    const recipes = blocks
+      .filter(({ language }) => language === 'ts')
+      .map(({ code }) => code.replace(/^import .*\n\n?/gm, ''))
+      // A program that test/docs/guide-programs.test.ts runs.
+      .filter((code) => !code.includes('export '))
+    expect(recipes).to.have.length(12)
     const tested = file('recipes.test.ts') + file('hub-recipes.test.ts')
-    for (const block of blocks) expect(tested).to.include(`\n${block}\n`)
+    for (const recipe of recipes) expect(tested).to.include(`\n${recipe}\n`)
   })
 
   describe('circuit breaker', () => {
@@ -234,6 +245,28 @@ describe('docs/recipes.md', () => {
     }
   })
 
+  describe('a message of Anthropic', () => {
+    const named = (event: string) => `event: ${event}\ndata: {"type":"${event}"}\n\n`
+    const begin = named('message_start') + named('content_block_delta')
+
+    it('ends after its last event, also over a connection that stays open', async () => {
+      await using upstream = await serve(stays(begin, named('message_stop')))
+      await using gateway = await relayTo(httpUpstream(upstream.url, { method: 'POST' }), anthropic)
+      expect(await answerOf(gateway.url)).to.include({ text: begin + named('message_stop'), over: 'end' })
+    })
+
+    it('ends with the event of a failure when it was cut off, and is not requested again', async () => {
+      await using upstream = await serve(resets(begin))
+      await using gateway = await relayTo(httpUpstream(upstream.url, { method: 'POST' }), anthropic)
+      const { text } = await answerOf(gateway.url)
+      expect(text).to.match(/^event: message_start\n/)
+      expect(text.slice(begin.length)).to.match(
+        /^event: error\ndata: {"type":"error","error":{"type":"api_error"/,
+      )
+      expect(upstream.requests).to.have.length(1)
+    })
+  })
+
   describe('a completion without ids', () => {
     const token = (data: string) => `data: ${data}\n\n`
     const request = {
@@ -324,7 +357,7 @@ describe('docs/recipes.md', () => {
       stoppable(server, drain)
       server.listen(0, '127.0.0.1', () => console.log('port ' + server.address().port))
     `
-    await using program = startNode(['--input-type=module', '-e', script, upstream.url])
+    await using program = await startModule(script, [upstream.url])
     const port = () => /port (\d+)/.exec(program.out)?.[1]
     await until(
       () => port() !== undefined,
@@ -336,5 +369,5 @@ describe('docs/recipes.md', () => {
     expect(await client.ended).to.equal('end')
     expect(client.text).to.match(/event 1\n\nretry: \d+\n$/)
     expect((await program.ended).code).to.equal(0)
-  }).timeout(20_000)
+  })
 })

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import zlib from 'node:zlib'
 import { expect } from 'chai'
-import { library, startNode } from '../support/child.ts'
+import { library, startModule } from '../support/child.ts'
 import { wire } from '../support/events.ts'
 import { serve, settledBytes, stream } from '../support/server.ts'
 import { until } from '../support/until.ts'
@@ -48,11 +48,10 @@ describe('a process that was suspended', () => {
       if (request.url !== '/late') stream(response)
       if (request.url !== '/late') writers.at(-1)?.(wire(1, 'before'))
     })
-    await using reader = startNode(['--input-type=module', '-e', program, server.url.replace('/events', '')])
+    await using reader = await startModule(program, [server.url.replace('/events', '')])
     await until(
       () => late.length === 2,
       () => `the last requests: ${reader.out}`,
-      30_000,
     )
     reader.child.kill('SIGSTOP')
     await sleep(absence)
@@ -65,10 +64,9 @@ describe('a process that was suspended', () => {
     await until(
       () => lines().length > writers.length + late.length,
       () => lines().join('\n'),
-      20_000,
     )
     const paths = ['/plain bytes', '/gzip bytes', '/gzip events', '/late bytes']
     const expected = ['http', 'fetch'].flatMap((client) => paths.map((path) => `${client} ${path} after`))
     expect(lines()).to.have.members([...expected, ''])
-  }).timeout(60_000)
+  })
 })

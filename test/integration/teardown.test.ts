@@ -324,7 +324,7 @@ describe('the process', () => {
       process.on('exit', () => console.log('exits'))
     `
     expect(await runModule(script, [server.url])).to.include({ code: 0, out: 'exits\n' })
-  }).timeout(20_000)
+  })
 
   it('stays while a retry is due', async () => {
     await using server = await serveInTurn(answers(503), stays(wire(1, 'end')))
@@ -334,5 +334,5 @@ describe('the process', () => {
       source.on('data', ({ data }) => console.log(data))
     `
     expect(await runModule(script, [server.url])).to.include({ code: 0, out: 'end\n' })
-  }).timeout(20_000)
+  })
 })

@@ -19,7 +19,7 @@ describe('memory', () => {
       // At least what is held back, at most a buffer that has just doubled.
       expect(full).to.be.within(0.9 * limit - slack, 2 * limit + slack)
       expect(after).to.be.below(slack)
-    }).timeout(60_000)
+    })
   }
 
   for (const kind of keysOf(many)) {
@@ -32,7 +32,7 @@ describe('memory', () => {
       expect(late - early).to.be.below(slack)
       // Fingerprints of 1000 events, and what a stream that is open takes.
       expect(late).to.be.below(1000 * 8 + slack)
-    }).timeout(60_000)
+    })
   }
 
   for (const windowSize of [1000, 200_000]) {
@@ -46,7 +46,7 @@ describe('memory', () => {
       // The window of before stays whole until the one behind it is.
       expect(replaced).to.be.below(fingerprints + 2 * entries + slack)
       expect(turnedOver).to.be.below(fingerprints + slack)
-    }).timeout(60_000)
+    })
   }
 
   it('of a relay whose client does not read is bounded', async () => {
@@ -69,5 +69,5 @@ describe('memory', () => {
     expect((await usedMemory()) - before).to.be.below(clients * mebibyte)
     expect(responses).to.have.length(clients)
     for (const response of responses) response.destroy()
-  }).timeout(60_000)
+  })
 })

@@ -23,6 +23,6 @@ describe('memory of a source over node:http', () => {
       source.destroy()
       // An attempt that is kept, with its request and its response, is 10 KB.
       expect(late - early).to.be.below(250 * 2048)
-    }).timeout(60_000)
+    })
   }
 })

@@ -3,7 +3,7 @@ import { expect } from 'chai'
 import { createSseHub, type SharedStreamOptions, type Upstream } from '../../src/index.ts'
 import { request } from '../support/client.ts'
 import { serveHub } from '../support/hub.ts'
-import { usedMemory } from '../support/memory.ts'
+import { usedMemory, usedMemoryUnderLoad } from '../support/memory.ts'
 import { until } from '../support/until.ts'
 
 const mebibyte = 1024 * 1024
@@ -38,16 +38,16 @@ describe('memory of shared streams', () => {
       until(
         () => flow.bytes >= bytes,
         () => `${flow.bytes} bytes`,
-        60_000,
+        200_000,
       )
     await passed(64 * mebibyte)
-    const early = await usedMemory()
+    const early = await usedMemoryUnderLoad()
     await passed(1024 * mebibyte)
-    const late = await usedMemory()
+    const late = await usedMemoryUnderLoad()
     // The window, the retention, and what is on its way to the clients at either moment.
     expect(late - early).to.be.below(8 * mebibyte)
     for (const client of [stalled, ...readers]) client.destroy()
-  }).timeout(120_000)
+  }).timeout(300_000)
 
   it('holds nothing of ten thousand streams that are over, after keepFor', async () => {
     const hub = createSseHub()
@@ -63,11 +63,12 @@ describe('memory of shared streams', () => {
         for (const name of names) while (await hub.status(name)) await sleep(1)
       }
     }
-    await run(500)
+    // On Node 22 the first thousands of streams add 1.3 MB once, and ten thousand more 0.1 MB.
+    await run(5000)
     const early = await usedMemory()
     await run(10_000)
     const late = await usedMemory()
     expect(late - early).to.be.below(mebibyte)
     await hub.close()
-  }).timeout(120_000)
+  }).timeout(300_000)
 })

@@ -1,6 +1,7 @@
 import https from 'node:https'
 import { expect } from 'chai'
 import { createSseProxy } from '../../src/index.ts'
+import { checkProxyOptions } from '../../src/proxy/options.ts'
 import { certificate } from '../support/certificate.ts'
 import { serveTls } from '../support/dialling.ts'
 import { ask, echo, lines, proxyTo, raw, rawGet, statusOf } from '../support/proxy.ts'
@@ -149,6 +150,19 @@ describe('header fields through the proxy', () => {
     expect(names).to.deep.equal(['localhost'])
     agent.destroy()
   })
+
+  for (const [upstream, servername] of [
+    ['https://api.test', 'api.test'],
+    ['https://127.0.0.1', ''],
+    ['https://[::1]:8443', ''],
+  ] as const) {
+    it(`ask ${upstream} for a certificate by ${servername || 'its address'} with host: 'client'`, () => {
+      const { address, agent } = checkProxyOptions({ upstream, host: 'client' })
+      agent.destroy()
+      // Node asks for a certificate of the address when there is no name.
+      expect(address.servername).to.equal(servername)
+    })
+  }
 
   describe('with the option hosts', () => {
     const hosts = ['Us.test', 'one.test:81', '[::1]']

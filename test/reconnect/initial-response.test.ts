@@ -29,7 +29,7 @@ inEachMode('initialResponse', ({ open }) => {
     expect(source.stats).to.include({ attempts: 1, opens: 2 })
   })
 
-  it('is adopted mid-stream, after somebody has read from it', async () => {
+  it('is adopted mid-stream, after other code has read from it', async () => {
     await using server = await serveInTurn((_, response) => {
       stream(response, wire(1))
       response.write(wire(2))
@@ -111,7 +111,7 @@ inEachMode('initialResponse', ({ open }) => {
     await locked.text()
     expect(() => open(dial, { initialResponse: locked })).to.throw(
       TypeError,
-      'initialResponse must be a body that nobody else reads',
+      'initialResponse must be a body without another reader',
     )
   })
 

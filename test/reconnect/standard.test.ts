@@ -240,7 +240,7 @@ inEachMode('HTML Standard, 9.2.3 Processing model', ({ open }) => {
     expect(order).to.deep.equal(['open 0', 'data', 'open 1', 'data'])
   })
 
-  it('reestablish, step 1: the reader is told before the wait begins', async () => {
+  it('reestablish, step 1: the reader gets the event before the wait begins', async () => {
     await using server = await serveInTurn(resets(wire(1)), stays('data: end\n\n'))
     const order: string[] = []
     const source = open(httpUpstream(server.url), options)

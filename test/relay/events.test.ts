@@ -104,7 +104,7 @@ describe('transform', () => {
       client.leave()
       await settled(relay)
       expect(relay.summaries[0]).to.include({ outcome: 'client-gone' })
-    }).timeout(30_000)
+    })
   }
 
   it('that is a generator gets a failure as an exception after the earlier events, and does not see a normal end', async () => {

@@ -3,10 +3,18 @@ import http from 'node:http'
 import http2 from 'node:http2'
 import net from 'node:net'
 import { expect } from 'chai'
-import { createDrain, httpUpstream, type RelaySummary, relayResponse, relaySse } from '../../src/index.ts'
+import {
+  createDrain,
+  httpUpstream,
+  type RelaySummary,
+  relayResponse,
+  relaySse,
+  type SseEvent,
+} from '../../src/index.ts'
+import { get, has } from '../support/client.ts'
 import { fast, wire } from '../support/events.ts'
 import { relayTo, settled } from '../support/gateway.ts'
-import { answers, isStuck, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
+import { answers, ends, isStuck, resets, serve, serveInTurn, stays, stream } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 /** What a connection has got, and how it came to its end. */
@@ -295,6 +303,35 @@ describe('a client with an unread request body', () => {
         () => upstream.sockets.size === 0 || state === 'waiting',
         () => 'the upstream closes',
       )
+    })
+  }
+})
+
+describe('the events of one turn through a transform', () => {
+  for (const fastPath of [true, false]) {
+    it(`are one chunk of the response, with fastPath ${fastPath}`, async () => {
+      await using upstream = await serve(ends(wire(1) + wire(2) + wire(3)))
+      const options = {
+        fastPath,
+        transform: (event: SseEvent) => event,
+        reconnect: { ...fast, maxRetries: 0 },
+      }
+      await using relay = await relayTo(upstream.url, options)
+      const { text } = await raw(relay.server.port, 'GET / HTTP/1.1\r\nhost: us\r\nconnection: close\r\n\r\n')
+      const [, body = ''] = text.split(/\r\n\r\n(.*)/s)
+      const all = wire(1) + wire(2) + wire(3)
+      expect(body).to.equal(`${all.length.toString(16)}\r\n${all}\r\n`)
+    })
+
+    it(`come before the lines that follow them, with fastPath ${fastPath}`, async () => {
+      await using upstream = await serveInTurn(resets(wire(1) + wire(2)), stays(wire(3)))
+      const options = { fastPath, transform: (event: SseEvent) => event, statusEvents: true, heartbeat: 5 }
+      await using relay = await relayTo(upstream.url, options)
+      using client = await get(relay.url)
+      await has(client, `${wire(3)}:\n`)
+      const status = (name: string) => `event: relay-status\ndata: {"status":"${name}"}\n\n`
+      const events = wire(1) + wire(2) + status('reconnecting') + status('live') + wire(3)
+      expect(client.text.replace(/^:\n/gm, '')).to.equal(events)
     })
   }
 })

@@ -58,33 +58,39 @@ describe('relaySse', () => {
     expect(client.text).to.equal(wire(1) + wire(2) + wire(3) + wire(4, 'end'))
   })
 
-  it("calls at most five functions of its own between a chunk's arrival and its write", async () => {
-    await using upstream = await serve(ends(wire(1)))
-    const stacks: string[] = []
-    await using gateway = await serve((req, res) => {
-      const write = res.write.bind(res)
-      const observed: (chunk: string | Uint8Array) => boolean = (chunk) => {
-        stacks.push(new Error('written').stack ?? '')
-        return write(chunk)
-      }
-      relaySse(req, Object.assign(res, { write: observed }), httpUpstream(upstream.url), {
-        reconnect: { ...fast, maxRetries: 0 },
+  for (const { fastPath, most, first } of [
+    { fastPath: false, most: 5, first: 'connection.ts' },
+    { fastPath: true, most: 8, first: 'direct-body.ts' },
+  ]) {
+    it(`calls at most ${most} functions of its own between a chunk's arrival and its write with fastPath: ${fastPath}`, async () => {
+      await using upstream = await serve(ends(wire(1)))
+      const stacks: string[] = []
+      await using gateway = await serve((req, res) => {
+        const write = res.write.bind(res)
+        const observed: (chunk: string | Uint8Array) => boolean = (chunk) => {
+          stacks.push(new Error('written').stack ?? '')
+          return write(chunk)
+        }
+        relaySse(req, Object.assign(res, { write: observed }), httpUpstream(upstream.url), {
+          reconnect: { ...fast, maxRetries: 0 },
+          fastPath,
+        })
       })
+      const { stackTraceLimit } = Error
+      Error.stackTraceLimit = 50
+      try {
+        const client = await get(gateway.url)
+        await client.ended
+        expect(client.text).to.equal(wire(1))
+      } finally {
+        Error.stackTraceLimit = stackTraceLimit
+      }
+      expect(stacks).to.have.length(1)
+      const own = (stacks[0] ?? '').split('\n').filter((line) => /[/\\]src[/\\]/.test(line))
+      expect(own.length, stacks[0]).to.be.within(3, most)
+      expect(own.at(-1)).to.include(first)
     })
-    const { stackTraceLimit } = Error
-    Error.stackTraceLimit = 50
-    try {
-      const client = await get(gateway.url)
-      await client.ended
-      expect(client.text).to.equal(wire(1))
-    } finally {
-      Error.stackTraceLimit = stackTraceLimit
-    }
-    expect(stacks).to.have.length(1)
-    const own = (stacks[0] ?? '').split('\n').filter((line) => /[/\\]src[/\\]/.test(line))
-    expect(own.length, stacks[0]).to.be.within(3, 5)
-    expect(own.at(-1)).to.include('connection.ts')
-  })
+  }
 
   it("starts from the client's Last-Event-ID, in the header or the query", async () => {
     await using upstream = await serve(stays(wire(9, 'end')))

@@ -9,6 +9,7 @@ class Kept implements Downstream {
   readonly isHeadOut = false
   readonly isClosed = false
   isBehind = false
+  pending = 0
   text = ''
   answered: Answer | undefined
   isOpen = false
@@ -42,6 +43,8 @@ class Kept implements Downstream {
     this.text += Buffer.from(bytes).toString()
     return !this.isBehind
   }
+
+  callWhenEmpty(): void {}
 
   end(last = ''): void {
     this.text += last

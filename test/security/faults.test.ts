@@ -264,7 +264,7 @@ describe('the process', () => {
     expect(code).to.equal(0)
     expect(out).to.match(/^\d+ relays, all over\n$/)
     expect(Number.parseInt(out, 10)).to.be.above(40)
-  }).timeout(20_000)
+  })
 
   it('gets the error of a diagnostics_channel subscriber as an uncaught exception, and the stream continues', async () => {
     await using upstream = await serve(stays(wire(1, 'end')))
@@ -277,7 +277,7 @@ describe('the process', () => {
       console.log(data, uncaught.join(), source.errored)
     `
     expect(await runModule(script, [upstream.url])).to.include({ code: 0, out: 'end own null\n' })
-  }).timeout(20_000)
+  })
 })
 
 /** A program: each kind of fault behind each kind of relay, with a client each. */

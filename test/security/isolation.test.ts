@@ -205,7 +205,7 @@ describe('clients of a proxy that shares streams', () => {
     expect(upstream.requests).to.have.length(1)
   })
 
-  it('are told apart by names without their query and credentials, of at most 512 bytes', async () => {
+  it('have different names without their query and credentials, of at most 512 bytes', async () => {
     await using upstream = await serve(ofItsClient)
     const lines: unknown[] = []
     const note = (fields: object, message: string) => void lines.push([message, fields])

@@ -37,6 +37,7 @@ describe('regular expressions for text from outside', () => {
     const all = patterns()
     expect(all).to.have.length.above(20)
     expect(all.filter(repeatsARepetition)).to.deep.equal([])
+    // All of src is parsed.
   })
 
   it('are found if they have one', () => {

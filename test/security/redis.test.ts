@@ -66,6 +66,6 @@ describe('names and data of shared streams', () => {
       })
       for (const { run } of tests) await run()
       admin.destroy()
-    }).timeout(60_000)
+    })
   })
 })

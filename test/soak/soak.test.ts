@@ -1,8 +1,8 @@
 import { expect } from 'chai'
-import { startNode } from '../support/child.ts'
+import { runNode } from '../support/child.ts'
 import { closedSourcesOf, type Sample, trendsOf } from './samples.ts'
 
-const soak = (...args: string[]) => startNode(['--expose-gc', 'test/soak/main.ts', ...args]).ended
+const soak = (...args: string[]) => runNode('test/soak/main.ts', args, {}, ['--expose-gc'])
 
 /** Evenly spaced samples with these heap sizes. */
 function samplesOf(heap: readonly number[]): Sample[] {
@@ -58,7 +58,7 @@ describe('the soak', () => {
     expect(verdict).to.include('left open: 1 × Timeout')
     expect(verdict).to.include('MaxListenersExceededWarning')
     expect(verdict).to.include('at the clients: lost 1')
-  }).timeout(200_000)
+  }).timeout(300_000)
 
   it('with a wrong option fails with an error that names the option', async () => {
     const { code, err } = await soak('--break', 'all')

@@ -1,8 +1,8 @@
 import { expect } from 'chai'
-import { startNode } from '../support/child.ts'
+import { runNode } from '../support/child.ts'
 import { flawsOf, spreadsOf } from './delays.ts'
 
-const stampede = (...args: string[]) => startNode(['test/stampede/main.ts', ...args]).ended
+const stampede = (...args: string[]) => runNode('test/stampede/main.ts', args)
 
 const options = { baseDelay: 1000, maxDelay: 30_000, jitter: 0.1 }
 
@@ -21,14 +21,14 @@ describe('a stampede', () => {
     expect(code, out + err).to.equal(0)
     expect(out).to.include('verdict: passed')
     for (const source of ['backoff', 'clean-end', 'retry-after']) expect(out).to.include(`${source}, attempt`)
-  }).timeout(120_000)
+  }).timeout(300_000)
 
   it('without jitter fails the check of the spread', async () => {
     const { code, out } = await stampede('--streams', '200', '--base', '100', '--jitter', '0')
     expect(code, out).to.equal(1)
     expect(out).to.include('backoff, attempt 0: the delays are not spread')
     expect(out).to.include('clean-end, attempt 0: the delays are not spread')
-  }).timeout(120_000)
+  }).timeout(300_000)
 
   it('with a wrong option fails with an error that names the option', async () => {
     const { code, err } = await stampede('--streams', 'many')
@@ -37,7 +37,7 @@ describe('a stampede', () => {
   })
 
   it('with more streams than allowed open files fails with an error that says so', async () => {
-    const { code, out } = await startNode(['test/stampede/main.ts', '--streams', '100000']).ended
+    const { code, out } = await runNode('test/stampede/main.ts', ['--streams', '100000'])
     expect(code).to.equal(1)
     expect(out).to.include('open files')
   })

@@ -1,5 +1,5 @@
 import http from 'node:http'
-import { type Program, startNode } from './child.ts'
+import { type Program, runNode, startNode } from './child.ts'
 import { until } from './until.ts'
 
 /** The command as a process, and its log so far. */
@@ -16,7 +16,7 @@ export const onFreePorts = ['--bind', '127.0.0.1:0', '--metrics-bind', '127.0.0.
 export const quick = ['--base-delay', '20', '--max-delay', '50', '--jitter', '0']
 
 /** Milliseconds. Many processes that start at the same time are slow. */
-export const patience = 20_000
+export const patience = 50_000
 
 /** Starts the command and waits until it listens. */
 export async function start(
@@ -24,7 +24,7 @@ export async function start(
   preload: readonly string[] = [],
   env: NodeJS.ProcessEnv = {},
 ): Promise<Running> {
-  const program = startNode([...preload, 'src/cli.ts', ...onFreePorts, ...args], env)
+  const program = await startNode('src/cli.ts', [...onFreePorts, ...args], env, preload)
   let log = ''
   program.child.stderr?.on('data', (text: string) => {
     log += text
@@ -55,7 +55,7 @@ export async function start(
   }
 }
 
-export const run = (...args: string[]) => startNode(['src/cli.ts', ...args]).ended
+export const run = (...args: string[]) => runNode('src/cli.ts', args)
 
 /** A client with its own connection, and what it has received so far. */
 export interface Client extends Disposable {

@@ -3,7 +3,7 @@ import http, { type IncomingMessage } from 'node:http'
 import https from 'node:https'
 import net from 'node:net'
 import { urlToHttpOptions } from 'node:url'
-import { type Call, dialHttp } from '../../src/http/dialer.ts'
+import { type Call, type CallOptions, dialHttp } from '../../src/http/dialer.ts'
 import { certificate } from './certificate.ts'
 import { until } from './until.ts'
 
@@ -29,10 +29,15 @@ export class CountingAgent extends http.Agent {
   }
 }
 
+export type DialOptions = Partial<CallOptions & Omit<Call, 'options'>>
+
 /** Sends a request with dialHttp. */
-export function dial(url: string, options: Partial<Call> = {}): Promise<IncomingMessage> {
-  const { signal } = new AbortController()
-  return dialHttp({ ...urlToHttpOptions(new URL(url)), headers: {}, signal, ...options })
+export function dial(
+  url: string,
+  { signal = new AbortController().signal, body, onInformation, ...options }: DialOptions = {},
+): Promise<IncomingMessage> {
+  const given = { ...urlToHttpOptions(new URL(url)), headers: {}, ...options }
+  return dialHttp({ options: given, signal, body, onInformation })
 }
 
 /** The error of a request that must fail. */

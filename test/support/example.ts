@@ -7,7 +7,6 @@ export async function portOf(program: Program): Promise<number> {
   await until(
     () => port() !== undefined,
     () => 'the program listens',
-    15_000,
   )
   return Number(port())
 }
@@ -20,8 +19,16 @@ export interface Example extends AsyncDisposable {
 }
 
 /** @param upstream - The URL of the upstream. Default: the example's own upstream. */
-export async function startExample(file: string, upstream?: string): Promise<Example> {
-  const program = startNode([`examples/${file}`], { PORT: '0', ...(upstream && { UPSTREAM: upstream }) })
+export async function startExample(
+  file: string,
+  upstream?: string,
+  env: NodeJS.ProcessEnv = {},
+): Promise<Example> {
+  const program = await startNode(`examples/${file}`, [], {
+    PORT: '0',
+    ...(upstream && { UPSTREAM: upstream }),
+    ...env,
+  })
   const dispose = () => program[Symbol.asyncDispose]()
   try {
     const port = await portOf(program)

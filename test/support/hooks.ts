@@ -27,7 +27,7 @@ export const mochaHooks = {
     await until(
       () => left().length === 0,
       () => `handles left open: ${left().join(', ')}`,
-      2000,
+      20_000,
     )
   },
 }

@@ -1,15 +1,18 @@
 import type { ServerResponse } from 'node:http'
 import { serve, stream, type TestServer } from './server.ts'
+import { until } from './until.ts'
 
 /** An upstream that numbers its events, keeps all of them, and resumes after the last event ID. */
 export interface Publisher extends AsyncDisposable {
   readonly server: TestServer
   /** The open event streams. */
   readonly open: ReadonlySet<ServerResponse>
+  /** Resolves when an event stream is open. */
+  isOpen(): Promise<void>
   /** Publishes the next event. */
   publish(): void
-  /** Ends the open streams, with the last event of a completion. */
-  end(): void
+  /** Ends the open streams. The text is written before; default: the last event of a completion. */
+  end(last?: string): void
 }
 
 /** @param format - Writes the event of a number. */
@@ -26,12 +29,17 @@ export async function publisher(format: (n: number) => string): Promise<Publishe
   return {
     server,
     open,
+    isOpen: () =>
+      until(
+        () => open.size > 0,
+        () => 'the upstream is open',
+      ),
     publish() {
       latest++
       for (const response of open) response.write(format(latest))
     },
-    end() {
-      for (const response of open) response.end('data: [DONE]\n\n')
+    end(last = 'data: [DONE]\n\n') {
+      for (const response of open) response.end(last)
     },
     [Symbol.asyncDispose]: server.close,
   }

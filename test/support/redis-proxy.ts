@@ -22,8 +22,8 @@ export interface RedisProxy extends AsyncDisposable {
   cut(): void
 }
 
-/** A message of a channel, without content, in both versions of the protocol. */
-const wake = /[*>]3\r\n\$8\r\nsmessage\r\n\$\d+\r\n[^\r]*\r\n\$0\r\n\r\n/g
+/** A message of a channel, in both versions of the protocol. */
+const wake = /[*>]3\r\n\$8\r\nsmessage\r\n\$\d+\r\n[^\r]*\r\n\$\d+\r\n[^\r]*\r\n/g
 
 export async function redisProxy(target: number): Promise<RedisProxy> {
   const sockets = new Set<Socket>()

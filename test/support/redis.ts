@@ -1,6 +1,8 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
+import net from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from 'redis'
 import { freePort } from './server.ts'
 
@@ -16,6 +18,9 @@ export interface RedisServer extends AsyncDisposable {
   /** Starts the server again on its port, with no data. */
   restart(): Promise<void>
 }
+
+/** Between two questions to a server that starts, in milliseconds: to ask all the time slows the server. */
+const pause = 5
 
 const programs = ['redis-server', 'valkey-server']
 
@@ -69,16 +74,23 @@ export async function startRedis(...args: string[]): Promise<RedisServer> {
   }
 }
 
-/** Waits until a server answers. */
+/** Waits until a server answers: also one that asks for a password. A server that still loads its data refuses every command but a few. */
 async function answers(port: number): Promise<void> {
-  const client = createClient({
-    socket: { host: '127.0.0.1', port, reconnectStrategy: 20 },
+  while (!/^(\+PONG|-NOAUTH)/.test(await answerToPing(port))) await sleep(pause)
+}
+
+/** @returns `''` from a server that does not listen. */
+function answerToPing(port: number): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = net.connect(port, '127.0.0.1')
+    const settle = (answer: string) => {
+      socket.destroy()
+      socket.once('close', () => resolve(answer))
+    }
+    socket.once('connect', () => socket.write('PING\r\n'))
+    socket.once('data', (bytes) => settle(bytes.toString()))
+    socket.once('error', () => settle(''))
   })
-  client.on('error', () => {})
-  await client.connect()
-  // A server that still loads its data refuses every command but a few.
-  while ((await client.ping().catch(() => undefined)) === undefined);
-  client.destroy()
 }
 
 /** Gives each server an equal part of the slots, and waits until each of them knows the whole cluster. */
@@ -100,7 +112,7 @@ export async function formCluster(servers: readonly RedisServer[]): Promise<void
       const info = String(await client.sendCommand(['CLUSTER', 'INFO']))
       return info.includes('cluster_state:ok') && info.includes(`cluster_known_nodes:${servers.length}`)
     }
-    while (!(await isWhole()));
+    while (!(await isWhole())) await sleep(pause)
     client.destroy()
   }
 }

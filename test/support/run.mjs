@@ -1,22 +1,31 @@
-// What `npm test` does: build, check, run the tests with coverage and, side by side with them, the tests that take long.
-import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
-import { runWithCounts } from './counts.mjs'
+// What `npm test` does: builds, then checks and tests side by side, and measures the coverage of all tests together.
+import { readFileSync, rmSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { runWithChecks } from './counts.mjs'
+import { runsOf, testFiles } from './runs.mjs'
+import { runScript } from './script.mjs'
 
+const args = process.argv.slice(2)
 const { scripts } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+/** Where c8 looks for what Node has measured. */
+const folder = resolve('coverage/tmp')
 
-for (const script of ['build', 'lint']) {
-  // One command at a time, to name the one that fails: some of them say nothing of themselves.
-  for (const command of scripts[script].split(' && ')) {
-    const status = spawnSync(command, { stdio: 'inherit', shell: true }).status ?? 1
-    if (status !== 0) {
-      console.error(`\nFAILED: ${command} (of npm run ${script}, exit status ${status})`)
-      process.exit(status)
-    }
-  }
+const build = await runScript('build', scripts.build)
+if (build.failure) {
+  console.error(`${build.output}\n${build.failure}`)
+  process.exit(1)
 }
-const tests = (script) => ({
-  name: `npm run ${script}`,
-  run: ['npm', 'run', '--silent', script, '--', ...process.argv.slice(2)],
+rmSync(folder, { recursive: true, force: true })
+const lint = runScript('lint', scripts.lint)
+const files = testFiles()
+const commands = runsOf(files).map((run) => ({
+  name: run.name,
+  run: [process.execPath, 'node_modules/mocha/bin/mocha.js', ...run.files, ...args],
+  env: { NODE_V8_COVERAGE: run.coverage ? folder : '' },
+}))
+const passed = await runWithChecks(commands, {
+  // Arguments such as -g leave tests out.
+  files: args.length > 0 ? [] : files,
+  checks: async () => [await lint, await runScript('coverage', scripts.coverage)],
 })
-process.exit((await runWithCounts(tests('test:coverage'), tests('test:long'), tests('test:fleet'))) ? 0 : 1)
+process.exit(passed ? 0 : 1)

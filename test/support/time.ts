@@ -12,7 +12,8 @@ export interface HeldTime extends Disposable {
 /** Mocks `setTimeout` and `performance.now()`; sockets work as usual. */
 export function holdTime(): HeldTime {
   mock.timers.enable({ apis: ['setTimeout'] })
-  const start = performance.now()
+  // A whole millisecond: with a fraction, the difference of two times would not be exact.
+  const start = Math.ceil(performance.now())
   let passed = 0
   mock.method(performance, 'now', () => start + passed)
   return {

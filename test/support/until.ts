@@ -6,9 +6,10 @@ const quickTurns = 1000
 /**
  * Waits until a condition holds.
  *
- * @param what - Describes the condition, for the error after `limit` milliseconds.
+ * @param what - Describes the condition, for the error after `limit` milliseconds. Default 50 s: a busy machine takes
+ * long, and mocha's own limit, which says nothing of the condition, is a minute.
  */
-export async function until(condition: () => boolean, what: () => string, limit = 5000): Promise<void> {
+export async function until(condition: () => boolean, what: () => string, limit = 50_000): Promise<void> {
   const end = performance.now() + limit
   for (let turn = 0; !condition(); turn++) {
     if (performance.now() > end) throw new Error(`not within ${limit} ms: ${what()}`)

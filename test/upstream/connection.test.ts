@@ -1,6 +1,7 @@
 import { getEventListeners, once } from 'node:events'
 import { PassThrough } from 'node:stream'
 import { expect } from 'chai'
+import type { CancelSignal } from '../../src/http/cancellation.ts'
 import { type Connection, type DialOptions, type Drop, dial } from '../../src/upstream/connection.ts'
 import { until } from '../support/until.ts'
 
@@ -126,7 +127,7 @@ describe('a connection', () => {
       [() => Promise.reject(new Error('no')), 'ERR_SSE_CONNECT'],
     ] as const) {
       const controller = new AbortController()
-      let given: AbortSignal | undefined
+      let given: CancelSignal | undefined
       const attempt = dial(
         (signal) => {
           given = signal
@@ -238,6 +239,8 @@ describe('an attempt that fails', () => {
     new SyntaxError('JSON'),
     new TypeError('x is no function'),
     Object.assign(new Error('bad'), { code: 'ERR_INVALID_URL' }),
+    Object.assign(new TypeError('bad value'), { code: 'ERR_HTTP_INVALID_HEADER_VALUE' }),
+    Object.assign(new TypeError('bad path'), { code: 'ERR_UNESCAPED_CHARACTERS' }),
   ]) {
     it(`fails with the ${fault.name} ${fault.message} unchanged, because another attempt would not help`, async () => {
       const controller = new AbortController()

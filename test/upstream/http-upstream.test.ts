@@ -36,6 +36,15 @@ describe('httpUpstream', () => {
     })
   })
 
+  it("takes an undefined field for none, as a client's field is that the client has not sent", async () => {
+    await using server = await serve(ends(wire(1, 'end')))
+    const headers = { accept: undefined, cookie: undefined, 'X-Key': 'k' }
+    const { error } = await drain(createResilientSseSource(httpUpstream(server.url, { headers }), options))
+    expect(error).to.equal(undefined)
+    expect(server.requests[0]?.headers).to.include({ accept: 'text/event-stream', 'x-key': 'k' })
+    expect(server.requests[0]?.headers).to.not.have.property('cookie')
+  })
+
   it("sends the caller's last-event-id only until there is a newer id", async () => {
     await using server = await serveInTurn(resets(wire(8)), ends(wire(9, 'end')))
     const headers = { 'Last-Event-ID': '7' }

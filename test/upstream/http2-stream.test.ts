@@ -152,7 +152,7 @@ describe('an HTTP/2 stream', () => {
     }
   }
 
-  it('is ended, or cut, also while nobody reads', async () => {
+  it('is ended, or cut, also while it is not read', async () => {
     for (const [bytes, code] of [
       [frame(0, 1, [], endStream), undefined],
       [reset(0), 'ERR_SSE_NOT_RESUMABLE'],

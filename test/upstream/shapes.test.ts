@@ -72,7 +72,7 @@ describe('upstream shapes', () => {
 
   it('a locked web stream is refused, even if it cannot be iterated', () => {
     const locked = { locked: true, getReader: () => ({}), cancel: async () => {} }
-    expect(() => openUpstream(locked)).to.throw(TypeError, 'a body that nobody else reads, got a locked one')
+    expect(() => openUpstream(locked)).to.throw(TypeError, 'a body without another reader, got a locked one')
   })
 
   it('a body that is discarded may fail late', async () => {

@@ -354,7 +354,7 @@ describe('EventReader', () => {
       reader.read(Buffer.from('data: x\n\n'))
       expect((await usedMemory()) - before).to.be.below(mebibyte / 2)
       expect(items).to.deep.equal([x])
-    }).timeout(30_000)
+    })
   })
 
   it('throws the error of a callback', () => {

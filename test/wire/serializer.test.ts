@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect } from 'chai'
 import { createSerializer } from '../../src/wire/serializer.ts'
 
@@ -23,11 +24,12 @@ describe('createSerializer', () => {
     )
   })
 
-  it('counts events on its writable side and bytes on its readable side', () => {
+  it('counts events on its writable side and bytes on its readable side', async () => {
     const serializer = createSerializer()
     expect(serializer.writableObjectMode).to.equal(true)
     expect(serializer.readableObjectMode).to.equal(false)
     serializer.write({ data: 'é' })
+    await once(serializer, 'readable')
     expect(serializer.readableLength).to.equal('data: é\n\n'.length + 1)
   })
 
@@ -46,16 +48,44 @@ describe('createSerializer', () => {
   for (const [chunk, message] of wrong) {
     it(`fails with a TypeError for ${JSON.stringify(chunk) ?? 'undefined'}, after the earlier events`, async () => {
       const serializer = createSerializer()
+      const read: string[] = []
+      serializer.on('data', (bytes) => read.push(String(bytes)))
       serializer.write({ data: 'x' })
-      expect(String(serializer.read())).to.equal('data: x\n\n')
       const failed = once(serializer, 'error')
       serializer.write(chunk)
       const [error] = await failed
       expect(error).to.be.instanceOf(TypeError)
       expect(error).to.have.property('message').that.matches(message)
       expect(serializer.destroyed).to.equal(true)
+      expect(read).to.deep.equal(['data: x\n\n'])
     })
   }
+
+  it('yields the events of one turn as one chunk, and waits for no further turn', async () => {
+    const serializer = createSerializer()
+    const read: string[] = []
+    serializer.on('data', (bytes) => read.push(String(bytes)))
+    for (let turn = 0; turn < 3; turn++) {
+      for (const part of ['a', 'b', 'c']) serializer.write({ data: `${part}${turn}` })
+      await nextTurn()
+      expect(read).to.have.length(turn + 1)
+    }
+    serializer.end({ data: 'last' })
+    await once(serializer, 'end')
+    expect(read).to.deep.equal([
+      'data: a0\n\ndata: b0\n\ndata: c0\n\n',
+      'data: a1\n\ndata: b1\n\ndata: c1\n\n',
+      'data: a2\n\ndata: b2\n\ndata: c2\n\n',
+      'data: last\n\n',
+    ])
+  })
+
+  it('yields nothing more after it was destroyed', async () => {
+    const serializer = createSerializer().on('data', () => expect.fail('data after the end'))
+    serializer.write({ data: 'x' })
+    serializer.destroy()
+    await nextTurn()
+  })
 
   it('rejects a pipeline with the same TypeError', async () => {
     const result = pipeline(Readable.from([{ data: 'x' }, {}]), createSerializer(), async (bytes) => {

@@ -36,7 +36,7 @@ export const appendCases: readonly StoreCase[] = [
         { how: 'failed' },
         { how: 'cancelled', reason: '' },
         ...texts.map((text, n): Partial<EndEntry> => {
-          return { how: 'failed', code: `CODE_${n}`, status: 400 + n, reason: text }
+          return { how: 'failed', code: `CODE_${n}`, status: 400 + n, fields: `a: ${text}`, reason: text }
         }),
       ]
       for (const fields of ends) {

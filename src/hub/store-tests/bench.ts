@@ -143,7 +143,7 @@ export function events(epoch: number, first: number, last = first, bytes?: Buffe
 
 /** The entry that ends a stream. */
 export function end(epoch: number, previous: Position, fields: Partial<EndEntry> = {}): EndEntry {
-  const none = { code: undefined, status: undefined, reason: undefined }
+  const none = { code: undefined, status: undefined, fields: undefined, reason: undefined }
   return { kind: 'end', epoch, at: Date.now(), how: 'ended', previous, ...none, ...fields }
 }
 

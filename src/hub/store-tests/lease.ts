@@ -34,7 +34,7 @@ export const leaseCases: readonly StoreCase[] = [
     },
   },
   {
-    title: 'renews nothing for anybody but the owner, and nothing of a stream that does not exist',
+    title: 'renews a lease only for its owner, and nothing of a stream that does not exist',
     async run(bench) {
       const stream = bench.name()
       assert.equal((await bench.store.renew(stream, 'owner', long, long)).held, false)

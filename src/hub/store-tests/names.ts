@@ -40,6 +40,20 @@ export const nameCases: readonly StoreCase[] = [
     },
   },
   {
+    title: 'takes names of owners of any characters, and mixes none of the owners',
+    async run(bench) {
+      for (const owner of namesWith(randomUUID())) {
+        const stream = bench.name()
+        const { epoch } = await bench.open(stream, owner)
+        assert.equal((await bench.open(stream, owner)).epoch, epoch)
+        assert.equal((await bench.store.renew(stream, owner, long, long)).held, true, JSON.stringify(owner))
+        await bench.isNotHeldBy(stream, `${owner}.`, long)
+        await bench.isNotHeldBy(stream, owner.slice(0, -1), long)
+        await bench.isHeld(stream)
+      }
+    },
+  },
+  {
     title: 'lets one owner have many streams, and opens, ends, gives up and removes each alone',
     async run(bench) {
       const [one, other, ended, removed] = [bench.name(), bench.name(), bench.name(), bench.name()]

@@ -161,7 +161,7 @@ export const openCases: readonly StoreCase[] = [
     },
   },
   {
-    title: 'ends a stream by force that nobody holds, also with an empty reason',
+    title: 'ends a stream by force that has no owner, also with an empty reason',
     async run(bench) {
       const stream = bench.name()
       await bench.open(stream, 'owner')

@@ -69,6 +69,7 @@ class Answers {
   /** Expects just the entries whose append was answered with `stored`, as they were sent. */
   agreeWith(log: readonly Entry[], seed: number): void {
     const found = log.filter((entry) => entry.kind === 'events')
+    assert.ok(found.length > 0, `seed ${seed}: no owner has appended anything`)
     assert.deepEqual(found.map(keyOf).sort(), [...this.stored].sort(), `seed ${seed}`)
     for (const entry of found)
       assert.deepEqual(entry.bytes, this.sent.get(keyOf(entry))?.bytes, `seed ${seed}`)

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import type { Position } from '../store.ts'
 import { type Bench, end, events, long, type StoreCase } from './bench.ts'
 
 /** When a store wakes those who watch a stream. */
@@ -61,7 +62,24 @@ export const watchCases: readonly StoreCase[] = [
     },
   },
   {
-    title: 'calls nobody who has stopped to watch, and goes on for others',
+    title: 'names no entry that cannot be read',
+    async run(bench) {
+      const stream = bench.name()
+      const { epoch } = await bench.open(stream, 'owner')
+      const reads: Promise<readonly unknown[]>[] = []
+      const watcher = await watched(bench, stream, (latest) => {
+        if (latest) reads.push(bench.store.read(stream, latest, 1))
+      })
+      for (let seq = 1; seq <= 5; seq++) {
+        await bench.append(stream, events(epoch, seq))
+        await watcher.isWoken('after an entry with events')
+      }
+      for (const entries of await Promise.all(reads)) assert.equal(entries.length, 1)
+      watcher.unwatch()
+    },
+  },
+  {
+    title: 'calls no watcher that has stopped to watch, and goes on to call others',
     async run(bench) {
       const stream = bench.name()
       const { epoch } = await bench.open(stream, 'owner')
@@ -107,12 +125,12 @@ export const watchCases: readonly StoreCase[] = [
 ]
 
 /** Watches the stream of `owner`, and waits until the store counts the listener: a store may take a while to begin. */
-async function watched(bench: Bench, stream: string, onWake = () => {}) {
+async function watched(bench: Bench, stream: string, onWake = (_?: Position) => {}) {
   let wakes = 0
   let seen = 0
-  const unwatch = bench.store.watch(stream, () => {
+  const unwatch = bench.store.watch(stream, (latest) => {
     wakes++
-    onWake()
+    onWake(latest)
   })
   await bench.poll('the listener is counted', async () => {
     const { listeners } = await bench.store.renew(stream, 'owner', long, long)

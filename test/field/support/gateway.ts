@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url'
-import { type Program, startNode } from '../../support/child.ts'
+import { type Program, startNode, startProcess } from '../../support/child.ts'
 import { until } from '../../support/until.ts'
 
 /** The two forms in which the library stands between a client and its upstream. */
@@ -31,14 +31,14 @@ const flagsOf = (settings: Settings) =>
     String(value),
   ])
 
-function start(kind: Kind, upstream: string, settings: Settings, port: number): Program {
+async function start(kind: Kind, upstream: string, settings: Settings, port: number): Promise<Program> {
   return kind === 'the command'
-    ? startNode([
+    ? startProcess([
         file('../../../dist/cli.js'),
         ...['--upstream', upstream, '--bind', `127.0.0.1:${port}`],
         ...flagsOf(settings),
       ])
-    : startNode([file('relay-server.ts'), upstream, String(port), JSON.stringify(settings)])
+    : startNode('test/field/support/relay-server.ts', [upstream, String(port), JSON.stringify(settings)])
 }
 
 /** @param port - Where to listen. Default: a free port. */
@@ -48,7 +48,7 @@ export async function startGateway(
   settings: Settings = {},
   port = 0,
 ): Promise<Gateway> {
-  const program = start(kind, upstream, settings, port)
+  const program = await start(kind, upstream, settings, port)
   let log = ''
   program.child.stderr?.on('data', (text: string) => {
     log += text

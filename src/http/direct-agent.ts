@@ -1,0 +1,43 @@
+import http from 'node:http'
+import https from 'node:https'
+import { Socket } from 'node:net'
+import { DirectSocket } from './direct-socket.ts'
+import { startReaderCheck } from './reader-check.ts'
+
+/**
+ * What all connections read into. Node allocates 64 KiB for each read otherwise, garbage outside the heap of V8, which answers such
+ * garbage with collections of the whole heap.
+ */
+const buffer = Buffer.allocUnsafeSlow(65_536)
+
+/**
+ * Makes an agent with keep-alive for one protocol.
+ *
+ * @param fastPath - Whether bodies may bypass node:http; see {@link DirectSocket}.
+ */
+export function makeAgent(protocol: string, fastPath: boolean): http.Agent {
+  const { Agent } = protocol === 'https:' ? https : http
+  const agent = new Agent({ keepAlive: true })
+  if (fastPath) readDirectly(agent)
+  return agent
+}
+
+/** Makes an agent's connections pass what they read to a {@link DirectSocket}, by the option `onread` of node:net and node:tls. */
+function readDirectly(agent: http.Agent): void {
+  startReaderCheck()
+  const createConnection = agent.createConnection.bind(agent)
+  agent.createConnection = (options, callback) => {
+    let reader: DirectSocket | undefined
+    const onread = {
+      buffer,
+      callback(size: number) {
+        reader?.read(buffer.subarray(0, size))
+        return true
+      },
+    }
+    const withReader = { ...options, onread }
+    const socket = createConnection(withReader, callback)
+    if (socket instanceof Socket) reader = new DirectSocket(socket)
+    return socket
+  }
+}
