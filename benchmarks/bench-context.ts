@@ -1,5 +1,6 @@
 import { ClientProcess, RelayProcess, UpstreamProcess } from './processes.ts'
-import type { KindName } from './relays/kinds.ts'
+import { isHere, type KindName } from './relays/kinds.ts'
+import { plainText, type Transport } from './wire.ts'
 
 /** How much is measured. */
 export interface Extent {
@@ -19,25 +20,35 @@ export class Bench implements AsyncDisposable {
   readonly upstream: UpstreamProcess
   readonly client: ClientProcess
   readonly extent: Extent
+  readonly transport: Transport
   readonly #relays = new Map<KindName, RelayProcess>()
   /** Those that were started and not stopped. */
   readonly #started = new Set<RelayProcess>()
 
-  private constructor(upstream: UpstreamProcess, client: ClientProcess, extent: Extent) {
+  private constructor(
+    upstream: UpstreamProcess,
+    client: ClientProcess,
+    extent: Extent,
+    transport: Transport,
+  ) {
     this.upstream = upstream
     this.client = client
     this.extent = extent
+    this.transport = transport
   }
 
-  static async start(extent: Extent): Promise<Bench> {
-    const [upstream, client] = await Promise.all([UpstreamProcess.start(), ClientProcess.start()])
-    return new Bench(upstream, client, extent)
+  static async start(extent: Extent, transport = plainText): Promise<Bench> {
+    const [upstream, client] = await Promise.all([
+      UpstreamProcess.start(transport.upstream),
+      ClientProcess.start(transport.client),
+    ])
+    return new Bench(upstream, client, extent, transport)
   }
 
-  /** Those of the kinds that were asked for. */
+  /** Those of the kinds that were asked for and that this machine has. */
   chosen(kinds: readonly KindName[]): KindName[] {
     const { only } = this.extent
-    return kinds.filter((kind) => only === undefined || only.includes(kind))
+    return kinds.filter((kind) => (only === undefined || only.includes(kind)) && isHere(kind))
   }
 
   /** Starts several relay processes at once. */
@@ -52,6 +63,11 @@ export class Bench implements AsyncDisposable {
     return relay
   }
 
+  /** A full collection in each relay process that is used for several measurements. */
+  async collect(): Promise<void> {
+    for (const relay of this.#relays.values()) await relay.usage(true)
+  }
+
   /** A relay process of its own, which `release` ends; a smoke run has no time for that. */
   freshRelay(kind: KindName, execArgv: readonly string[] = []): Promise<RelayProcess> {
     return this.extent.quick ? this.relay(kind) : this.start(kind, ['--expose-gc', ...execArgv])
@@ -64,14 +80,17 @@ export class Bench implements AsyncDisposable {
   }
 
   async start(kind: KindName, execArgv: readonly string[]): Promise<RelayProcess> {
-    const relay = await RelayProcess.start(kind, this.upstream.url, this.extent.heap, execArgv)
+    const options = { heap: this.extent.heap, protocol: this.transport.client }
+    const relay = await RelayProcess.start(kind, this.upstream.url, options, execArgv)
     this.#started.add(relay)
     return relay
   }
 
   /** Closes the client's streams; nothing of them is left at the upstream then. */
-  async close(): Promise<void> {
+  async close(kind?: KindName): Promise<void> {
     await this.client.close()
+    // HAProxy notices a client's end when it has something to send.
+    if (kind === 'haproxy') await this.upstream.does('reset')
     const end = performance.now() + 20_000
     while ((await this.upstream.streams()) > 0) {
       if (performance.now() > end) throw new Error('the relay holds on to upstreams whose clients have left')

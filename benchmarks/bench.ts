@@ -19,7 +19,7 @@ ${Object.entries(workloads)
   .join('\n')}
 
   --kinds A,B    only these relays: ${kindNames.join(', ')}
-  --rounds N     rounds in which all kinds take their turn (default 5)
+  --rounds N     rounds in which all kinds take their turn (default 9)
   --seconds N    length of each measurement (default 1)
   --heap N       mebibytes on the heap of each relay besides (default 16)
   --quick        everything once with tiny numbers, to see that it works
@@ -41,7 +41,7 @@ async function main(): Promise<void> {
     allowPositionals: true,
     options: {
       kinds: { type: 'string' },
-      rounds: { type: 'string', default: '5' },
+      rounds: { type: 'string', default: '9' },
       seconds: { type: 'string', default: '1' },
       heap: { type: 'string', default: '16' },
       quick: { type: 'boolean', default: false },

@@ -20,8 +20,9 @@ const style = `
   .title { font-weight: 600 }
   .faint { fill: #6e7781 }
   .bytes { fill: #8c959f }
+  .limit { fill: #6f9f6a }
   .client-library { fill: #d4843e }
-  .resilient { fill: #3f7fd0 }
+  .resilient, .variant { fill: #3f7fd0 }
   .spread { stroke: #24292f; opacity: .55 }
   .one { stroke: #6e7781; stroke-dasharray: 2 3 }
   @media (prefers-color-scheme: dark) {
@@ -31,7 +32,7 @@ const style = `
   }`
 
 /** A picture of every result that has ratios to the bare pipe: a panel each, a bar for each kind. */
-export function chart(results: readonly Result[], machine: string, date: string): string {
+export function chart(results: readonly Result[], machines: string): string {
   const panels = results
     .filter(({ beside = bare }) => beside === bare)
     .map((result) => ({ title: result.title, unit: result.unit, bars: result.figures.flatMap(barOf) }))
@@ -48,7 +49,7 @@ export function chart(results: readonly Result[], machine: string, date: string)
 <style>${style}
 </style>
 <text class="title" x="16" y="20">Cost as a multiple of the bare pipe: median, with least and greatest; shorter is better</text>
-<text class="faint" x="16" y="38">${escaped(`${machine}, ${date}`)}</text>
+<text class="faint" x="16" y="38">${escaped(machines)}</text>
 ${drawn.join('\n')}
 </svg>
 `

@@ -1,7 +1,8 @@
-// The client process: many clients of one server, each of whose events must arrive exactly once.
-import http, { type ClientRequest, type IncomingMessage } from 'node:http'
+// The client process, `client.ts [PROTOCOL]`: many clients of one server, each of whose events must arrive exactly once.
 import { answerWith, now } from './answering.ts'
 import { FeedChecker } from './feed-checker.ts'
+import { askForJson } from './json-client.ts'
+import { getFor, type Request } from './requests.ts'
 import { EventChecker } from './wire.ts'
 
 export interface OpenOptions {
@@ -18,6 +19,14 @@ export interface FeedOptions {
   readonly lastEventId?: string | undefined
   /** Each client asks for a stream of its own, whose path begins like this; it is open with its first event, and may end. */
   readonly ownPath?: string
+  /** How many streams of their own there are: client n asks for stream n modulo this number. Default: one for each client. */
+  readonly paths?: number
+  /** The number of the first path. Default: 0. */
+  readonly firstPath?: number
+  /** Whether a client with a stream of its own is open with its head. */
+  readonly openWithHead?: boolean
+  /** Whether events hold the time at which they were sent. */
+  readonly stamped?: boolean
   /** Whether all clients come at the same time, and not some after others. */
   readonly atOnce?: boolean
 }
@@ -30,13 +39,21 @@ export interface Arrived {
 
 export type ClientQuestion =
   | ({ readonly ask: 'open' } & OpenOptions)
-  | { readonly ask: 'arrived' | 'close' | 'mark' | 'firstId' | 'ended' }
+  | { readonly ask: 'arrived' | 'close' | 'mark' | 'latencies' | 'firstId' | 'ended' }
+  | {
+      readonly ask: 'json'
+      readonly url: string
+      readonly bytes: number
+      readonly connections: number
+      readonly seconds: number
+    }
+  | { readonly ask: 'count'; readonly events: number; readonly within: number }
   | { readonly ask: 'reach'; readonly last: number; readonly within: number }
   | { readonly ask: 'settle'; readonly sent: readonly number[]; readonly within: number }
   | { readonly ask: 'nextArrivals'; readonly within: number }
 
 interface Stream {
-  readonly request: ClientRequest
+  readonly request: Request
   readonly checker: EventChecker | FeedChecker
   /** When the first event since the last mark arrived. */
   nextAt: number | undefined
@@ -44,50 +61,73 @@ interface Stream {
 
 /** How many connections are being opened at a time. */
 const opening = 200
-const agent = new http.Agent()
+const get = getFor(process.argv[2] ?? 'http')
 let streams: Stream[] = []
 let events = 0
 let chunks = 0
 let ended = 0
 let fault: Error | undefined
+/** How many events are waited for, and what is called when they are here. */
+let awaited = Number.POSITIVE_INFINITY
+let onAwaited: () => void = () => {}
+/** How long each event since the latest mark has taken, in milliseconds. */
+let latencies: number[] = []
+
+function onSent(sentAt: number): void {
+  latencies.push(now() - sentAt)
+}
 
 function openOne({ url, eventSize, feed }: OpenOptions, n: number): Promise<void> {
-  const { ownPath, lastEventId } = feed ?? {}
+  const {
+    ownPath,
+    paths = Number.POSITIVE_INFINITY,
+    firstPath = 0,
+    lastEventId,
+    openWithHead,
+    stamped,
+  } = feed ?? {}
   const headers = lastEventId === undefined ? {} : { 'last-event-id': lastEventId }
   return new Promise((resolve, reject) => {
-    const request = http.get(ownPath === undefined ? url : `${url}/${ownPath}-${n}`, { agent, headers })
-    const checker = feed ? new FeedChecker(feed.dataSize) : new EventChecker(eventSize)
-    const stream: Stream = { request, checker, nextAt: undefined }
+    const checker = feed
+      ? new FeedChecker(feed.dataSize, stamped ? onSent : undefined)
+      : new EventChecker(eventSize)
     const fail = (error: Error) => {
       // Closed by ourselves.
       if (!streams.includes(stream)) return
       fault ??= error
       reject(error)
     }
+    const request = get(
+      ownPath === undefined ? url : `${url}/${ownPath}-${(firstPath + n) % paths}`,
+      headers,
+      {
+        fail,
+        head: (statusCode) => {
+          if (statusCode !== 200) fail(new Error(`a stream was answered with ${statusCode}`))
+          if (openWithHead || (feed && ownPath === undefined)) resolve()
+        },
+        data: (chunk) => {
+          try {
+            const count = stream.checker.read(chunk)
+            chunks++
+            if (count === 0) return
+            events += count
+            if (events >= awaited) onAwaited()
+            stream.nextAt ??= now()
+            resolve()
+          } catch (error) {
+            fail(error instanceof Error ? error : new Error(String(error)))
+            request.destroy()
+          }
+        },
+        end: () => {
+          if (ownPath === undefined) fail(new Error('a stream ended'))
+          else ended++
+        },
+      },
+    )
+    const stream: Stream = { request, checker, nextAt: undefined }
     streams.push(stream)
-    request.on('error', fail)
-    request.on('response', (response: IncomingMessage) => {
-      response.on('error', fail)
-      response.on('end', () => {
-        if (ownPath === undefined) fail(new Error('a stream ended'))
-        else ended++
-      })
-      if (response.statusCode !== 200) fail(new Error(`a stream was answered with ${response.statusCode}`))
-      if (feed && ownPath === undefined) resolve()
-      response.on('data', (chunk: Buffer) => {
-        try {
-          const count = stream.checker.read(chunk)
-          chunks++
-          if (count === 0) return
-          events += count
-          stream.nextAt ??= now()
-          resolve()
-        } catch (error) {
-          fail(error instanceof Error ? error : new Error(String(error)))
-          request.destroy()
-        }
-      })
-    })
   })
 }
 
@@ -120,13 +160,34 @@ async function wait(holds: () => boolean, within: number, interval = 5): Promise
   }
 }
 
+/** Waits for so many events without a look at a clock, which would be a pause of the relay. */
+function arrivalOf(count: number, within: number): Promise<void> {
+  if (events >= count) return Promise.resolve()
+  return new Promise((resolve, reject) => {
+    const settle = () => {
+      clearTimeout(timer)
+      awaited = Number.POSITIVE_INFINITY
+    }
+    const timer = setTimeout(() => {
+      settle()
+      reject(fault ?? new Error(`${events} of ${count} events arrived`))
+    }, within)
+    awaited = count
+    onAwaited = () => {
+      settle()
+      resolve()
+    }
+  })
+}
+
 /**
  * Waits until each stream of the upstream has arrived up to its last id. Which of them is whose is not known: a relay may
  * open its connections in any order.
  */
 async function settle(sent: readonly number[], within: number): Promise<void> {
   const total = sent.reduce((sum, last) => sum + last, 0)
-  await wait(() => events >= total, within)
+  // A client that has joined later has not had the first events.
+  await wait(() => streams.reduce((sum, { checker }) => sum + checker.last, 0) >= total, within)
   const goals = [...sent].sort((a, b) => a - b)
   const arrived = streams.map(({ checker }) => checker.last).sort((a, b) => a - b)
   const wrong = goals.findIndex((goal, index) => goal !== arrived[index])
@@ -158,6 +219,10 @@ answerWith<ClientQuestion>(async (question) => {
       return { events, chunks } satisfies Arrived
     case 'settle':
       return settle(question.sent, question.within)
+    case 'json':
+      return askForJson(question)
+    case 'count':
+      return arrivalOf(question.events, question.within)
     case 'reach':
       return reach(question.last, question.within)
     case 'firstId':
@@ -168,7 +233,10 @@ answerWith<ClientQuestion>(async (question) => {
       return
     case 'mark':
       for (const stream of streams) stream.nextAt = undefined
+      latencies = []
       return
+    case 'latencies':
+      return latencies
     case 'nextArrivals':
       await wait(() => streams.every(({ nextAt }) => nextAt !== undefined), question.within)
       return streams.map(({ nextAt }) => nextAt ?? null)

@@ -1,4 +1,4 @@
-import { tailIdOf } from './wire.ts'
+import { sentAtOf, tailIdOf } from './wire.ts'
 
 const COLON = 58
 const LF = 10
@@ -15,11 +15,16 @@ export class FeedChecker {
   /** The `id` of the first event; undefined without one. */
   firstId: string | undefined
   readonly #dataSize: number
+  readonly #onSent: ((sentAt: number) => void) | undefined
   #rest: Buffer | undefined
 
-  /** @param dataSize - Bytes of each event's data. */
-  constructor(dataSize: number) {
+  /**
+   * @param dataSize - Bytes of each event's data.
+   * @param onSent - Called for each event with the time at which it was sent; only where events hold it.
+   */
+  constructor(dataSize: number, onSent?: (sentAt: number) => void) {
     this.#dataSize = dataSize
+    this.#onSent = onSent
   }
 
   /** @returns how many events became whole. */
@@ -48,6 +53,7 @@ export class FeedChecker {
     if (isWhole && number > 0 && (this.last === 0 || number === this.last + 1)) {
       if (this.last === 0) this.firstId = idIn(bytes.toString('latin1', start, data))
       this.last = number
+      this.#onSent?.(sentAtOf(bytes, end))
       return true
     }
     const seen = bytes.toString('latin1', start, Math.min(end, start + 100))

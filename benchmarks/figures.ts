@@ -8,6 +8,8 @@ export interface Figure {
   readonly value: Spread
   /** The value over that of the kind that it is compared with, in the same round. */
   readonly ratio?: Spread
+  /** The mean of all its values over the mean of those of the kind that it is compared with. */
+  readonly ratioOfMeans?: number
   /** Something to know about it. */
   readonly note?: string
 }
@@ -34,8 +36,12 @@ export interface Goal {
   readonly shareOfClientLibraries?: number
   /** The most that its greatest value may be. */
   readonly greatest?: number
-  /** A kind whose value it must stay below. */
-  readonly ahead?: KindName
+  /** Kinds whose median it must stay below. */
+  readonly aheadOf?: readonly KindName[]
+  /** The most that the median of its values may be. */
+  readonly median?: number
+  /** The most that its median may be above that of the kind that it is compared with. */
+  readonly added?: number
 }
 
 export function figureOf(result: Result, kind: Figure['kind']): Figure | undefined {

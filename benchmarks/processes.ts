@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import type { Arrived, ClientQuestion, OpenOptions } from './client.ts'
 import type { KindName } from './relays/kinds.ts'
 import type { UpstreamQuestion } from './upstream.ts'
-import type { Plan } from './wire.ts'
+import type { Plan, Transport } from './wire.ts'
 
 /** A process of the benchmarks; it ends when it is disposed of. */
 class Program {
@@ -70,32 +70,44 @@ export interface Usage {
   readonly peak: number
 }
 
+export interface RelayOptions {
+  /** Mebibytes that the process holds on its heap besides. */
+  readonly heap: number
+  /** What it speaks with its clients. */
+  readonly protocol: Transport['client']
+  /** The URL of a server of Redis, for kinds that use one. */
+  readonly redis?: string | undefined
+}
+
 export class RelayProcess {
   readonly kind: KindName
   readonly #program: Program
   readonly #upstream: URL
+  readonly #protocol: Transport['client']
   #port = 0
 
-  private constructor(kind: KindName, upstream: URL, heap: number, execArgv: readonly string[]) {
+  private constructor(kind: KindName, upstream: URL, options: RelayOptions, execArgv: readonly string[]) {
+    const { heap, protocol, redis = '' } = options
     this.kind = kind
     this.#upstream = upstream
-    this.#program = new Program('./relay.ts', [kind, upstream.href, String(heap)], execArgv)
+    this.#protocol = protocol
+    this.#program = new Program('./relay.ts', [kind, upstream.href, String(heap), protocol, redis], execArgv)
   }
 
-  /** @param heap - Mebibytes that the process holds on its heap besides. */
   static async start(
     kind: KindName,
     upstream: URL,
-    heap: number,
+    options: RelayOptions,
     execArgv: readonly string[] = [],
   ): Promise<RelayProcess> {
-    const relay = new RelayProcess(kind, upstream, heap, execArgv)
+    const relay = new RelayProcess(kind, upstream, options, execArgv)
     relay.#port = (await relay.#program.heard<{ port: number }>()).port
     return relay
   }
 
   get url(): string {
-    return `http://127.0.0.1:${this.#port}${this.#upstream.pathname}`
+    const scheme = this.#protocol === 'http' ? 'http' : 'https'
+    return `${scheme}://127.0.0.1:${this.#port}${this.#upstream.pathname}`
   }
 
   get pid(): number | undefined {
@@ -117,14 +129,15 @@ export class UpstreamProcess {
   readonly url: URL
   readonly #program: Program
 
-  private constructor(program: Program, port: number) {
+  private constructor(program: Program, url: URL) {
     this.#program = program
-    this.url = new URL(`http://127.0.0.1:${port}/events`)
+    this.url = url
   }
 
-  static async start(): Promise<UpstreamProcess> {
-    const program = new Program('./upstream.ts')
-    return new UpstreamProcess(program, (await program.heard<{ port: number }>()).port)
+  static async start(protocol: Transport['upstream']): Promise<UpstreamProcess> {
+    const program = new Program('./upstream.ts', [protocol])
+    const { port } = await program.heard<{ port: number }>()
+    return new UpstreamProcess(program, new URL(`${protocol}://127.0.0.1:${port}/events`))
   }
 
   plan(plan: Plan): Promise<void> {
@@ -170,8 +183,8 @@ export class ClientProcess {
     this.#program = program
   }
 
-  static async start(): Promise<ClientProcess> {
-    const program = new Program('./client.ts')
+  static async start(protocol: Transport['client']): Promise<ClientProcess> {
+    const program = new Program('./client.ts', [protocol])
     await program.heard()
     return new ClientProcess(program)
   }
@@ -181,6 +194,16 @@ export class ClientProcess {
     return this.#program.ask({ ask: 'open', ...options })
   }
 
+  /** Asks for JSON of so many bytes on so many connections, again and again for so long; gives the number of answers. */
+  askForJson(question: {
+    url: string
+    bytes: number
+    connections: number
+    seconds: number
+  }): Promise<number> {
+    return this.#program.ask({ ask: 'json', ...question })
+  }
+
   arrived(): Promise<Arrived> {
     return this.#program.ask({ ask: 'arrived' })
   }
@@ -188,6 +211,11 @@ export class ClientProcess {
   /** Waits for all that was sent; fails when it does not arrive, or something else does. */
   settle(sent: readonly number[], within = 60_000): Promise<void> {
     return this.#program.ask({ ask: 'settle', sent, within })
+  }
+
+  /** Waits until so many events have arrived in all since the streams were opened; it resolves without a delay. */
+  count(events: number, within = 60_000): Promise<void> {
+    return this.#program.ask({ ask: 'count', events, within })
   }
 
   /** Waits until each client has got the events of a feed up to the last one, and nothing else. */
@@ -208,6 +236,11 @@ export class ClientProcess {
   /** From here on each stream's next event is waited for. */
   mark(): Promise<void> {
     return this.#program.ask({ ask: 'mark' })
+  }
+
+  /** How long each event since the latest mark has taken, in milliseconds, in order of arrival; where events hold their time. */
+  latencies(): Promise<number[]> {
+    return this.#program.ask({ ask: 'latencies' })
   }
 
   /** When each stream got its next event, null where it got none. */

@@ -7,10 +7,11 @@ const subject: KindName = 'resilient-sse'
 
 /** A Markdown table of one result, and what it was to reach. */
 export function report(result: Result): string {
-  const rows = result.figures.map(({ kind, value, ratio, note = '' }) => [
+  const rows = result.figures.map(({ kind, value, ratio, ratioOfMeans, note = '' }) => [
     kind,
     ...cells(value),
-    ...(ratio ? [`${ratio.median.toFixed(2)} (${ratio.min.toFixed(2)}–${ratio.max.toFixed(2)})`] : ['']),
+    ratio ? `${ratio.median.toFixed(2)} (${ratio.min.toFixed(2)}–${ratio.max.toFixed(2)})` : '',
+    ratioOfMeans?.toFixed(2) ?? '',
     note,
   ])
   const header = [
@@ -20,38 +21,74 @@ export function report(result: Result): string {
     'max',
     'count',
     `× ${result.beside ?? bare}: median (min–max)`,
+    'of means',
     '',
   ]
   const goals = goalLines(result)
   return [
     `### ${result.title}`,
     '',
-    ...table(header, rows),
+    ...table(header, rows, [1, 2, 3, 4]),
     ...(goals.length > 0 ? ['', ...goals] : []),
   ].join('\n')
 }
 
 /** What was asked for, what came out, and whether that is enough. */
-function goalLines({ goal = {}, ...result }: Result): string[] {
+function goalLines(result: Result): string[] {
+  return verdicts(result).map(
+    ({ what, limit, unit, value }) =>
+      `- ${what} ${limit} ${unit}: ${answer(value, limit)}, ${precise(value)}`,
+  )
+}
+
+/** A table of all goals: what came out, and whether that is enough. */
+export function overview(results: readonly Result[]): string {
+  const rows = results.flatMap((result) =>
+    verdicts(result).map(({ what, limit, unit, value, count }) => [
+      result.title,
+      precise(value),
+      String(count),
+      `${what} ${limit} ${unit}`,
+      answer(value, limit),
+    ]),
+  )
+  return table(['', 'value', 'count', 'goal', ''], rows, [1, 2]).join('\n')
+}
+
+const answer = (value: number, limit: number) => (value <= limit ? 'reached' : '**not reached**')
+
+interface Verdict {
+  readonly what: string
+  readonly limit: number
+  readonly unit: string
+  readonly value: number
+  /** How many measurements the value stands on. */
+  readonly count: number
+}
+
+function verdicts({ goal = {}, ...result }: Result): Verdict[] {
   const figure = figureOf(result, result.subject ?? subject)
   if (!figure) return []
-  const { mustReach, aim, shareOfClientLibraries, greatest, ahead } = goal
+  const { mustReach, aim, shareOfClientLibraries, greatest, median, added, aheadOf = [] } = goal
   const beside = `× ${result.beside ?? bare}`
-  const lines: string[] = []
-  const line = (what: string, limit: number, value: number | undefined, unit: string) => {
-    if (value === undefined) return
-    const verdict = value <= limit ? 'reached' : '**not reached**'
-    lines.push(`- ${what} ${limit} ${unit}: ${verdict}, ${precise(value)}`)
+  const found: Verdict[] = []
+  const add = (what: string, limit: number | undefined, value: number | undefined, unit: string) => {
+    if (limit === undefined || value === undefined) return
+    found.push({ what, limit, unit, value, count: figure.value.count })
   }
-  if (mustReach !== undefined) line('must reach', mustReach, figure.ratio?.median, beside)
-  if (aim !== undefined) line('aim', aim, figure.ratio?.median, beside)
-  if (shareOfClientLibraries !== undefined) {
-    line('must reach', shareOfClientLibraries, shareOf(figure, result), '× the best client library')
+  add('must reach', mustReach, figure.ratio?.median, beside)
+  add('aim', aim, figure.ratio?.median, beside)
+  add('must reach', shareOfClientLibraries, shareOf(figure, result), '× the best client library')
+  add('must reach', greatest, figure.value.max, `${result.unit} at most`)
+  for (const kind of aheadOf) {
+    const other = figureOf(result, kind)
+    add('must be below', 1, other && figure.value.median / other.value.median, `× ${kind}`)
   }
-  if (greatest !== undefined) line('must reach', greatest, figure.value.max, `${result.unit} at most`)
-  const other = ahead && figureOf(result, ahead)
-  if (other) line('must be ahead:', 1, figure.value.median / other.value.median, `× ${ahead}`)
-  return lines
+  add('must reach', median, figure.value.median, `${result.unit}, in the median`)
+  const base = figureOf(result, result.beside ?? bare)
+  const difference = base && figure.value.median - base.value.median
+  add('must add at most', added, difference, `${result.unit} to ${base?.kind}`)
+  return found
 }
 
 function shareOf({ value }: Figure, result: Result): number | undefined {
@@ -71,21 +108,17 @@ function precise(value: number): string {
   return Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3)
 }
 
-/** A Markdown table whose columns stand under each other. */
-function table(header: readonly string[], rows: readonly string[][]): string[] {
+/** A Markdown table whose columns stand under each other; those of numbers end at the right. */
+function table(header: readonly string[], rows: readonly string[][], numbers: readonly number[]): string[] {
   const widths = header.map((cell, column) =>
     Math.max(3, cell.length, ...rows.map((row) => (row[column] ?? '').length)),
   )
+  const pad = (cell: string, width: number, column: number) =>
+    numbers.includes(column) ? cell.padStart(width) : cell.padEnd(width)
   const line = (cells: readonly string[]) =>
     `| ${widths.map((width, column) => pad(cells[column] ?? '', width, column)).join(' | ')} |`
   const rule = widths.map((width, column) =>
-    isNumber(column) ? `${'-'.repeat(width - 1)}:` : '-'.repeat(width),
+    numbers.includes(column) ? `${'-'.repeat(width - 1)}:` : '-'.repeat(width),
   )
   return [line(header), line(rule), ...rows.map(line)]
-}
-
-const isNumber = (column: number) => column >= 1 && column <= 4
-
-function pad(cell: string, width: number, column: number): string {
-  return isNumber(column) ? cell.padStart(width) : cell.padEnd(width)
 }

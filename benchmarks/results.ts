@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { chart } from './chart.ts'
 import type { Result } from './figures.ts'
-import { report } from './report.ts'
+import { overview, report } from './report.ts'
 import { workloads } from './workloads.ts'
 
 /** The results of a workload, and what they hold for. */
@@ -27,12 +27,17 @@ export async function writeResults(
   const date = new Date().toISOString().slice(0, 10)
   for (const [name, results] of measured) stored[name] = { machine, date, results }
   await writeFile(file, `${JSON.stringify(stored, undefined, 2)}\n`)
-  await writeFile(place('RESULTS.md'), page(stored))
-  const charted = Object.keys(workloads).flatMap((name) => stored[name]?.results ?? [])
-  await writeFile(place('results.svg'), chart(charted, machine, date))
+  const results = Object.keys(workloads).flatMap((name) => stored[name]?.results ?? [])
+  await writeFile(place('RESULTS.md'), page(stored, results))
+  await writeFile(place('results.svg'), chart(results, machinesOf(stored)))
 }
 
-function page(stored: Stored): string {
+/** The machines of all results, each with its date: workloads may be measured one by one. */
+function machinesOf(stored: Stored): string {
+  return [...new Set(Object.values(stored).map(({ machine, date }) => `${machine}, ${date}`))].join('; ')
+}
+
+function page(stored: Stored, results: readonly Result[]): string {
   const sections = Object.entries(workloads).flatMap(([name, { about }]) => {
     const measured = stored[name]
     if (!measured) return []
@@ -49,6 +54,10 @@ machine. The kinds take turns within a round; a ratio is that to the bare pipe (
 else the machine does weighs on both. The figure is CPU time, user and system, of the relay process for each event that
 arrives. In each run every event arrived exactly once, in order.`,
     '![Cost beside the bare pipe](results.svg)',
+    `## Goals
+
+A ratio is the median of those of all rounds. Everything else about a figure stands in the section of its workload.`,
+    overview(results),
     ...sections,
   ].join('\n\n')}\n`
 }

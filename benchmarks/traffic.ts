@@ -31,6 +31,7 @@ export class Traffic {
   /** Sends for a while, at least; how fast that went decides how much is sent next. */
   async warmUp(): Promise<void> {
     const { eventSize, pace } = this.#plan
+    if (pace === 'in step') return this.#sendInStep(longEnough)
     if (pace === 'quiet' || 'every' in pace) return this.#sendFor(longEnough)
     // From four writes on each stream on: there are relays that take seconds for more.
     let count = 4 * Math.max(1, Math.floor(pace.writeSize / eventSize))
@@ -44,7 +45,8 @@ export class Traffic {
 
   /** Sends for about so long. All of it has arrived, exactly once, when this resolves. */
   async send(seconds: number): Promise<void> {
-    if (this.#rate === 0) await this.#sendFor(seconds)
+    if (this.#plan.pace === 'in step') await this.#sendInStep(seconds)
+    else if (this.#rate === 0) await this.#sendFor(seconds)
     else await this.#sendCount(Math.ceil(this.#rate * seconds))
   }
 
@@ -53,6 +55,17 @@ export class Traffic {
     await upstream.go()
     await sleep(seconds * 1000)
     await client.settle(await upstream.halt())
+  }
+
+  async #sendInStep(seconds: number): Promise<void> {
+    const { upstream, client } = this.#bench
+    const end = performance.now() + seconds * 1000
+    do {
+      this.#last++
+      await upstream.go()
+      await client.count(this.#last * this.#streams)
+    } while (performance.now() < end)
+    await client.settle(new Array<number>(this.#streams).fill(this.#last))
   }
 
   async #sendCount(count: number): Promise<number> {

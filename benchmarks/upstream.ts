@@ -1,8 +1,10 @@
-// The upstream process. It says `{ port }` first, and then answers questions.
+// The upstream process, `upstream.ts [PROTOCOL]`: `http` or `https`. It says `{ port }` first, and then answers questions.
 import { once } from 'node:events'
-import http, { type ServerResponse } from 'node:http'
+import http, { type IncomingMessage, type ServerResponse } from 'node:http'
+import https from 'node:https'
+import { certificate } from '../test/support/certificate.ts'
 import { answerWith, now } from './answering.ts'
-import { EventWriter, type Plan } from './wire.ts'
+import { EventWriter, jsonOf, type Plan } from './wire.ts'
 
 export type UpstreamQuestion =
   | { readonly ask: 'plan'; readonly plan: Plan }
@@ -22,7 +24,18 @@ let writer = new EventWriter(plan)
 let stop: () => void = () => {}
 let answeredAt = 0
 
-const server = http.createServer((req, res) => {
+let json = jsonOf(0)
+const server =
+  process.argv[2] === 'https' ? https.createServer(certificate, answer) : http.createServer(answer)
+
+// A kind waits for its turn on connections that its agent keeps; one that the upstream closes in between would fail its next request.
+server.keepAliveTimeout = 0
+
+function answer(req: IncomingMessage, res: ServerResponse): void {
+  if (plan.json !== undefined) {
+    res.writeHead(200, { 'content-type': 'application/json', 'content-length': json.length }).end(json)
+    return
+  }
   const stream: Stream = { res, last: Number(req.headers['last-event-id'] ?? 0) }
   streams.add(stream)
   res.on('close', () => streams.delete(stream))
@@ -33,7 +46,7 @@ const server = http.createServer((req, res) => {
   if (again > 0) res.write(writer.write(stream.last - again + 1, again))
   // Some kinds keep the head back until there is something behind it.
   send(stream, 1)
-})
+}
 
 /** @returns whether the stream takes more right now. */
 function send(stream: Stream, count: number): boolean {
@@ -101,11 +114,12 @@ answerWith<UpstreamQuestion>(async (question) => {
     case 'plan':
       plan = question.plan
       writer = new EventWriter(plan)
+      json = jsonOf(plan.json ?? 0)
       return
     case 'go': {
       const start = now()
       stop()
-      if (plan.pace === 'quiet') for (const stream of streams) send(stream, question.count)
+      if (typeof plan.pace === 'string') for (const stream of streams) send(stream, question.count)
       else if ('every' in plan.pace) stop = sendTimed(plan.pace.every)
       else stop = sendAll(plan.pace.writeSize, question.count)
       return start

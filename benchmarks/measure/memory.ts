@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bench } from '../bench-context.ts'
-import type { Figure, Goal, Result } from '../figures.ts'
+import type { Goal, Result } from '../figures.ts'
 import { streamsThatFit } from '../machine.ts'
-import { during, progress } from '../progress.ts'
-import { bare, type KindName } from '../relays/kinds.ts'
+import type { KindName } from '../relays/kinds.ts'
+import { figuresOf, inTurn } from '../rounds.ts'
 import { spreadOf } from '../spread.ts'
 
 /**
@@ -26,35 +26,22 @@ interface PerStream {
   readonly heap: number
 }
 
-/** Resident memory of a fresh relay process per open, quiet stream. */
+/** Resident memory of a fresh relay process per open, quiet stream, beside as many streams that are open already. */
 export async function measureMemory(bench: Bench, workload: MemoryWorkload): Promise<Result> {
-  const { title, goal } = workload
-  const kinds = bench.chosen(workload.kinds)
-  const streams = streamsThatFit(workload.streams)
-  const rounds = Math.min(bench.extent.rounds, 3)
-  const measured = new Map<KindName, PerStream[]>(kinds.map((kind) => [kind, []]))
-  const ratios = new Map<KindName, number[]>(kinds.map((kind) => [kind, []]))
-  for (let round = 1; round <= rounds; round++) {
-    let ofBare: number | undefined
-    for (const kind of kinds) {
-      const perStream = await during(`${title}, ${kind}`, measureOne(bench, kind, streams))
-      progress(`${title}: round ${round} of ${rounds}, ${kind}: ${perStream.resident.toFixed(1)} kB`)
-      measured.get(kind)?.push(perStream)
-      if (kind === bare) ofBare = perStream.resident
-      if (ofBare !== undefined) ratios.get(kind)?.push(perStream.resident / ofBare)
-    }
+  const { goal } = workload
+  const streams = Math.floor(streamsThatFit(2 * workload.streams) / 2)
+  const contest = {
+    title: `${workload.title}, ${streams.toLocaleString('en')} streams`,
+    unit: 'kB a stream',
+    kinds: workload.kinds,
+    rounds: Math.min(bench.extent.rounds, 3),
+    measure: (kind: KindName) => measureOne(bench, kind, streams),
+    value: ({ resident }: PerStream) => resident,
+    noteOn: (all: readonly PerStream[]) =>
+      `${spreadOf(all.map(({ heap }) => heap)).median.toFixed(1)} kB of it live objects`,
   }
-  const figures = kinds.map((kind): Figure => {
-    const values = measured.get(kind) ?? []
-    const ratio = ratios.get(kind) ?? []
-    return {
-      kind,
-      value: spreadOf(values.map(({ resident }) => resident)),
-      ...(ratio.length > 0 && { ratio: spreadOf(ratio) }),
-      note: `${spreadOf(values.map(({ heap }) => heap)).median.toFixed(1)} kB of it live objects`,
-    }
-  })
-  return { title: `${title}, ${streams.toLocaleString('en')} streams`, unit: 'kB a stream', figures, goal }
+  const figures = figuresOf(await inTurn(bench, contest), contest)
+  return { title: contest.title, unit: contest.unit, figures, goal }
 }
 
 async function measureOne(bench: Bench, kind: KindName, streams: number): Promise<PerStream> {
@@ -68,15 +55,15 @@ async function measureOne(bench: Bench, kind: KindName, streams: number): Promis
     return (await relay.usage(true)).memory
   }
   await upstream.plan(plan)
-  // What is loaded and compiled for the first stream belongs to none.
-  await client.open({ url: relay.url, streams: Math.ceil(streams / 10), eventSize: plan.eventSize })
-  await bench.close()
+  // What is loaded and compiled for streams belongs to none: V8 compiles what has run a thousand times. Streams that are closed
+  // again would leave memory for those that are measured.
+  await client.open({ url: relay.url, streams, eventSize: plan.eventSize })
   const before = await settled()
   await client.open({ url: relay.url, streams, eventSize: plan.eventSize })
   const after = await settled()
   await upstream.go()
   await client.settle(await upstream.halt())
-  await bench.close()
+  await bench.close(kind)
   await bench.release(relay)
   return {
     resident: (after.rss - before.rss) / streams / 1000,

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bench } from '../bench-context.ts'
-import type { Figure, Goal, Result } from '../figures.ts'
-import { during, progress } from '../progress.ts'
+import type { Goal, Result } from '../figures.ts'
 import type { KindName } from '../relays/kinds.ts'
+import { figuresOf, inTurn } from '../rounds.ts'
 import { spreadOf } from '../spread.ts'
 
 export interface ReturnWorkload {
@@ -11,7 +11,22 @@ export interface ReturnWorkload {
   readonly drop: 'clean end' | 'outage'
   readonly streams: number
   readonly kinds: readonly KindName[]
+  /** The kind that the others are compared with, where there is one. */
+  readonly beside?: KindName
+  /** For the time until the last is back. */
   readonly goal?: Goal
+  /** For the CPU time of a stream. */
+  readonly costGoal?: Goal
+}
+
+/** What happened in one round. */
+interface Returned {
+  /** Milliseconds until all streams were back, and until half of them were. */
+  readonly last: number
+  readonly median: number
+  readonly missing: number
+  /** Microseconds of CPU time for each stream. */
+  readonly cost: number
 }
 
 const eventSize = 120
@@ -20,45 +35,61 @@ const lifetime = 1500
 /** Between the library's second attempt and its third. */
 const outage = 2500
 
-/** From the drop's end (the clean end, or the upstream's return) to the next event at each client. */
-export async function measureReturn(bench: Bench, workload: ReturnWorkload): Promise<Result> {
-  const { title, goal } = workload
-  const { rounds, quick } = bench.extent
-  const figures: Figure[] = []
-  for (const kind of bench.chosen(workload.kinds)) {
-    const times: number[] = []
-    let missing = 0
-    // The first round warms the process up.
-    for (let round = quick ? 1 : 0; round <= rounds; round++) {
-      const waits = await during(`${title}, ${kind}`, measureOne(bench, workload, kind))
-      if (round === 0) continue
-      const returned = waits.filter((wait) => wait !== null)
-      missing += waits.length - returned.length
-      times.push(...returned)
-      progress(`${title}: round ${round} of ${rounds}, ${kind}: ${spreadOf(returned).median.toFixed(0)} ms`)
-    }
-    figures.push({ kind, value: spreadOf(times), ...(missing > 0 && { note: `${missing} did not return` }) })
+/** From the drop's end (the clean end, or the upstream's return) to the next event at each client, and what it costs. */
+export async function measureReturn(bench: Bench, workload: ReturnWorkload): Promise<Result[]> {
+  const { title, goal, costGoal, kinds, beside } = workload
+  const contest = {
+    title,
+    unit: 'ms to the last',
+    kinds,
+    beside,
+    rounds: bench.extent.rounds,
+    warmUp: true,
+    measure: (kind: KindName) => measureOne(bench, workload, kind),
+    value: ({ last }: Returned) => last,
+    noteOn: (all: readonly Returned[]) => {
+      const missing = all.reduce((sum, round) => sum + round.missing, 0)
+      const median = spreadOf(all.map((round) => round.median)).median
+      return missing > 0 ? `${missing} did not return` : `half of them after ${median.toFixed(0)}`
+    },
   }
-  return { title, unit: 'ms', figures, goal }
+  const samples = await inTurn(bench, contest)
+  const compared = beside && { beside }
+  const cost = { beside, value: (round: Returned) => round.cost }
+  return [
+    { title, unit: contest.unit, figures: figuresOf(samples, contest), goal, ...compared },
+    {
+      title: `${title}, CPU`,
+      unit: 'µs CPU a stream',
+      figures: figuresOf(samples, cost),
+      goal: costGoal,
+      ...compared,
+    },
+  ]
 }
 
 async function measureOne(
   bench: Bench,
   { streams, drop }: ReturnWorkload,
   kind: KindName,
-): Promise<(number | null)[]> {
+): Promise<Returned> {
   const { upstream, client, extent } = bench
   const relay = await bench.relay(kind)
   await upstream.plan({ eventSize, pace: 'quiet', ...(extent.quick && { retry: 100 }) })
   await client.open({ url: relay.url, streams, eventSize })
   await sleep(extent.quick ? 150 : lifetime)
   await client.mark()
+  const before = await relay.usage()
   const since = await (drop === 'clean end' ? upstream.does('end') : beAway(bench))
   const arrivals = await client.nextArrivals(30_000)
-  const waits = arrivals.map((arrival) => (arrival === null ? null : arrival - since))
-  if (waits.every((wait) => wait !== null)) await client.settle(await upstream.halt())
+  const after = await relay.usage()
+  const waits = arrivals.flatMap((arrival) => (arrival === null ? [] : [arrival - since]))
+  const missing = arrivals.length - waits.length
+  if (missing === 0) await client.settle(await upstream.halt())
   await bench.close()
-  return waits
+  const { max: last, median } = spreadOf(waits)
+  const used = after.cpu.user - before.cpu.user + after.cpu.system - before.cpu.system
+  return { last, median, missing, cost: used / streams }
 }
 
 async function beAway({ upstream, extent }: Bench): Promise<number> {

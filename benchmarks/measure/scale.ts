@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bench } from '../bench-context.ts'
-import type { Figure, Result } from '../figures.ts'
+import type { Goal, Result } from '../figures.ts'
 import { streamsThatFit } from '../machine.ts'
-import { during, progress } from '../progress.ts'
-import { bare, type KindName } from '../relays/kinds.ts'
+import type { KindName } from '../relays/kinds.ts'
+import { figuresOf, inTurn } from '../rounds.ts'
 import { spreadOf } from '../spread.ts'
 import { Traffic } from '../traffic.ts'
 
@@ -11,6 +11,7 @@ export interface ScaleWorkload {
   readonly title: string
   readonly streams: number
   readonly kinds: readonly KindName[]
+  readonly goal: Goal
 }
 
 interface Load {
@@ -26,36 +27,24 @@ const plan = { eventSize: 120, pace: { every: 1000 } } as const
 
 /** CPU time and memory of a fresh relay process with many streams that have one event a second each. */
 export async function measureScale(bench: Bench, workload: ScaleWorkload): Promise<Result> {
-  const rounds = Math.min(bench.extent.rounds, 2)
-  const kinds = bench.chosen(workload.kinds)
+  const { goal } = workload
   const streams = streamsThatFit(workload.streams)
   const capped = streams < workload.streams ? ' (no more fit into the limit of open files)' : ''
-  const title = `${workload.title}, ${streams.toLocaleString('en')} streams${capped}`
-  const loads = new Map<KindName, Load[]>(kinds.map((kind) => [kind, []]))
-  const ratios = new Map<KindName, number[]>(kinds.map((kind) => [kind, []]))
-  for (let round = 1; round <= rounds; round++) {
-    let ofBare: number | undefined
-    for (const kind of kinds) {
-      const load = await during(`${title}, ${kind}`, measureOne(bench, kind, streams))
-      progress(`${title}: round ${round} of ${rounds}, ${kind}: ${load.cost.toFixed(1)} µs`)
-      loads.get(kind)?.push(load)
-      if (kind === bare) ofBare = load.cost
-      if (ofBare !== undefined) ratios.get(kind)?.push(load.cost / ofBare)
-    }
+  const contest = {
+    title: `${workload.title}, ${streams.toLocaleString('en')} streams${capped}`,
+    unit: 'µs CPU an event',
+    kinds: workload.kinds,
+    rounds: Math.min(bench.extent.rounds, 3),
+    measure: (kind: KindName) => measureOne(bench, kind, streams),
+    value: ({ cost }: Load) => cost,
+    noteOn: (loads: readonly Load[]) => {
+      const share = spreadOf(loads.map((load) => load.share)).median
+      const resident = spreadOf(loads.map((load) => load.resident)).median
+      return `${(share * 100).toFixed(0)} % of a processor, ${resident.toFixed(1)} kB a stream`
+    },
   }
-  const figures = kinds.map((kind): Figure => {
-    const measured = loads.get(kind) ?? []
-    const ratio = ratios.get(kind) ?? []
-    const share = spreadOf(measured.map((load) => load.share)).median
-    const resident = spreadOf(measured.map((load) => load.resident)).median
-    return {
-      kind,
-      value: spreadOf(measured.map((load) => load.cost)),
-      ...(ratio.length > 0 && { ratio: spreadOf(ratio) }),
-      note: `${(share * 100).toFixed(0)} % of a processor, ${resident.toFixed(1)} kB a stream`,
-    }
-  })
-  return { title, unit: 'µs CPU an event', figures }
+  const figures = figuresOf(await inTurn(bench, contest), contest)
+  return { title: contest.title, unit: contest.unit, figures, goal }
 }
 
 async function measureOne(bench: Bench, kind: KindName, streams: number): Promise<Load> {
@@ -67,18 +56,19 @@ async function measureOne(bench: Bench, kind: KindName, streams: number): Promis
   const traffic = await Traffic.open(bench, relay, flood, Math.ceil(streams / 10))
   await traffic.warmUp()
   await traffic.send(extent.quick ? 0.01 : 2)
-  await bench.close()
+  await bench.close(kind)
   await upstream.plan(plan)
   const empty = await relay.usage(true)
   await client.open({ url: relay.url, streams, eventSize })
   await upstream.go()
-  await sleep(extent.quick ? 50 : 2000)
+  // V8 goes on compiling for some seconds: opening thousands of streams has run what the flood had not.
+  await sleep(extent.quick ? 50 : 6000)
   const [usageBefore, before] = await Promise.all([relay.usage(), client.arrived()])
   await sleep(extent.quick ? 300 : Math.max(4, extent.seconds) * 1000)
   const [usageAfter, after] = await Promise.all([relay.usage(), client.arrived()])
   await client.settle(await upstream.halt())
   const full = await relay.usage(true)
-  await bench.close()
+  await bench.close(kind)
   await bench.release(relay)
   const used = usageAfter.cpu.user - usageBefore.cpu.user + usageAfter.cpu.system - usageBefore.cpu.system
   const events = after.events - before.events

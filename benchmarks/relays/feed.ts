@@ -1,10 +1,16 @@
-import http from 'node:http'
+import http, { type ServerResponse } from 'node:http'
 
 /** How often clients get a comment while nothing else is sent, in milliseconds. */
 export const heartbeat = 2000
 
+/** An event stream that is read for all clients of a process. */
+interface Feed {
+  start(): void
+  stop(): void
+}
+
 /** Reads one event stream for all clients of a process, from the first call on. */
-export function createFeed(upstream: URL, onChunk: (chunk: Buffer) => void): { start(): void; stop(): void } {
+export function createFeed(upstream: URL, onChunk: (chunk: Buffer) => void): Feed {
   let request: http.ClientRequest | undefined
   return {
     start() {
@@ -20,4 +26,14 @@ export function createFeed(upstream: URL, onChunk: (chunk: Buffer) => void): { s
       request = undefined
     },
   }
+}
+
+/** Adds a response to those that get a feed, until the response is closed. The feed is read while it has responses. */
+export function joinFeed(feed: Feed, responses: Set<ServerResponse>, res: ServerResponse): void {
+  responses.add(res)
+  feed.start()
+  res.on('close', () => {
+    responses.delete(res)
+    if (responses.size === 0) feed.stop()
+  })
 }

@@ -2,7 +2,7 @@ import fs from 'node:fs'
 import type { RequestListener, ServerResponse } from 'node:http'
 import os from 'node:os'
 import path from 'node:path'
-import { createFeed } from './feed.ts'
+import { createFeed, joinFeed } from './feed.ts'
 import { writeHead } from './head.ts'
 
 /** Serves one upstream to many clients, and keeps its bytes in a file for clients that return. */
@@ -23,11 +23,6 @@ export default function relay(upstream: URL): RequestListener {
       res.on('close', () => bytes.destroy())
       return
     }
-    responses.add(res)
-    feed.start()
-    res.on('close', () => {
-      responses.delete(res)
-      if (responses.size === 0) feed.stop()
-    })
+    joinFeed(feed, responses, res)
   }
 }

@@ -1,5 +1,5 @@
 import type { RequestListener, ServerResponse } from 'node:http'
-import { createFeed, heartbeat } from './feed.ts'
+import { createFeed, heartbeat, joinFeed } from './feed.ts'
 import { writeHead } from './head.ts'
 
 /** The least that serves one upstream to many clients: each chunk is written to each response. */
@@ -20,11 +20,6 @@ export default function relay(upstream: URL): RequestListener {
   }, heartbeat)
   return (_, res) => {
     writeHead(res)
-    responses.add(res)
-    feed.start()
-    res.on('close', () => {
-      responses.delete(res)
-      if (responses.size === 0) feed.stop()
-    })
+    joinFeed(feed, responses, res)
   }
 }

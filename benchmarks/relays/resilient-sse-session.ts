@@ -1,17 +1,7 @@
 import type { RequestListener } from 'node:http'
-import { createSseHub, httpUpstream } from '../../dist/index.js'
+import { createSseHub } from '../../dist/index.js'
+import { sessions } from './sessions.ts'
 
-/** A stream for each path: an answer that is asked for once, and that goes on without its client. */
 export default function relay(upstream: URL): RequestListener {
-  const hub = createSseHub()
-  const factory = httpUpstream(upstream)
-  return (req, res) => {
-    hub
-      .relay(req, res, req.url ?? '/', factory, {
-        linger: Number.POSITIVE_INFINITY,
-        from: 'start',
-        resume: 'before-first-event',
-      })
-      .catch((error) => res.destroy(error))
-  }
+  return sessions(createSseHub(), upstream)
 }
