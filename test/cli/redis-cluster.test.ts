@@ -28,7 +28,7 @@ describe('the command with --redis for a cluster', function () {
   const startNode = async (...settings: string[]): Promise<RedisServer> => {
     const nodes = join(folder, `nodes-${files++}.conf`)
     const cluster = ['--cluster-enabled', 'yes', '--cluster-config-file', nodes]
-    return startRedis(...cluster, '--cluster-port', String(await freePort()), ...settings)
+    return startRedis(...cluster, ...settings)
   }
 
   const command = async ({ port }: RedisServer, ...args: string[]): Promise<unknown> => {

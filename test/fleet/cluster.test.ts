@@ -7,7 +7,6 @@ import { has } from '../support/client.ts'
 import { numbered } from '../support/feed.ts'
 import { dataIn } from '../support/hub.ts'
 import { formCluster, type RedisServer, startRedis } from '../support/redis.ts'
-import { freePort } from '../support/server.ts'
 import { startMachine, twoMachines } from './machines.ts'
 
 const packages: Readonly<Record<string, (port: number) => RedisClient>> = {
@@ -30,7 +29,7 @@ describe('a fleet on a cluster of three servers', () => {
   before(async () => {
     for (let n = 0; n < 3; n++) {
       const settings = ['--cluster-enabled', 'yes', '--cluster-config-file', fileOf(n)]
-      servers.push(await startRedis(...settings, '--cluster-port', String(await freePort())))
+      servers.push(await startRedis(...settings))
     }
     await formCluster(servers)
   })

@@ -5,7 +5,6 @@ import { createClient } from 'redis'
 import type { StreamStore } from '../../src/hub/store.ts'
 import { type RedisClient, redisStore } from '../../src/redis.ts'
 import { formCluster, type RedisServer, startRedis } from '../support/redis.ts'
-import { freePort } from '../support/server.ts'
 
 const times = { lease: 60_000, keepFor: 60_000 }
 const names = Array.from({ length: 40 }, (_, n) => `stream ${n}`)
@@ -172,7 +171,7 @@ describe('calls of one turn to the store in Redis', () => {
   it('are made one by one in a cluster', async () => {
     const file = `joined-${process.pid}.conf`
     const settings = ['--cluster-enabled', 'yes', '--cluster-config-file', file]
-    await using single = await startRedis(...settings, '--cluster-port', String(await freePort()))
+    await using single = await startRedis(...settings)
     await formCluster([single])
     const store = redisStore(createClient({ url: single.url }))
     using redis = await counted(single)

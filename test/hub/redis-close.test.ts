@@ -5,7 +5,6 @@ import { Cluster, Redis } from 'ioredis'
 import { createClient, createCluster } from 'redis'
 import { type RedisClient, redisStore } from '../../src/redis.ts'
 import { formCluster, type RedisServer, startRedis } from '../support/redis.ts'
-import { freePort } from '../support/server.ts'
 
 const clients: Readonly<Record<string, (port: number) => RedisClient>> = {
   'a client of the package redis': (port) => createClient({ url: `redis://127.0.0.1:${port}` }),
@@ -22,7 +21,7 @@ describe('a store in Redis that is closed', () => {
   const file = `close-${process.pid}.conf`
   before(async () => {
     const settings = ['--cluster-enabled', 'yes', '--cluster-config-file', file]
-    server = await startRedis(...settings, '--cluster-port', String(await freePort()))
+    server = await startRedis(...settings)
     await formCluster([server])
   })
   after(async () => {

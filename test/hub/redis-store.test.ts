@@ -4,7 +4,6 @@ import { createClient, createCluster } from 'redis'
 import { type RedisClient, redisStore } from '../../src/redis.ts'
 import { storeTests } from '../../src/store-tests.ts'
 import { formCluster, type RedisServer, startRedis } from '../support/redis.ts'
-import { freePort } from '../support/server.ts'
 
 /** The clients of both packages for a server. Neither is connected: the store opens connections of its own. */
 const clients: Readonly<Record<string, (url: string) => RedisClient>> = {
@@ -45,7 +44,7 @@ for (const size of [1, 3])
         // A server that has met no other does not know its address, and ioredis ignores servers without one.
         const announced = ['--cluster-announce-ip', '127.0.0.1']
         const settings = ['--cluster-enabled', 'yes', '--cluster-config-file', fileOf(n), ...announced]
-        servers.push(await startRedis(...settings, '--cluster-port', String(await freePort())))
+        servers.push(await startRedis(...settings))
       }
       await formCluster(servers)
     })

@@ -98,5 +98,6 @@ export async function answerOf(url: string, headers?: OutgoingHttpHeaders): Prom
 export const has = (client: Client, part: string) =>
   until(
     () => client.text.includes(part),
-    () => `${JSON.stringify(part)} in ${client.status} ${JSON.stringify(client.text.slice(-200))}`,
+    () =>
+      `${JSON.stringify(part)} in ${client.status} ${JSON.stringify(client.text.slice(-200))} (${client.over ?? 'open'})`,
   )

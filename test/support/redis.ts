@@ -1,7 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import net from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from 'redis'
 import { freePort } from './server.ts'
@@ -19,8 +18,14 @@ export interface RedisServer extends AsyncDisposable {
   restart(): Promise<void>
 }
 
-/** Between two questions to a server that starts, in milliseconds: to ask all the time slows the server. */
-const pause = 5
+/** Before a server is started again on a port that was taken, in milliseconds. */
+const pause = 50
+
+/** How often a server is started that exits at once. */
+const mostStarts = 20
+
+/** What Redis and Valkey log when they accept connections, after they have loaded their data. */
+const ready = 'Ready to accept connections'
 
 const programs = ['redis-server', 'valkey-server']
 
@@ -45,16 +50,19 @@ function findProgram(): string {
 
 let program: string | undefined
 
-/** @param args - Further settings, such as `--maxmemory`, `1mb`. */
+/** @param args - Further settings, such as `--maxmemory`, `1mb`. A server for a cluster gets a port for it. */
 export async function startRedis(...args: string[]): Promise<RedisServer> {
   program ??= findProgram()
   const name = program
-  const port = await freePort()
+  const files = ['--save', '', '--appendonly', 'no', '--dir', '/tmp', '--bind', '127.0.0.1']
   let server: ChildProcess
-  const start = async () => {
-    const files = ['--save', '', '--appendonly', 'no', '--dir', '/tmp', '--bind', '127.0.0.1']
-    server = spawn(name, ['--port', String(port), ...files, ...args], { stdio: 'ignore' })
-    await answers(port)
+  /** @returns False from a server that has exited, as it does where its port is taken. */
+  const start = async (port: number): Promise<boolean> => {
+    const bus = args.includes('--cluster-enabled') ? ['--cluster-port', `${await freePort()}`] : []
+    server = spawn(name, ['--port', `${port}`, ...files, ...bus, ...args], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    return isReady(server)
   }
   const kill = async () => {
     if (server.exitCode !== null || server.signalCode !== null) return
@@ -62,34 +70,43 @@ export async function startRedis(...args: string[]): Promise<RedisServer> {
     server.kill('SIGKILL')
     await exited
   }
-  await start()
+  // Between the choice of a port and the start of the server, another test may take the port.
+  let port = await freePort()
+  for (let tries = 1; !(await start(port)); tries++) {
+    if (tries === mostStarts) throw new Error(`${name} does not start`)
+    port = await freePort()
+  }
   return {
     port,
     url: `redis://127.0.0.1:${port}`,
     suspend: () => void server.kill('SIGSTOP'),
     wake: () => void server.kill('SIGCONT'),
     kill,
-    restart: start,
+    async restart() {
+      for (let tries = 1; !(await start(port)); tries++) {
+        if (tries === mostStarts) throw new Error(`${name} does not start on port ${port}`)
+        await sleep(pause)
+      }
+    },
     [Symbol.asyncDispose]: kill,
   }
 }
 
-/** Waits until a server answers: also one that asks for a password. A server that still loads its data refuses every command but a few. */
-async function answers(port: number): Promise<void> {
-  while (!/^(\+PONG|-NOAUTH)/.test(await answerToPing(port))) await sleep(pause)
-}
-
-/** @returns `''` from a server that does not listen. */
-function answerToPing(port: number): Promise<string> {
-  return new Promise((resolve) => {
-    const socket = net.connect(port, '127.0.0.1')
-    const settle = (answer: string) => {
-      socket.destroy()
-      socket.once('close', () => resolve(answer))
-    }
-    socket.once('connect', () => socket.write('PING\r\n'))
-    socket.once('data', (bytes) => settle(bytes.toString()))
-    socket.once('error', () => settle(''))
+/**
+ * Resolves when a server says that it is ready: who connects to its port before may reach the server of another test.
+ *
+ * @returns False from a server that has exited.
+ */
+function isReady(server: ChildProcess): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    let log = ''
+    server.once('error', reject).once('exit', () => resolve(false))
+    server.stdout?.on('data', (bytes) => {
+      // The pipe is read to its end, so that it is never full.
+      if (log.includes(ready)) return
+      log += bytes
+      if (log.includes(ready)) resolve(true)
+    })
   })
 }
 
