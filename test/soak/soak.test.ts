@@ -18,10 +18,10 @@ function samplesOf(heap: readonly number[]): Sample[] {
 }
 
 describe('the soak', () => {
-  const short = ['--minutes', '0.333', '--relays', '40', '--rate', '60', '--life', '0.4']
+  const short = ['--minutes', '0.25', '--relays', '24', '--rate', '60', '--life', '0.4']
   const shorter = ['--minutes', '0.05', '--relays', '20', '--rate', '100', '--life', '0.2']
   const faults = ['heap', 'timer', 'listener', 'event'].flatMap((fault) => ['--break', fault])
-  const sharing = ['--minutes', '0.333', '--relays', '40', '--shared', '4', '--rate', '150', '--life', '0.4']
+  const sharing = ['--minutes', '0.25', '--relays', '24', '--shared', '4', '--rate', '100', '--life', '0.4']
   let sound: ReturnType<typeof soak>
   let shared: ReturnType<typeof soak>
   let faulty: ReturnType<typeof soak>
@@ -32,7 +32,7 @@ describe('the soak', () => {
     faulty = soak(...shorter, ...faults)
   })
 
-  it('of 20 seconds passes: no event is lost, the heap does not grow, no handle stays open', async () => {
+  it('of 15 seconds passes: no event is lost, the heap does not grow, no handle stays open', async () => {
     const { code, out, err } = await sound
     expect(code, out + err).to.equal(0)
     expect(out).to.include('verdict: passed')
@@ -43,10 +43,10 @@ describe('the soak', () => {
     expect(out).to.match(/disconnects of clients: [1-9]/)
   }).timeout(400_000)
 
-  it('of 20 seconds passes with many clients on each stream of a hub', async () => {
+  it('of 15 seconds passes with many clients on each stream of a hub', async () => {
     const { code, out, err } = await shared
     expect(code, out + err).to.equal(0)
-    expect(out).to.include('40 relays of 4 shared streams').and.to.include('verdict: passed')
+    expect(out).to.include('24 relays of 4 shared streams').and.to.include('verdict: passed')
     expect(out).to.match(/disconnects of clients: [1-9]/)
   }).timeout(400_000)
 

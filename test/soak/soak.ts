@@ -60,6 +60,7 @@ export async function soak(options: SoakOptions, show: (progress: Progress) => v
   await until(
     () => leftOpen().size === 0 && relays.open === 0,
     () => 'everything closed',
+    15_000,
   ).catch(() => {})
   const after = await memoryAfterCollection(10)
   return {

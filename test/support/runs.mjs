@@ -22,6 +22,11 @@ const runs = [
     coverage: false,
     holds: ['test/docs/', 'test/soak/', 'test/stampede/'],
   },
+  {
+    name: 'the tests of fleets of commands',
+    coverage: false,
+    holds: ['command', 'example', 'fleet'].map((name) => `test/fleet/${name}.test.ts`),
+  },
   { name: 'the tests of fleets', coverage: false, holds: ['test/fleet/'] },
   { name: 'all other tests', coverage: true, holds: ['test/'] },
 ]
