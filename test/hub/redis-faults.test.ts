@@ -318,7 +318,7 @@ for (const each of packages) {
 
     it('names the version of a server that is too old, and works once the server is new enough', async () => {
       await using proxy = await redisProxy(server.port)
-      proxy.edit = (reply) => reply.replace(/(redis_version:)7.0/, '$16.2')
+      proxy.edit = (reply) => reply.replace(/(redis_version:)\d+\.\d+/, '$16.2')
       await using own = storeOf(each.connect(proxy.url))
       const name = newName()
       const error = await caught(own.store.open(name, 'owner', lease))

@@ -29,8 +29,9 @@ const ready = 'Ready to accept connections'
 
 const programs = ['redis-server', 'valkey-server']
 
-/** The program that serves, found on the PATH; as root on Debian it is installed. */
+/** The program that serves: that of REDIS_SERVER, or one on the PATH; as root on Debian it is installed. */
 function findProgram(): string {
+  if (process.env.REDIS_SERVER) return process.env.REDIS_SERVER
   const paths = (process.env.PATH ?? '').split(':')
   const find = () => programs.find((name) => paths.some((path) => existsSync(`${path}/${name}`)))
   const found = find()
