@@ -114,7 +114,8 @@ export class SharedClient {
     // Without a place there is nothing that a client of a stream that has failed could wait for.
     if (end !== 'refused') return !comesBack || (wasOver && this.#lastEventId === '')
     if (status === 410 && this.#world.mayTrim) return true
-    const isExpected = this.#world.hasFailed || status === 503 || (kind !== 'event source' && !isOver)
+    // A stream whose upstream fails may be cancelled at the same moment.
+    const isExpected = this.#world.hasFailed || status === 503 || (kind !== 'event source' && !wasOver)
     if (!isExpected) this.faults.push(`client ${this.plan.number} (${kind}): refused with ${status}`)
     // An EventSource fails for ever (HTML, 9.2.3).
     return kind === 'event source' || (isOver && status !== 503)
