@@ -52,7 +52,10 @@ export function httpUpstream(url: string | URL, options: HttpUpstreamOptions = {
   const target = new URL(url)
   const { href, protocol } = target
   if (protocol !== 'http:' && protocol !== 'https:') {
-    throw new TypeError(`url must be an http: or https: URL, got ${protocol}`)
+    // `localhost:3000` is a URL with the scheme `localhost`. Nothing of a URL is shown that may be a password.
+    const [address] = /^[\w.-]+:\d+(?![^/])/.exec(href) ?? []
+    const hint = address === undefined ? '' : `; did you mean http://${address}?`
+    throw new TypeError(`url must be an http: or https: URL, got the scheme ${protocol}${hint}`)
   }
   const { headers: given = {}, method = 'GET', body, ...requestOptions } = options
   const fixed = {

@@ -253,7 +253,10 @@ describe('httpUpstream', () => {
   })
 
   it('refuses URLs of other schemes', () => {
-    expect(() => httpUpstream('ftp://upstream.test/')).to.throw(TypeError, 'ftp:')
+    expect(() => httpUpstream('ftp://upstream.test/')).to.throw(TypeError, /scheme ftp:$/)
+    for (const url of ['localhost:3000', 'localhost:3000/events?key=secret'])
+      expect(() => httpUpstream(url)).to.throw(TypeError, /did you mean http:\/\/localhost:3000\?$/)
+    expect(() => httpUpstream('user:50@upstream.test')).to.throw(TypeError, /scheme user:$/)
     expect(() => httpUpstream('nonsense')).to.throw(TypeError, 'Invalid URL')
     expect(() => httpUpstream('http://user:50%@upstream.test/')).to.throw(TypeError, 'percent-encoded')
   })
