@@ -5,7 +5,7 @@ import { LeaseWatch } from './model/lease-watch.ts'
 import { faultsInLog } from './model/log-check.ts'
 import { faults, planOf } from './model/plan.ts'
 
-const seeds = Array.from({ length: 6 }, (_, n) => n + 1)
+const seeds = Array.from({ length: 10 }, (_, n) => n + 1)
 const dataOf = (n: number) => `event ${n}`
 
 /** An entry with one event of the upstream. */
