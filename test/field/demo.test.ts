@@ -27,8 +27,10 @@ function coloursOfTexts(): string[][] {
 }
 
 function luminanceOf(colour: string): number {
+  // A mixed colour is `color(srgb 0.9 0.9 1)`, and every other one `rgb(230, 230, 255)`.
+  const most = colour.startsWith('color(') ? 1 : 255
   const channels = (colour.match(/[\d.]+/g) ?? []).map((value) => {
-    const share = Number(value) / 255
+    const share = Number(value) / most
     return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4
   })
   const [red = 0, green = 0, blue = 0] = channels
@@ -330,7 +332,9 @@ describe('the page of the demonstration, in Chromium', function () {
       await hasWords(tab, 3)
       await tab.setViewportSize({ width: 360, height: 740 })
       expect(await tab.evaluate(() => document.documentElement.scrollWidth)).to.equal(360)
+      await tab.hover('button:not(:disabled, [aria-disabled="true"])')
       const texts = await tab.evaluate(coloursOfTexts)
+      expect(texts.filter((colours) => `${colours}`.includes('color(srgb'))).to.have.length(1)
       expect(texts).to.have.length.above(30)
       for (const colours of texts) expect(contrastOf(colours), `${colours}`).to.be.at.least(4.5)
       const paper = await tab.evaluate(() => getComputedStyle(document.documentElement).backgroundColor)
