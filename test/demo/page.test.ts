@@ -16,7 +16,7 @@ const parts = [
   ['/icon.svg', 'image/svg+xml', '<svg'],
 ] as const
 
-/** The status of the answer to a request. fetch lets nobody choose the host. */
+/** The status of the answer to a request; not by fetch, which sets the Host field itself. */
 async function statusOf(url: string, headers: http.OutgoingHttpHeaders): Promise<number | undefined> {
   const request = http.get(url, { headers, agent: false })
   const [response] = await once(request, 'response')

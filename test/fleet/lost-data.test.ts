@@ -121,7 +121,7 @@ for (const [name, connect] of Object.entries(packages)) {
       await has(owned, 'event 5')
       using late = ask(first.url)
       await has(late, 'event 5')
-      // The client has had the events of an epoch that no longer exists: it is told so, and gets what follows the stored ones.
+      // The store has lost the epoch of the client's events: the client gets a gap, and then the events of the new epoch.
       expect(owned.text.slice(0, owned.text.indexOf('data: event 5'))).to.match(/^data: .*gap/m)
       const events = dataIn(owned).filter((data) => data.startsWith('event'))
       expect(events).to.deep.equal([...numbered(1, 4), ...numbered(2, 5)])

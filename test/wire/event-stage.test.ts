@@ -90,7 +90,7 @@ describe('a Transform of events', () => {
       expect(error).to.have.property('code', 'ERR_STREAM_WRITE_AFTER_END')
     })
 
-    it(`${name} throws for null, as any stream`, () => {
+    it(`${name} throws for null, as each stream of Node does`, () => {
       expect(() => make().write(null))
         .to.throw()
         .with.property('code', 'ERR_STREAM_NULL_VALUES')

@@ -5,10 +5,10 @@ import { close, listen, urlOf } from '../listen.ts'
 const interval = 160
 
 const answer = `This answer stands for the completion of a language model. It is sent word by word, its events have no ids, and a
-second request for it would start over and cost the same again. So nobody asks twice. One gateway process reads the answer to
+second request for it would start over and cost the same again. So the model is asked once. One gateway process reads the answer to
 its end and stores each word in a log, whether anybody watches or not. Close this reader, or close the whole tab, and the
 answer goes on. Open it again, here or in another tab, and the words that you missed are there at once, each of them exactly
-once, followed by the rest as it is written. Kill the process that reads the answer, and you are told so within two seconds:
+once, followed by the rest as it is written. Kill the process that reads the answer, and within two seconds an event says so:
 the words so far can still be read, and the answer is never passed off as complete.`
 
 const words = answer.split(/\s+/)

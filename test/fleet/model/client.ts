@@ -10,12 +10,12 @@ export interface World {
   readonly urls: readonly string[]
   /** Whether the stream may fail: a client that has all of it, and asks again, is then answered 502. */
   readonly mayFail: boolean
-  /** Whether nobody will publish or mend anything any more. */
+  /** Whether the publisher has stopped, and every fault of the plan is over. */
   readonly isOver: boolean
   trace(text: string): void
 }
 
-/** A client that comes back with its last event ID until it is told that the stream is over, as an EventSource does, from any machine. */
+/** A client that reconnects with its last event ID, to any machine, until an answer says that the stream is over. An EventSource does the same. */
 export class ModelClient {
   readonly plan: ClientPlan
   /** What the client has seen, in order. */

@@ -29,7 +29,7 @@ export class LeaseWatch {
     const [, command, endsAt = '', epoch = '', owner = '', life] = change.exec(line) ?? []
     if (command === 'DEL') this.#held = undefined
     if (command !== 'SET') return
-    // A key that lives shorter than its lease, or for ever, would leave a stream that nobody can open, or one that stays.
+    // A key that expires before its lease lets a second owner in; a key without a time to live is never removed.
     const lease = Number(life) - this.#keepFor
     if (!(lease > 0)) this.faults.push(`the lease of epoch ${epoch} has no time to live: ${line}`)
     const now = Number(endsAt) - lease

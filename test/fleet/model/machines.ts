@@ -8,7 +8,7 @@ import { lease, type Plan, type PlannedFault, storeTimeout } from './plan.ts'
 
 const script = fileURLToPath(new URL('machine.ts', import.meta.url))
 
-/** Milliseconds in which a process must do what it is told: long enough for a busy machine. */
+/** The most milliseconds in which a process must carry out a command: long enough for a busy machine. */
 const patience = 120_000
 
 /** A port at which no server listens. */
