@@ -198,8 +198,8 @@ export class Ownership implements RunOwner {
   ): Promise<void> {
     this.#renewedAt = performance.now()
     const { store, access } = this.#context
-    const { identity, retention: limits, resume, cursor: cursorOf } = this.#options
-    const tracker = new EventTracker(identity === undefined ? {} : { identity })
+    const { identity, windowSize, retention: limits, resume, cursor: cursorOf } = this.#options
+    const tracker = new EventTracker({ identity, windowSize })
     const retention = new Retention(limits)
     // Where the store has lost the log, this process knows where it was.
     const known = isLost ? this.#log.cursor : undefined

@@ -23,7 +23,7 @@ const mostUnstored = 1024 * 1024
 
 /**
  * The most bytes of recent events that are kept to detect repeats after a reconnect; only then are they parsed. The 1,000 events
- * that a tracker compares with (`windowSize`) fit where an event has 1 kB. The memory grows with the events.
+ * of the default `windowSize` fit where an event has 1 kB. The memory grows with the events.
  */
 const repeatBytes = 1024 * 1024
 
@@ -99,6 +99,7 @@ export class Run implements Sink, TransformTarget {
       reconnect: hasEvents ? continued(source.reconnect) : source.reconnect,
       tracker: start.tracker,
       identity: undefined,
+      windowSize: undefined,
       objectMode: !isUnread,
       comments: true,
       windowBytes: 0,

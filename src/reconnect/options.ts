@@ -17,7 +17,7 @@ import {
   type ValuesOf,
   withDefault,
 } from '../options.ts'
-import { EventTracker, eventIdentity } from '../resume/tracker.ts'
+import { EventTracker, eventIdentity, windowSizeKind } from '../resume/tracker.ts'
 import type { Upstream } from '../upstream/shapes.ts'
 import type { SseEvent } from '../wire/event.ts'
 
@@ -218,6 +218,12 @@ export const sourceOptions = {
    * `tracker`, which has its own identity. Default `'id+data'`.
    */
   identity: optional(eventIdentity, 'when two events are the same', 'id+data'),
+  /**
+   * The number of latest events that repeats are detected among; a whole number from 1 to 8388608. Each takes 8 bytes, and up
+   * to 90 more while repeats are looked for after a reconnect. In byte mode `windowBytes` is a limit too. Excludes `tracker`,
+   * which has its own window. Default 1000.
+   */
+  windowSize: optional(windowSizeKind, 'the latest events that repeats are detected among', 1000),
   /** Whether the upstream's comments are passed on in byte mode. Default true. */
   comments: withDefault(flag, true, "pass the upstream's comments on"),
   /** Milliseconds within which the upstream's response must begin; 0: no limit. Default 30000. */
@@ -270,7 +276,7 @@ export interface SourceOptions extends OptionsOf<typeof sourceOptions> {}
 
 /** {@link SourceOptions}, checked, with the defaults filled in. */
 export interface CheckedOptions
-  extends Omit<ValuesOf<typeof sourceOptions>, 'lastEventId' | 'tracker' | 'identity'> {
+  extends Omit<ValuesOf<typeof sourceOptions>, 'lastEventId' | 'tracker' | 'identity' | 'windowSize'> {
   readonly tracker: EventTracker
   /** 0 also where another option requires every event to be parsed. */
   readonly windowBytes: number
@@ -323,19 +329,19 @@ export function completeOptions({
   lastEventId,
   tracker,
   identity,
+  windowSize,
   objectMode = false,
   ...checked
 }: GivenOptions): CheckedOptions {
-  if (tracker !== undefined && lastEventId !== undefined) {
-    throw new TypeError('lastEventId cannot be given together with tracker, which has its own lastEventId')
-  }
-  if (tracker !== undefined && identity !== undefined) {
-    throw new TypeError('identity cannot be given together with tracker, which has its own identity')
+  const ofTracker = { lastEventId, identity, windowSize }
+  for (const [name, value] of Object.entries(ofTracker)) {
+    if (tracker === undefined || value === undefined) continue
+    throw new TypeError(`${name} cannot be given together with tracker, which has its own ${name}`)
   }
   return {
     ...checked,
     objectMode,
-    tracker: tracker ?? new EventTracker({ lastEventId, identity }),
+    tracker: tracker ?? new EventTracker(ofTracker),
     windowBytes: readsEveryEvent({ ...checked, objectMode, tracker }) ? 0 : checked.windowBytes,
   }
 }

@@ -5,7 +5,7 @@ import { lastEventIdFrom } from '../http/fields.ts'
 import { completeOptions } from '../reconnect/options.ts'
 import { ReconnectingStream } from '../reconnect/reconnecting-stream.ts'
 import type { Announced, Sink } from '../reconnect/sink.ts'
-import { EventTracker } from '../resume/tracker.ts'
+import { EventTracker, type EventTrackerOptions } from '../resume/tracker.ts'
 import type { UpstreamFactory } from '../upstream/shapes.ts'
 import { type SseEvent, serializeEvent } from '../wire/event.ts'
 import type { ClientRequestLike } from './client.ts'
@@ -75,7 +75,7 @@ export class Relay implements Sink, ReplyOwner, Drainable, TransformTarget {
     this.#reply = new Reply(request, downstream, own, source.reconnect.maxRetryAfter, this)
     const { transform, cursorAsId } = own
     const lastEventId = source.lastEventId ?? lastEventIdFrom(request)
-    const start = cursorAsId ? { lastEventId: undefined, tracker: trackerFrom(lastEventId) } : { lastEventId }
+    const start = cursorAsId ? startAt(lastEventId, source) : { lastEventId }
     const objectMode = transform !== undefined || cursorAsId
     this.#stream = new ReconnectingStream(factory, completeOptions({ ...source, ...start, objectMode }), this)
   }
@@ -233,9 +233,9 @@ export class Relay implements Sink, ReplyOwner, Drainable, TransformTarget {
   }
 }
 
-/** A tracker for a stream that starts at a cursor instead of a last event ID. */
-function trackerFrom(cursor: string | undefined): EventTracker {
-  const tracker = new EventTracker()
+/** The options of a stream that starts at a cursor instead of a last event ID. */
+function startAt(cursor: string | undefined, { identity, windowSize }: EventTrackerOptions) {
+  const tracker = new EventTracker({ identity, windowSize })
   tracker.advance({}, cursor)
-  return tracker
+  return { tracker, lastEventId: undefined, identity: undefined, windowSize: undefined }
 }

@@ -27,6 +27,9 @@ export const eventIdentity: Kind<EventIdentity> = {
   },
 }
 
+/** The kind of option that says how many of the latest events are compared with. */
+export const windowSizeKind: Kind<number> = count(1, largestWindow)
+
 const wireId: Kind<string> = {
   check(value, name) {
     const id = text.check(value, name)
@@ -37,7 +40,7 @@ const wireId: Kind<string> = {
 
 const trackerOptions = {
   /** The number of latest events that repeats are detected among; a whole number from 1 to 8388608. Default 1000. */
-  windowSize: withDefault(count(1, largestWindow), 1000),
+  windowSize: withDefault(windowSizeKind, 1000),
   /** The last event ID that the reader already has. Default `''`: no id. */
   lastEventId: withDefault(wireId, ''),
   /** When two events are the same. Default `'id+data'`. */

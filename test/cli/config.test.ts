@@ -145,6 +145,7 @@ const rows: readonly Row[] = [
   proxy('hosts', 'hosts', ['a.test', 'b.test:80'], ['[::1]'], ['a b', 'http://a.test', 'u@a.test', '']),
   relay('dedupe', 'dedupe', false, true, noFlag),
   relay('identity', 'identity', 'id', 'id+data', ['data', 'ID', '']),
+  relay('windowSize', 'window-size', 5000, 1, ['0', '1.5', '8388609', 'Infinity', 'big', '']),
   relay('idleTimeout', 'idle-timeout', 0, 700, noTime),
   relay('idleResetOn', 'idle-reset-on', 'events', 'bytes', ['comments', 'EVENTS', '']),
   relay('maxEventSize', 'max-event-size', 1024, 2048, ['0', '1.5', '99999999999', 'big', '']),

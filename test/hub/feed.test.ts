@@ -90,6 +90,14 @@ describe('a shared feed', () => {
       ])
     })
 
+    it(`drops the repeats of the latest events, as many as windowSize says: events ${name}`, async () => {
+      await using upstream = await serveInTurn(resets(wire(1), wire(2)), stays(wire(2) + wire(1) + wire(3)))
+      await using feed = await serveHub(upstream.url, { ...options, from: 'start', windowSize: 1 })
+      using client = ask(feed.url)
+      await has(client, 'event 3')
+      expect(dataIn(client)).to.deep.equal(['event 1', 'event 2', 'event 1', 'event 3'])
+    })
+
     it(`sends a thousand events of 1 kB once each when the upstream drops and repeats them: events ${name}`, async () => {
       const events = Array.from({ length: 1000 }, (_, n) => wire(n, `event ${n} ${'x'.repeat(970)}`))
       await using upstream = await serveInTurn(resets(...events), stays(...events, wire(1000)))

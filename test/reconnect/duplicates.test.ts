@@ -59,6 +59,15 @@ inEachMode('duplicates', ({ open }) => {
     expect(data).to.deep.equal(['a', 'event 2'])
   })
 
+  it('are found among the latest events only, as many as windowSize says', async () => {
+    const again = wire(2) + wire(1) + wire(3)
+    expect(await over(wire(1) + wire(2), again)).to.deep.include({ repeated: ['event 2', 'event 1'] })
+    expect(await over(wire(1) + wire(2), again, { windowSize: 1 })).to.deep.equal({
+      data: ['event 1', 'event 2', 'event 1', 'event 3'],
+      repeated: ['event 2'],
+    })
+  })
+
   it('are not looked for within the first connection', async () => {
     const { data } = await over(wire(1) + wire(1), wire(2))
     expect(data).to.deep.equal(['event 1', 'event 1', 'event 2'])

@@ -121,6 +121,7 @@ describe('createResilientSseSource', () => {
       ['reconnect.maxRetries', (maxRetries) => ({ reconnect: { maxRetries } }), 0],
       ['highWaterMark', (highWaterMark) => ({ highWaterMark }), 0],
       ['maxEventSize', (maxEventSize) => ({ maxEventSize }), 1],
+      ['windowSize', (windowSize) => ({ windowSize }), 1],
     ]
     for (const [name, wrap, least] of counts) {
       for (const [value, shown] of notNumbers) refuses(wrap(value), TypeError, name, shown)
@@ -136,6 +137,7 @@ describe('createResilientSseSource', () => {
     }
     refuses({ highWaterMark: Number.POSITIVE_INFINITY }, RangeError, 'highWaterMark', 'Infinity')
     refuses({ maxEventSize: Number.POSITIVE_INFINITY }, RangeError, 'maxEventSize', 'Infinity')
+    refuses({ windowSize: 8_388_609 }, RangeError, 'windowSize', '8388609')
 
     it('accepts maxRetries Infinity', () => {
       expect(() => make(factory, { reconnect: { maxRetries: Number.POSITIVE_INFINITY } })).not.to.throw()
@@ -354,6 +356,18 @@ describe('checkSourceOptions', () => {
     )
     // @ts-expect-error wrong
     expect(() => checkSourceOptions({ identity: 'data' })).to.throw(TypeError, 'identity must be')
+  })
+
+  it('passes windowSize to the tracker of a source', () => {
+    const { tracker } = checkSourceOptions({ windowSize: 1 })
+    for (const id of ['1', '2']) expect(tracker.accept({ id, data: 'a' })).to.equal(true)
+    expect(tracker.isDuplicate({ id: '2', data: 'a' })).to.equal(true)
+    expect(tracker.isDuplicate({ id: '1', data: 'a' })).to.equal(false)
+    expect(() => checkSourceOptions({ tracker: new EventTracker(), windowSize: 1 })).to.throw(
+      TypeError,
+      'windowSize cannot be given together with tracker, which has its own windowSize',
+    )
+    expect(() => checkSourceOptions({ tracker: new EventTracker(), windowSize: undefined })).not.to.throw()
   })
 
   it('creates a tracker for each source', () => {

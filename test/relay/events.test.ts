@@ -314,6 +314,23 @@ describe('cursorAsId', () => {
     expect(relay.summaries.map(({ cursor }) => cursor)).to.deep.equal(['4', '4'])
   })
 
+  it('keeps to identity and windowSize', async () => {
+    const named = (n: number) => `id: ${n}\n${event(n)}`
+    for (const [own, numbers] of [
+      [{}, [1, 2, 4]],
+      [{ windowSize: 1 }, [1, 2, 1, 4]],
+      [{ identity: () => undefined }, [1, 2, 2, 1, 4]],
+    ] as const) {
+      await using upstream = await serveInTurn(
+        resets(named(1), named(2)),
+        stays(named(2) + named(1) + named(4)),
+      )
+      await using relay = await relayTo(upstream.url, { ...options, ...own })
+      const { text } = await answerOf(relay.url)
+      expect(text, JSON.stringify(own)).to.equal(numbers.map((n) => named(n)).join(''))
+    }
+  })
+
   it('requires the option cursor', async () => {
     await using gateway = await serve((req, res) => {
       relaySse(req, res, httpUpstream('http://127.0.0.1:9/'), { cursorAsId: true }).catch((error: Error) =>
