@@ -1,12 +1,12 @@
 import { STATUS_CODES } from 'node:http'
 import { type HeaderFields, SseError, type SseErrorCode } from '../errors.ts'
 import { endToEndFields, fieldOf } from '../http/fields.ts'
-import { isEventStream } from '../http/media-type.ts'
+import { isEventStream, mediaTypeOf } from '../http/media-type.ts'
 import { isRetryable } from '../reconnect/delay.ts'
 import type { Answer, Downstream, ResponseFields } from './downstream.ts'
 
 /**
- * The header fields of an event stream. Content type parameters and cache directives of the caller or the upstream are
+ * The header fields of an event stream. The last valid content type and the cache directives of the caller or the upstream are
  * kept. `no-transform` is added because compression middleware would delay events; `x-accel-buffering: no` keeps nginx from
  * buffering them.
  *
@@ -14,12 +14,12 @@ import type { Answer, Downstream, ResponseFields } from './downstream.ts'
  */
 export function streamFields(downstream: Downstream, upstream: HeaderFields = {}): ResponseFields {
   const lines = upstream['cache-control'] ?? 'no-cache'
-  const types = [downstream.field('content-type'), fieldOf(upstream, 'content-type')]
+  const types = [downstream.field('content-type'), upstream['content-type']]
   const directives =
     downstream.field('cache-control') ?? (typeof lines === 'string' ? lines : lines.join(', '))
   const isKept = /(^|,)\s*no-transform\s*(,|$)/i.test(directives)
   return new Map([
-    ['content-type', types.find((type) => isEventStream(type)) ?? 'text/event-stream'],
+    ['content-type', mediaTypeOf(types.find(isEventStream))?.text ?? 'text/event-stream'],
     ['cache-control', isKept ? directives : `${directives}, no-transform`],
     ['x-accel-buffering', downstream.field('x-accel-buffering') ?? 'no'],
   ])

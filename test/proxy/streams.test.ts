@@ -2,8 +2,8 @@ import zlib from 'node:zlib'
 import { expect } from 'chai'
 import type { ProxyRelayOptions } from '../../src/index.ts'
 import { fast, lastIs, wire } from '../support/events.ts'
-import { ask, proxyTo, reports, sse } from '../support/proxy.ts'
-import { answers, ends, resets, serve, serveInTurn, stays } from '../support/server.ts'
+import { ask, lines, proxyTo, reports, sharingProxyTo, sse } from '../support/proxy.ts'
+import { answers, ends, resets, serve, serveInTurn, serveRaw, stays } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 /** Fields that do not apply to the rest of a stream. */
@@ -91,6 +91,23 @@ describe('event streams of a GET', () => {
     expect(headers['keep-alive']).not.to.equal('timeout=99')
     expect(headers.date).not.to.include('1970')
   })
+
+  for (const fields of [
+    'content-type: application/json, text/event-stream; charset=utf-8\r\n',
+    'content-type: application/json\r\ncontent-type: text/event-stream; charset=utf-8\r\n',
+  ]) {
+    it(`have the last valid content type alone: ${JSON.stringify(fields)}`, async () => {
+      await using upstream = await serveRaw((socket) =>
+        socket.write(`HTTP/1.1 200 OK\r\n${fields}\r\n${wire(1, 'end')}`),
+      )
+      for (const open of [proxyTo, sharingProxyTo]) {
+        await using proxy = await open(upstream, { relay: { isTerminal: lastIs('end') } })
+        const client = await ask(proxy.url, { headers: sse })
+        expect(await client.over).to.equal('end')
+        expect(lines(client.response, 'content-type')).to.deep.equal(['text/event-stream; charset=utf-8'])
+      }
+    })
+  }
 
   it('are passed on unchanged in a content coding that cannot be decoded', async () => {
     await using upstream = await serve(

@@ -6,7 +6,7 @@ import { httpUpstream, relaySse, SseError } from '../../src/index.ts'
 import { get } from '../support/client.ts'
 import { lastIs, wire } from '../support/events.ts'
 import { relayTo, settled } from '../support/gateway.ts'
-import { answers, freePort, serve, serveInTurn, stays, stream } from '../support/server.ts'
+import { answers, freePort, serve, serveInTurn, serveRaw, stays, stream } from '../support/server.ts'
 import { holdTime } from '../support/time.ts'
 import { until } from '../support/until.ts'
 
@@ -163,6 +163,31 @@ describe('the head of relaySse', () => {
         using client = await get(server.url)
         const isOther = 'content-type' in set && set['content-type'] === 'text/html'
         expect(client.headers).to.include({ ...usual, ...(!isOther && set), 'cache-control': sent })
+      })
+    }
+
+    for (const [lines, sent] of [
+      [['application/json, text/event-stream; charset=utf-8'], 'text/event-stream; charset=utf-8'],
+      [['application/json', 'Text/Event-Stream;charset=utf-8'], 'Text/Event-Stream;charset=utf-8'],
+      [
+        ['text/event-stream; a=b', 'text/event-stream; charset="utf-8"'],
+        'text/event-stream; charset="utf-8"',
+      ],
+      [['text/event-stream;a=b, */*, nonsense'], 'text/event-stream;a=b'],
+    ] as const) {
+      it(`has the upstream's last valid content type, with its parameters: ${lines.join(' | ')}`, async () => {
+        const fields = lines.map((line) => `content-type: ${line}\r\n`).join('')
+        await using upstream = await serveRaw((socket) => socket.write(`HTTP/1.1 200 OK\r\n${fields}\r\n`))
+        await using relay = await relayTo(upstream.url)
+        using client = await get(relay.server.url)
+        expect(client.headers['content-type']).to.equal(sent)
+        // The fields that middleware has set come first.
+        await using server = await serve((req, res) => {
+          res.setHeader('content-type', [...lines])
+          relaySse(req, res, () => new PassThrough())
+        })
+        using other = await get(server.url)
+        expect(other.headers['content-type']).to.equal(sent)
       })
     }
 
