@@ -50,10 +50,9 @@ export function isListedHost(host: string | undefined, hosts: readonly string[])
 /** Removes the last event ID from the query of a path; everything else stays unchanged. */
 export function withoutLastEventId(target: string): string {
   const [path = '', ...rest] = target.split('?')
-  const kept = rest
-    .join('?')
-    .split('&')
-    .filter((pair) => !isLastEventIdName([...new URLSearchParams(pair).keys()][0] ?? ''))
+  const pairs = rest.join('?').split('&')
+  const kept = pairs.filter((pair) => !isLastEventIdName([...new URLSearchParams(pair).keys()][0] ?? ''))
+  if (kept.length === pairs.length) return target
   return kept.join('&') === '' ? path : `${path}?${kept.join('&')}`
 }
 

@@ -53,7 +53,7 @@ function acceptsStream(accept: readonly string[] = []): boolean {
   return accept.some((line) => /event-stream/i.test(line)) && tokensOf(accept).some(isEventStream)
 }
 
-/** Sends a client's request to the upstream: first unchanged, and later to reopen its event stream. */
+/** Sends a client's request to the upstream: first as it came, and later to reopen its event stream. */
 export class UpstreamRequest {
   readonly hasBody: boolean
   /** The last event ID that the client sent; `''` without one. */
@@ -76,7 +76,6 @@ export class UpstreamRequest {
     this.#options = options
     this.#req = req
     this.#res = res
-    this.#path = path
     this.hasBody = hasBody(req)
     this.#awaitsContinue = awaitsContinue(req)
     const fields = forwardedFields(req, options)
@@ -84,10 +83,11 @@ export class UpstreamRequest {
     const encoded = encodeLastEventId(lastEventId)
     this.lastEventId = encoded === undefined ? '' : lastEventId
     this.#acceptsStream = acceptsStream(fields.get('accept'))
-    if (this.#acceptsStream) {
-      fields.delete('accept-encoding')
-      if (encoded !== undefined && req.method === 'GET') fields.set('last-event-id', [encoded])
-    }
+    if (this.#acceptsStream) fields.delete('accept-encoding')
+    const opensStream = this.#acceptsStream && req.method === 'GET'
+    if (opensStream && encoded !== undefined) fields.set('last-event-id', [encoded])
+    // The place to resume from stands in one place: an upstream may prefer its URL to the field.
+    this.#path = opensStream && lastEventId !== '' ? withoutLastEventId(path) : path
     for (const [name, lines] of options.headers) fields.set(name, lines)
     this.#fields = fields
   }

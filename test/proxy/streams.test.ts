@@ -155,26 +155,63 @@ describe('event streams of a GET', () => {
     })
   }
 
-  for (const [sent, first, again] of [
-    ['/?lastEventId=7', '/?lastEventId=7', '/'],
-    ['/?LASTEVENTID=7&a=%20b+c', '/?LASTEVENTID=7&a=%20b+c', '/?a=%20b+c'],
-    ['/?a&last_event_id=7&&b=', '/?a&last_event_id=7&&b=', '/?a&&b='],
-    ['/?last%5fevent%5Fid=7', '/?last%5fevent%5Fid=7', '/'],
-    ['/?Last-Event-Id=6&lastEventID=7&x=lastEventId=1', null, '/?x=lastEventId=1'],
-    ['/lastEventId=7?lastEventIds=7?lastEventId=7', null, '/lastEventId=7?lastEventIds=7?lastEventId=7'],
+  for (const [sent, asked, id] of [
+    ['/?lastEventId=7', '/', '7'],
+    ['/?LASTEVENTID=7&a=%20b+c', '/?a=%20b+c', '7'],
+    ['/?a&last_event_id=7&&b=', '/?a&&b=', '7'],
+    ['/?last%5fevent%5Fid=%C3%BC', '/', '\u00c3\u00bc'],
+    ['/?Last-Event-Id=6&lastEventID=7&x=lastEventId=1', '/?x=lastEventId=1', '6'],
+    ['/lastEventId=7?lastEventIds=7?lastEventId=7', '/lastEventId=7?lastEventIds=7?lastEventId=7', undefined],
   ] as const) {
-    it(`leave out the last event ID of the URL when they reconnect: ${sent}`, async () => {
+    it(`take the last event ID out of the URL and send it in its field: ${sent}`, async () => {
       await using upstream = await serveInTurn(resets(wire(8)), resets(wire(9)), stays(wire(10, 'end')))
       await using proxy = await proxyTo(upstream, { relay: { isTerminal: lastIs('end') } })
       const client = await ask(`${new URL(proxy.url).origin}${sent}`, { headers: sse })
       expect(await client.over).to.equal('end')
-      expect(upstream.requests.map(({ url }) => url)).to.deep.equal([first ?? sent, again, again])
-      expect(upstream.requests.slice(1).map(({ headers }) => headers['last-event-id'])).to.deep.equal([
-        '8',
-        '9',
-      ])
+      expect(upstream.requests.map(({ url }) => url)).to.deep.equal([asked, asked, asked])
+      expect(upstream.requests.map(({ headers }) => headers['last-event-id'])).to.deep.equal([id, '8', '9'])
     })
   }
+
+  it('prefer the field to the URL when both have a last event ID', async () => {
+    await using upstream = await serve(stays(wire(9, 'end')))
+    await using proxy = await proxyTo(upstream, { relay: { isTerminal: lastIs('end') } })
+    const client = await ask(`${proxy.url}/?lastEventId=7`, { headers: { ...sse, 'last-event-id': '8' } })
+    expect(await client.over).to.equal('end')
+    expect(upstream.requests.map(({ url }) => url)).to.deep.equal(['/'])
+    expect(upstream.requests[0]?.headers['last-event-id']).to.equal('8')
+  })
+
+  it('leave a URL without a last event ID unchanged', async () => {
+    await using upstream = await serveInTurn(resets(wire(8)), stays(wire(9, 'end')))
+    await using proxy = await proxyTo(upstream, { relay: { isTerminal: lastIs('end') } })
+    const client = await ask(proxy.url, { path: '/a?', headers: { ...sse, 'last-event-id': '7' } })
+    expect(await client.over).to.equal('end')
+    expect(upstream.requests.map(({ url }) => url)).to.deep.equal(['/a?', '/a?'])
+  })
+
+  it('take it out only to reconnect when the request does not ask for an event stream', async () => {
+    await using upstream = await serveInTurn(resets(wire(8)), stays(wire(9, 'end')))
+    await using proxy = await proxyTo(upstream, { relay: { isTerminal: lastIs('end') } })
+    const client = await ask(`${proxy.url}/?lastEventId=7`)
+    expect(await client.over).to.equal('end')
+    expect(upstream.requests.map(({ url }) => url)).to.deep.equal(['/?lastEventId=7', '/'])
+    expect(upstream.requests.map(({ headers }) => headers['last-event-id'])).to.deep.equal([undefined, '8'])
+  })
+
+  it('leave it in the URL of any other request, and what is not an id', async () => {
+    await using upstream = await serve(ends(wire(1)))
+    await using proxy = await proxyTo(upstream)
+    for (const method of ['POST', 'HEAD'])
+      await (await ask(`${proxy.url}/?lastEventId=7`, { method, headers: sse })).over
+    await (await ask(`${proxy.url}/?lastEventId=7%0D`, { headers: sse })).over
+    const [post, head, noId] = upstream.requests
+    expect([post?.url, head?.url, noId?.url]).to.deep.equal([
+      '/?lastEventId=7',
+      '/?lastEventId=7',
+      '/?lastEventId=7%0D',
+    ])
+  })
 
   for (const [accept, script, text, over, requests] of [
     ['application/json', ends('data: 1\n\n'), 'data: 1\n\n', 'end', 1],
