@@ -56,7 +56,7 @@ function acceptsStream(accept: readonly string[] = []): boolean {
 /** Sends a client's request to the upstream: first as it came, and later to reopen its event stream. */
 export class UpstreamRequest {
   readonly hasBody: boolean
-  /** The last event ID that the client sent; `''` without one. */
+  /** The last event ID that the client sent, also one that a field cannot carry; `''` without one. */
   readonly lastEventId: string
   readonly #options: CheckedProxyOptions
   readonly #req: ProxyRequest
@@ -79,15 +79,14 @@ export class UpstreamRequest {
     this.hasBody = hasBody(req)
     this.#awaitsContinue = awaitsContinue(req)
     const fields = forwardedFields(req, options)
-    const lastEventId = lastEventIdFrom(req) ?? ''
-    const encoded = encodeLastEventId(lastEventId)
-    this.lastEventId = encoded === undefined ? '' : lastEventId
+    this.lastEventId = lastEventIdFrom(req) ?? ''
+    const encoded = encodeLastEventId(this.lastEventId)
     this.#acceptsStream = acceptsStream(fields.get('accept'))
     if (this.#acceptsStream) fields.delete('accept-encoding')
     const opensStream = this.#acceptsStream && req.method === 'GET'
     if (opensStream && encoded !== undefined) fields.set('last-event-id', [encoded])
     // The place to resume from stands in one place: an upstream may prefer its URL to the field.
-    this.#path = opensStream && lastEventId !== '' ? withoutLastEventId(path) : path
+    this.#path = opensStream && this.lastEventId !== '' ? withoutLastEventId(path) : path
     for (const [name, lines] of options.headers) fields.set(name, lines)
     this.#fields = fields
   }
