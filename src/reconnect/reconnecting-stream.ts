@@ -269,8 +269,9 @@ export class ReconnectingStream implements IntakeOwner {
   }
 
   onReconnectionTime(milliseconds: number): void {
-    if (this.isRepeatable) this.#retries.reconnectionTime = milliseconds
-    else this.#sink.reconnectionTime?.(milliseconds)
+    // Also a stream that is not repeatable may reconnect before its first event.
+    this.#retries.reconnectionTime = milliseconds
+    if (!this.isRepeatable) this.#sink.reconnectionTime?.(milliseconds)
   }
 
   #outcomeOf(drop: Drop): Outcome {

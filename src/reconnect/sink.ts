@@ -27,7 +27,7 @@ export interface Sink {
    * @param headers - The upstream's header fields, names in lower case.
    */
   opened?(headers: HeaderFields): void
-  /** Receives the upstream's `retry:` field, in object mode, where the stream cannot reconnect by itself. */
+  /** Receives the upstream's `retry:` field where the stream cannot reconnect after its first event, unless bytes are passed on unchanged. */
   reconnectionTime?(milliseconds: number): void
   /** Called after the stream has announced a message. */
   announced<K extends Announced>(kind: K, message: Messages[K]): void

@@ -72,6 +72,17 @@ inEachMode('delays', ({ open }) => {
     })
   }
 
+  for (const resume of ['with-cursor', 'before-first-event'] as const) {
+    it(`starts from the reconnection time before the first event with resume '${resume}'`, async () => {
+      await using server = await serve(resets('retry: 50\n\n'))
+      const source = open(httpUpstream(server.url), { reconnect: fast, resume })
+      source.resume()
+      const retry = await next(source, 'retry')
+      source.destroy()
+      expect(retry).to.include({ delay: 50, source: 'retry' })
+    })
+  }
+
   it('starts from the reconnection time of a block that is cut off after the line', async () => {
     await using server = await serve(ends('data: a\nretry: 50\nid: 1'))
     const source = open(httpUpstream(server.url), { reconnect: fast })

@@ -343,6 +343,21 @@ describe('cursorAsId', () => {
   })
 })
 
+it("a stream that reconnects before its first event alone passes its upstream's reconnection time on, and waits for it", async () => {
+  await using upstream = await serveInTurn(resets('retry: 30\n\n'), stays('data: end\n\n'))
+  const delays: number[] = []
+  const ignore = () => {}
+  const onRetry = (fields: object, text: string) =>
+    void (text === 'upstream retry' && delays.push(Object(fields).delay))
+  await using relay = await relayTo(upstream.url, {
+    resume: 'before-first-event',
+    isTerminal: lastIs('end'),
+    logger: { debug: onRetry, info: onRetry, warn: onRetry, error: ignore },
+  })
+  expect((await answerOf(relay.url)).text).to.equal('retry: 30\ndata: end\n\n')
+  expect(delays).to.deep.equal([30])
+})
+
 describe('a request that is sent once', () => {
   const post = (url: string) => httpUpstream(url, { method: 'POST', body: '{}' })
 
