@@ -61,7 +61,8 @@ function fieldsOf(fields: object): Field[] {
 
 function errorFields(error: Error): Field[] {
   const code: unknown = 'code' in error ? error.code : undefined
-  const { cause, message } = error
+  const { cause } = error
+  const message = reasonOf(error)
   // The cause is logged only when the message does not repeat it.
   const causeReason = cause instanceof Error ? reasonOf(cause) : ''
   const reason = message.includes(causeReason) ? undefined : causeReason

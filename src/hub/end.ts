@@ -1,4 +1,4 @@
-import { type HeaderFields, isErrorCode, SseError } from '../errors.ts'
+import { type HeaderFields, isErrorCode, reasonOf, SseError } from '../errors.ts'
 import { retryAfterOf } from '../http/fields.ts'
 import { failureOf, fieldsToPassOn } from '../relay/head.ts'
 import type { EndEntry, Position } from './store.ts'
@@ -19,7 +19,7 @@ export function endOf(epoch: number, previous: Position | undefined, error: Erro
     code,
     status: statusCode,
     fields: headers && formatFields(headers),
-    reason: error?.message,
+    reason: error && reasonOf(error),
   }
 }
 

@@ -1,6 +1,6 @@
 import { constants, type IncomingHttpHeaders, type IncomingHttpStatusHeader } from 'node:http2'
 import type { Readable } from 'node:stream'
-import { SseError } from '../errors.ts'
+import { reasonOf, SseError } from '../errors.ts'
 import type { CancelSignal } from '../http/cancellation.ts'
 
 /** The members of a client's stream of node:http2 that are used, besides its bytes. */
@@ -85,12 +85,23 @@ export function http2Response<S extends Readable & Http2Stream>(
 }
 
 function noResponseError({ rstCode }: Http2Stream, cause: Error | undefined): SseError {
-  const reason = cause?.message ?? `the HTTP/2 stream closed without a response (code ${rstCode})`
+  const reason = cause ? reasonFor(cause) : `the HTTP/2 stream closed without a response (code ${rstCode})`
   return new SseError('ERR_SSE_CONNECT', `the upstream could not be reached: ${reason}`, {
     ...(cause !== undefined && { cause }),
     // A refused stream was not processed (RFC 9113, 8.7).
     ...(rstCode === constants.NGHTTP2_REFUSED_STREAM && { sent: false }),
   })
+}
+
+/**
+ * The reason why a stream has failed. When its session cannot connect, Node's message quotes that of the session's error, which
+ * is empty when all addresses of a host fail.
+ */
+function reasonFor(error: Error): string {
+  const reason = reasonOf(error)
+  const { cause } = error
+  const isQuoteEmpty = cause instanceof Error && cause.message === ''
+  return isQuoteEmpty ? reason.replace('(caused by: )', `(caused by: ${reasonOf(cause)})`) : reason
 }
 
 /**

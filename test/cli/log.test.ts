@@ -57,6 +57,21 @@ describe('createLogger', () => {
     expect(fieldsOf({ err: new Error('what') })).to.match(/^error=what stack="Error: what\\n .*"\n$/)
   })
 
+  it('writes the errors of an AggregateError without a message, alone and as a cause', () => {
+    const refused = (address: string) => new Error(`connect ECONNREFUSED ${address}`)
+    const all = Object.assign(new AggregateError([refused('::1:1'), refused('127.0.0.1:1')]), {
+      code: 'ECONNREFUSED',
+    })
+    const told = 'ECONNREFUSED ::1:1, ECONNREFUSED 127.0.0.1:1'
+    expect(fieldsOf({ err: all })).to.equal(`code=ECONNREFUSED error="${told}"\n`)
+    const known = Object.assign(new Error('what', { cause: all }), { code: 'ERR_X' })
+    expect(fieldsOf({ err: known })).to.equal(`code=ERR_X error=what cause="${told}"\n`)
+    const wrapped = Object.assign(new AggregateError([new Error('in')], '', { cause: new Error('why') }), {
+      code: 'ERR_X',
+    })
+    expect(fieldsOf({ err: wrapped })).to.equal('code=ERR_X error=in cause=why\n')
+  })
+
   it('does not let a field replace time, level or msg', () => {
     expect(JSON.parse(lineOf({ level: 'error', msg: 'lie', time: 'never' }, 'json'))).to.include({
       level: 'info',

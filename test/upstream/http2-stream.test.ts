@@ -5,6 +5,7 @@ import zlib from 'node:zlib'
 import { expect } from 'chai'
 import { createResilientSseSource, type UpstreamFactory } from '../../src/index.ts'
 import { dataOf, drain, fast, lastIs, wire } from '../support/events.ts'
+import { freePort } from '../support/server.ts'
 import { until } from '../support/until.ts'
 
 /** A frame of HTTP/2 (RFC 9113, 4.1). */
@@ -236,6 +237,39 @@ describe('an HTTP/2 stream', () => {
       expect(cause, `code ${code}`).to.include({ code: 'ERR_SSE_CONNECT' })
       expect(cause.sent, `code ${code}`).to.equal(sent)
     }
+  })
+
+  it('that fails with an AggregateError without a message tells its errors', async () => {
+    await using upstream = await serveHttp2(() => {})
+    const errors = [new Error('connect ECONNREFUSED ::1:1'), new Error('later')]
+    const factory = () => {
+      const stream = request(upstream, false)
+      setImmediate(() => stream.destroy(new AggregateError(errors)))
+      return stream
+    }
+    const { error } = await drain(createResilientSseSource(factory, { reconnect: { maxRetries: 0 } }))
+    expect(Object(error).cause.message).to.equal(
+      'the upstream could not be reached: ECONNREFUSED ::1:1, later',
+    )
+  })
+
+  it('of a host whose addresses all fail tells why', async () => {
+    const port = await freePort()
+    const addresses = ['127.0.0.1', '127.0.0.2']
+    const factory = () => {
+      const session = http2.connect(`http://upstream.test:${port}`, {
+        lookup: (_host, _options, callback) =>
+          callback(
+            null,
+            addresses.map((address) => ({ address, family: 4 })),
+          ),
+      })
+      session.on('error', () => {})
+      return session.request({ ':path': '/' })
+    }
+    const { error } = await drain(createResilientSseSource(factory, { reconnect: { maxRetries: 0 } }))
+    for (const address of addresses)
+      expect(Object(error).cause.message).to.include(`ECONNREFUSED ${address}:${port}`)
   })
 
   it('that never answers is closed at connectTimeout, and when its source is destroyed', async () => {
