@@ -155,7 +155,8 @@ export class Exchange {
   /** A request that must not be repeated is sent once. The stream of a program is reopened only with a cursor. */
   get #resume(): ResumeMode {
     if (this.#request.hasBody || this.#req.method !== 'GET') return 'never'
-    return this.#options.relay.resume ?? (this.#kind === 'program' ? 'with-cursor' : 'always')
+    const isProgram = this.#kind === 'program' && !this.#reconnects
+    return this.#options.relay.resume ?? (isProgram ? 'with-cursor' : 'always')
   }
 
   async #reopen(context: UpstreamContext): Promise<IncomingMessage> {

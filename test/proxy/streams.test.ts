@@ -242,6 +242,23 @@ describe('event streams of a GET', () => {
     })
   }
 
+  for (const [clientReconnects, accept, script, text, requests] of [
+    [true, 'application/json', ends('data: 1\n\n'), `data: 1\n\n${wire(2, 'end')}`, 2],
+    [true, 'application/json', resets('data: 1\n\n'), `data: 1\n\n${wire(2, 'end')}`, 2],
+    [false, 'application/json', ends('data: 1\n\n'), 'data: 1\n\n', 1],
+    [false, 'text/event-stream', ends('data: 1\n\n'), `data: 1\n\n${wire(2, 'end')}`, 2],
+  ] as const) {
+    it(`are requested ${requests === 1 ? 'once' : 'twice'} with clientReconnects ${clientReconnects} for a client that accepts ${accept}: ${JSON.stringify(text)}`, async () => {
+      await using upstream = await serveInTurn(script, stays(wire(2, 'end')))
+      const relay = { isTerminal: lastIs('end'), endWithoutTerminal: 'end', clientReconnects } as const
+      await using proxy = await proxyTo(upstream, { relay })
+      const client = await ask(proxy.url, { headers: { accept } })
+      expect(await client.over).to.equal('end')
+      expect(client.text).to.equal(text)
+      expect(upstream.requests).to.have.length(requests)
+    })
+  }
+
   it('are requested according to the option resume, for every kind of client', async () => {
     await using upstream = await serveInTurn(ends('data: 1\n\n'), stays(wire(2, 'end')))
     await using proxy = await proxyTo(upstream, { relay: { isTerminal: lastIs('end'), resume: 'always' } })
