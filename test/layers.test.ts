@@ -89,6 +89,10 @@ describe('the layers of src', () => {
     expect(arrows).to.have.length.above(files.length)
   })
 
+  it('have no file named utils, types or constants', () => {
+    expectNone(files.filter((file) => /(^|\/)(utils?|types?|constants?)\.ts$/.test(file)))
+  })
+
   it('are described in CONTRIBUTING, with a line for each file', () => {
     const document = readFileSync(new URL('../CONTRIBUTING.md', import.meta.url), 'utf8')
     const [, table = ''] = document.split('| file | what it does |')

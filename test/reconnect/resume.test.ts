@@ -66,6 +66,15 @@ inEachMode('resume', ({ open }) => {
     })
   }
 
+  it("'with-cursor' ends at a clean end before the first event, without a cursor", async () => {
+    await using server = await serveInTurn(ends(': c\n\n'), ends(wire(1)))
+    const { data, error } = await outcomeOf(
+      open(httpUpstream(server.url), { reconnect: fast, resume: 'with-cursor' }),
+    )
+    expect([data, error]).to.deep.equal([[], undefined])
+    expect(server.requests).to.have.length(1)
+  })
+
   it("'with-cursor' goes on with a cursor", async () => {
     await using server = await serveInTurn(resets(wire(1)), ends(wire(2)))
     const source = open(httpUpstream(server.url), {

@@ -396,6 +396,27 @@ describe('a request that is sent once', () => {
     })
   }
 
+  it('is broken without errorEvent when its upstream drops within a block', async () => {
+    const errorEvent = () => ({ event: 'error', data: 'cut' })
+    for (const [tail, over] of [
+      ['data: ha', 'broken'],
+      ['', 'end'],
+    ] as const) {
+      let reset = () => {}
+      await using upstream = await serve((request, response) => {
+        stream(response, wire(1) + tail)
+        reset = () => request.socket.resetAndDestroy()
+      })
+      await using relay = await relayTo(post(upstream.url), { errorEvent })
+      const client = await get(relay.url)
+      await has(client, wire(1) + tail)
+      reset()
+      expect(await client.ended).to.equal(over)
+      const failure = over === 'end' ? 'event: error\ndata: cut\n\n' : ''
+      expect(client.text).to.equal(wire(1) + tail + failure)
+    }
+  })
+
   it('has its reconnection time passed on, even with a transform', async () => {
     await using upstream = await serve(ends('retry: 5\n\ndata: a\n\n'))
     await using relay = await relayTo(post(upstream.url), { transform: (event: SseEvent) => event })

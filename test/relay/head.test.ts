@@ -1,8 +1,8 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import type { ServerResponse } from 'node:http'
+import { type ServerResponse, STATUS_CODES } from 'node:http'
 import { PassThrough } from 'node:stream'
 import { expect } from 'chai'
-import { httpUpstream, relaySse, SseError } from '../../src/index.ts'
+import { httpUpstream, relayResponse, relaySse, SseError } from '../../src/index.ts'
 import { get } from '../support/client.ts'
 import { lastIs, wire } from '../support/events.ts'
 import { relayTo, settled } from '../support/gateway.ts'
@@ -14,8 +14,10 @@ describe('the head of relaySse', () => {
   describe("head: 'lazy'", () => {
     for (const [status, headers] of [
       [401, { 'www-authenticate': 'Bearer' }],
-      [404, {}],
-      [429, { 'retry-after': '60' }],
+      [403, {}],
+      [404, { 'x-request-id': 'a1' }],
+      [407, {}],
+      [429, { 'retry-after': '60', 'retry-after-ms': '60000', 'x-ratelimit-remaining': '0' }],
       [503, { 'retry-after': '30', 'x-internal': 'secret' }],
     ] as const) {
       it(`passes a first ${status} on, with the fields that the client needs`, async () => {
@@ -27,10 +29,11 @@ describe('the head of relaySse', () => {
         expect(client.status).to.equal(status)
         const { 'x-internal': _, ...passed } = { 'x-internal': '', ...headers }
         expect(client.headers).to.include(passed).and.to.not.have.property('x-internal')
-        // The body of a 401 is about the credentials that we have sent.
-        expect(client.text).to.equal(status === 401 ? '401 Unauthorized\n' : '{"error":"why"}')
+        // The body of a 401, a 403 and a 407 is about the credentials that we have sent.
+        const isOurs = [401, 403, 407].includes(status)
+        expect(client.text).to.equal(isOurs ? `${status} ${STATUS_CODES[status]}\n` : '{"error":"why"}')
         expect(client.headers['content-type']).to.equal(
-          status === 401 ? 'text/plain; charset=utf-8' : 'application/json',
+          isOurs ? 'text/plain; charset=utf-8' : 'application/json',
         )
         await settled(relay)
         expect(relay.summaries[0]).to.include({ outcome: 'refused' })
@@ -202,6 +205,28 @@ describe('the head of relaySse', () => {
         expect(client.headers['cache-control']).to.equal(sent)
       }
     })
+  })
+
+  it('has no connection field, which belongs to node:http, and none of the upstream', async () => {
+    await using upstream = await serve((_, response) => {
+      response.setHeader('connection', 'close, x-hop')
+      stream(response, wire(1))
+    })
+    await using relay = await relayTo(upstream.url)
+    let downstream: ServerResponse | undefined
+    relay.server.server.on('request', (_, response) => {
+      downstream = response
+    })
+    using client = await get(relay.server.url)
+    expect(client.status).to.equal(200)
+    const response = await relayResponse(new Request('http://gateway.test/'), httpUpstream(upstream.url))
+    await response.body?.cancel()
+    expect([...response.headers.keys()]).to.have.members([
+      'cache-control',
+      'content-type',
+      'x-accel-buffering',
+    ])
+    expect(downstream?.getHeaderNames()).to.have.members([...response.headers.keys()])
   })
 
   describe("head: 'eager'", () => {

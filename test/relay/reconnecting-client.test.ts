@@ -229,6 +229,27 @@ describe('a drain', () => {
     })
   }
 
+  for (const [options, least, middle] of [
+    [{}, 1000, 3000],
+    [{ spread: 2000 }, 1000, 2000],
+    [{ spread: 0 }, 1000, 1000],
+  ] as const) {
+    it(`sends clients a retry: from ${least} ms on, and ${middle} ms halfway, with ${JSON.stringify(options)}`, async () => {
+      for (const [random, retry] of [
+        [0, least],
+        [0.5, middle],
+      ] as const) {
+        await using gateway = await opened({})
+        mock.method(Math, 'random', () => random)
+        const over = gateway.drain.start(options)
+        mock.restoreAll()
+        await over
+        await gateway.client.ended
+        expect(gateway.client.text).to.equal(`${wire(1)}retry: ${retry}\n`)
+      }
+    })
+  }
+
   for (const [name, options, headers] of [
     ['a stream that must not be asked for again', { resume: 'never' }, eventSource],
     ['a stream that cannot be resumed', { resume: 'before-first-event' }, eventSource],
