@@ -37,7 +37,7 @@ export interface Scan {
  * What a stream has passed on: the number of events, the position to resume from, and the events that would be repeats.
  *
  * Blocks may be passed on unread. Each getter first reads the blocks that its result depends on, so a result is never
- * stale. In a stream only this class uses the tracker.
+ * stale. While a stream runs, only this class uses its tracker, unless the caller shares the tracker with a dedupe Transform.
  */
 export class Delivered {
   readonly #tracker: EventTracker
