@@ -33,10 +33,16 @@ export class Fleet implements AsyncDisposable {
     this.redis = redis
   }
 
-  static async start(bench: Bench, kind: KindName, execArgv: readonly string[] = []): Promise<Fleet> {
-    const { upstream, client, extent, transport } = bench
+  /** @param heap - The mebibytes on the heap of each process besides. */
+  static async start(
+    bench: Bench,
+    kind: KindName,
+    execArgv: readonly string[] = [],
+    heap = bench.extent.heap,
+  ): Promise<Fleet> {
+    const { upstream, client, transport } = bench
     const redis = kinds[kind].family === 'fleet' ? await RedisProcess.start() : undefined
-    const options = { heap: extent.heap, protocol: transport.client, redis: redis?.url }
+    const options = { heap, protocol: transport.client, redis: redis?.url }
     const start = () => RelayProcess.start(kind, upstream.url, options, ['--expose-gc', ...execArgv])
     const owner = { relay: await start(), client }
     const follower = redis && { relay: await start(), client: await ClientProcess.start(transport.client) }

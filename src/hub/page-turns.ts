@@ -2,14 +2,14 @@ import { asError } from '../errors.ts'
 import type { Page } from './page.ts'
 import type { Position } from './store.ts'
 
-/** How many pages the readers of a hub have at the same time: 8 MB for pages of 64 kB. */
-const mostAtOnce = 128
+/** How many pages the readers of a hub have at the same time: 4 MB for pages of 64 kB. */
+const mostAtOnce = 64
 
 /** How long a consumer that does not take its page keeps others waiting, in milliseconds. */
 const longestTurn = 250
 
 /** The most pages that are kept for readers that come later to the same page, and for how long after the last turn, in milliseconds. */
-const mostKept = 64
+const mostKept = 16
 const keptFor = 1000
 
 /** How many readers get their page in one turn of the event loop: each of them may write 64 kB, and live events wait meanwhile. */
