@@ -15,8 +15,8 @@ export interface Contest<Sample> {
   readonly subject?: KindName | undefined
   /** How many rounds at least. */
   readonly rounds: number
-  /** Whether a first round, which does not count, warms the processes up. */
-  readonly warmUp?: boolean
+  /** How many rounds warm the processes up, and do not count. Default 0. */
+  readonly warmUp?: number
   measure(kind: KindName): Promise<Sample>
   value(sample: Sample): number
   /** Something to know about all samples of a kind. */
@@ -31,11 +31,11 @@ export async function inTurn<Sample>(
   bench: Bench,
   contest: Contest<Sample>,
 ): Promise<Map<KindName, Sample[]>> {
-  const { title, rounds, unit, warmUp, measure, value } = contest
+  const { title, rounds, unit, warmUp = 0, measure, value } = contest
   const { quick } = bench.extent
   const kinds = bench.chosen(contest.kinds)
   const samples = new Map<KindName, Sample[]>(kinds.map((kind) => [kind, []]))
-  for (let round = warmUp && !quick ? 0 : 1; round <= rounds || wantsMore(samples, contest, round); round++) {
+  for (let round = quick ? 1 : 1 - warmUp; round <= rounds || wantsMore(samples, contest, round); round++) {
     for (const kind of kinds) {
       const sample = await during(`${title}, ${kind}`, measure(kind))
       progress(`${title}: round ${round} of ${rounds}, ${kind}: ${value(sample).toPrecision(3)} ${unit}`)

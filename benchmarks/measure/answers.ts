@@ -14,6 +14,9 @@ export interface AnswerWorkload {
   readonly goal: Goal
 }
 
+/** An answer takes three times as long until its code is compiled, which takes about 20,000 of them. */
+const manyRounds = 6
+
 /** The CPU time of a proxy for each answer that is no event stream. */
 export async function measureAnswers(bench: Bench, workload: AnswerWorkload): Promise<Result> {
   const { title, kinds, beside, subject, goal } = workload
@@ -24,7 +27,7 @@ export async function measureAnswers(bench: Bench, workload: AnswerWorkload): Pr
     beside,
     subject,
     rounds: bench.extent.rounds,
-    warmUp: true,
+    warmUp: manyRounds,
     measure: (kind: KindName) => measureOne(bench, workload, kind),
     value: (cost: number) => cost,
   }

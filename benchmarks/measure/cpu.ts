@@ -39,7 +39,7 @@ export async function measureCpu(bench: Bench, workload: CpuWorkload): Promise<R
     beside,
     subject,
     rounds: bench.extent.rounds,
-    warmUp: true,
+    warmUp: 1,
     measure: (kind: KindName) => measureSlice(bench, workload, kind),
     value: ({ cost }: Slice) => cost,
     noteOn: (slices: readonly Slice[]) => {

@@ -30,6 +30,8 @@ interface Returned {
 }
 
 const eventSize = 120
+/** A round is 200 returns, and a server that has run for an hour has compiled the code of a return. */
+const manyRounds = 6
 /** Longer than the time between two opens that the library keeps at least. */
 const lifetime = 1500
 /** Between the library's second attempt and its third. */
@@ -44,7 +46,7 @@ export async function measureReturn(bench: Bench, workload: ReturnWorkload): Pro
     kinds,
     beside,
     rounds: bench.extent.rounds,
-    warmUp: true,
+    warmUp: manyRounds,
     measure: (kind: KindName) => measureOne(bench, workload, kind),
     value: ({ last }: Returned) => last,
     noteOn: (all: readonly Returned[]) => {

@@ -2,6 +2,8 @@ import http from 'node:http'
 import https from 'node:https'
 import { Socket } from 'node:net'
 import { DirectSocket } from './direct-socket.ts'
+import { areIdleSocketsProven, startIdleCheck } from './idle-check.ts'
+import { IdleSockets } from './idle-sockets.ts'
 import { startReaderCheck } from './reader-check.ts'
 
 /**
@@ -13,7 +15,8 @@ const buffer = Buffer.allocUnsafeSlow(65_536)
 /**
  * Makes an agent with keep-alive for one protocol.
  *
- * @param fastPath - Whether bodies may bypass node:http; see {@link DirectSocket}.
+ * @param fastPath - Whether bodies may bypass node:http, and this library may keep idle connections; see {@link DirectSocket} and
+ * {@link IdleSockets}.
  */
 export function makeAgent(protocol: string, fastPath: boolean): http.Agent {
   const { Agent } = protocol === 'https:' ? https : http
@@ -25,6 +28,7 @@ export function makeAgent(protocol: string, fastPath: boolean): http.Agent {
 /** Makes an agent's connections pass what they read to a {@link DirectSocket}, by the option `onread` of node:net and node:tls. */
 function readDirectly(agent: http.Agent): void {
   startReaderCheck()
+  const idle = idleSocketsOf(agent)
   const createConnection = agent.createConnection.bind(agent)
   agent.createConnection = (options, callback) => {
     let reader: DirectSocket | undefined
@@ -37,7 +41,17 @@ function readDirectly(agent: http.Agent): void {
     }
     const withReader = { ...options, onread }
     const socket = createConnection(withReader, callback)
-    if (socket instanceof Socket) reader = new DirectSocket(socket)
+    if (socket instanceof Socket) {
+      reader = new DirectSocket(socket)
+      idle?.add(socket, options)
+    }
     return socket
   }
+}
+
+/** Not for TLS: which connection a request may have depends on many options, and node:http looks at them. */
+function idleSocketsOf(agent: http.Agent): IdleSockets | undefined {
+  if (agent instanceof https.Agent) return undefined
+  startIdleCheck()
+  return new IdleSockets(agent, areIdleSocketsProven)
 }

@@ -164,7 +164,7 @@ function addLine(fields: FieldLines, name: string, line: string): void {
 }
 
 /** Names and values alternately. */
-export function rawHeadersOf(fields: FieldLines): readonly string[] {
+export function rawHeadersOf(fields: FieldLines): string[] {
   const rawHeaders: string[] = []
   for (const [name, [line = '', ...more]] of fields) {
     rawHeaders.push(name, line)

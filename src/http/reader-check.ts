@@ -1,17 +1,8 @@
 import http, { type IncomingMessage } from 'node:http'
-import { Duplex } from 'node:stream'
 import debug from 'debug'
 import { asError } from '../errors.ts'
 import { DirectSocket, directBodyOf } from './direct-socket.ts'
-
-/** A connection to a server that does not exist. */
-class MemoryDuplex extends Duplex {
-  override _read(): void {}
-
-  override _write(_: unknown, __: BufferEncoding, callback: (error?: Error | null) => void): void {
-    callback()
-  }
-}
+import { MemorySocket } from './memory-socket.ts'
 
 const interim = 'HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n'
 const head = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n'
@@ -31,7 +22,7 @@ const expectedOfLength = `held|direct ${'a'.repeat(10_000)}|direct bc|direct d|e
 /** Reads a body with a length that bypasses the response, and tells what has happened. */
 function readLength(onEnd: (log: string) => void): void {
   const log: string[] = []
-  const socket = new MemoryDuplex()
+  const socket = new MemorySocket()
   const reader = new DirectSocket(socket)
   const finish = (last: string) => {
     onEnd([...log, last].join('|'))
@@ -59,7 +50,7 @@ function readLength(onEnd: (log: string) => void): void {
 /** Reads an event stream whose body bypasses node:http until its first extension, and tells what has happened. */
 function readStream(onEnd: (log: string) => void): void {
   const log: string[] = []
-  const socket = new MemoryDuplex()
+  const socket = new MemorySocket()
   const reader = new DirectSocket(socket)
   const finish = (...last: string[]) => {
     onEnd([...log, ...last].join('|'))

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import http, { type IncomingMessage } from 'node:http'
+import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { expect } from 'chai'
 import { serveRaw } from '../support/dialling.ts'
@@ -55,6 +55,48 @@ for (const [whose, options] of agents) {
         expect(writes()).to.equal(1)
       })
     }
+
+    it('has the same head whether anything looks at its fields or not', async () => {
+      const head =
+        'HTTP/1.1 404 Not There\r\nSet-Cookie: a=1\r\nset-cookie: b=2\r\nX-Own: yes\r\ndate: Thu, 26 Nov 2026 10:00:00 GMT\r\n'
+      await using upstream = await serveBytes(`${head}content-length: 2\r\n\r\nno`)
+      const heads: unknown[] = []
+      const seen: unknown[] = []
+      for (const observe of [
+        () => {},
+        // As an access log does.
+        (res: ServerResponse) => res.on('finish', () => seen.push(res.getHeader('x-own'))),
+        // As a compressing middleware does.
+        (res: ServerResponse) => {
+          const { writeHead } = res
+          res.writeHead = (...args: unknown[]) => {
+            seen.push(args.length, res.getHeader('x-own'))
+            return Reflect.apply(writeHead, res, args)
+          }
+        },
+        (res: ServerResponse) => res.setHeader('x-own', 'before').setHeader('x-other', 'kept'),
+      ]) {
+        await using proxy = await proxyTo(upstream, options)
+        proxy.server.server.prependListener('request', (_, res) => observe(res))
+        const client = await ask(proxy.url)
+        expect(await client.over).to.equal('end')
+        const { statusCode, statusMessage, headers, headersDistinct } = client.response
+        expect(client.text).to.equal('no')
+        heads.push([
+          statusCode,
+          statusMessage,
+          headersDistinct['set-cookie'],
+          headers['x-own'],
+          headers.date,
+          headers['x-other'],
+        ])
+      }
+      const date = 'Thu, 26 Nov 2026 10:00:00 GMT'
+      const expected = [404, 'Not There', ['a=1', 'b=2'], 'yes', date]
+      const ofEach = [undefined, undefined, undefined, 'kept'].map((other) => [...expected, other])
+      expect(heads).to.deep.equal(ofEach)
+      expect(seen).to.deep.equal(['yes', 1, 'yes'])
+    })
 
     it('sends a head that comes alone before the body', async () => {
       let finish = () => {}
