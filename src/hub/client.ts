@@ -240,8 +240,8 @@ export class HubClient implements Member, ReplyOwner, ReaderTarget, Drainable {
   }
 
   dismiss(retry: number): boolean {
-    // The stream of a request that is sent once ends with this process, so that its clients could only come back in vain.
-    return this.#stream?.isResumable !== false && this.#dismiss(retry)
+    // A request that is sent once ends with the process that has sent it: the clients there could only come back in vain.
+    return this.#stream?.isLeftRunning !== false && this.#dismiss(retry)
   }
 
   #dismiss(retry: number): boolean {

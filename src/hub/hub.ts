@@ -156,8 +156,8 @@ export interface SseHub {
    */
   status(stream: string): Promise<StreamStatus | undefined>
   /**
-   * Gives up the upstreams that other processes can take over, tells clients to reconnect, and lets the other upstreams run to
-   * their end, for at most `drain` milliseconds. Further calls of the hub's other functions are refused.
+   * Gives up the upstreams that other processes can take over, tells clients to reconnect, and lets the other upstreams of this
+   * process run to their end, for at most `drain` milliseconds. Further calls of the hub's other functions are refused.
    *
    * @returns Resolves when every response has ended, and every upstream is closed. A store that is away is waited for up to a second
    * more.

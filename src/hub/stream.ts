@@ -81,6 +81,14 @@ export class SharedStream implements OwnershipListener {
     return new ResumePolicy(this.options.resume, this.#factory?.method).isRepeatable
   }
 
+  /**
+   * Whether a client that is told to come back finds the stream going on. A stream that cannot be resumed ends with the process that has
+   * the upstream, and not with the others.
+   */
+  get isLeftRunning(): boolean {
+    return this.isResumable || !this.ownership.isActive
+  }
+
   /** The shortest time limit of the stream, in milliseconds: how exact the calls of `tick` must be. */
   get shortestLimit(): number {
     const { heartbeat, linger, stallTimeout, maxAge = 0 } = this.options
@@ -175,15 +183,15 @@ export class SharedStream implements OwnershipListener {
 
   /**
    * Lets another process take the upstream over, where the upstream can be resumed, and tells the clients to come back. Otherwise
-   * the stream runs to its end.
+   * the stream runs to its end, where this process has the upstream.
    *
    * @param limit - When the remaining clients are disconnected, in milliseconds.
    */
   async drain(limit: number): Promise<void> {
-    const { isResumable } = this
+    const { isResumable, isLeftRunning } = this
     this.#isDraining = true
     this.#factory = undefined
-    const stopDismissal = isResumable ? this.members.dismiss(limit) : undefined
+    const stopDismissal = isLeftRunning ? this.members.dismiss(limit) : undefined
     if (isResumable) await this.ownership.release('closed')
     await this.#empty(limit)
     stopDismissal?.()

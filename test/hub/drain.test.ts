@@ -1,8 +1,9 @@
+import { mock } from 'node:test'
 import { expect } from 'chai'
-import { createDrain } from '../../src/index.ts'
-import { ask, has } from '../support/client.ts'
+import { createDrain, type Drain, memoryStore, type SharedStreamOptions } from '../../src/index.ts'
+import { answerOf, ask, has } from '../support/client.ts'
 import { wire } from '../support/events.ts'
-import { dataIn, serveHub } from '../support/hub.ts'
+import { dataIn, eventSource, type HubServer, idOf, serveHub } from '../support/hub.ts'
 import { serve, stream } from '../support/server.ts'
 
 describe('a drain of a shared stream', () => {
@@ -28,4 +29,43 @@ describe('a drain of a shared stream', () => {
     expect(dataIn(kept)).to.deep.equal(['event 1', 'event 2'])
     await drained
   })
+  const session: SharedStreamOptions = {
+    from: 'start',
+    resume: 'before-first-event',
+    errorEvent: () => ({ event: 'error', data: 'broken off' }),
+  }
+
+  for (const [how, letGo] of Object.entries({
+    'its hub is closed': ({ hub }: HubServer) => hub.close({ drain: 60_000 }),
+    'its server is drained': (_: HubServer, drain: Drain) => drain.start({ spread: 60_000 }),
+  })) {
+    it(`lets the clients of a stream go that another process runs, where ${how}: the stream goes on for them`, async () => {
+      const hub = { store: memoryStore(), lease: 60_000, poll: 60_000 }
+      const drain = createDrain()
+      let end = () => {}
+      await using upstream = await serve((_, response) => {
+        stream(response, wire(1))
+        end = () => response.end(wire(2))
+      })
+      await using owner = await serveHub(upstream.url, { ...session, hub })
+      await using follower = await serveHub(upstream.url, { ...session, hub, drain })
+      using first = ask(owner.url, eventSource)
+      await has(first, 'event 1')
+      using second = ask(follower.url, eventSource)
+      await has(second, 'event 1')
+      const random = mock.method(Math, 'random', () => 0)
+      await letGo(follower, drain)
+      random.mock.restore()
+      expect(await second.ended).to.equal('end')
+      expect(second.text).to.match(/\nretry: \d+\n$/)
+      expect(dataIn(second)).to.deep.equal(['event 1'])
+      expect(follower.summaries).to.have.length(1)
+      expect(follower.summaries[0]).to.include({ outcome: 'drained', error: undefined })
+      end()
+      const back = await answerOf(owner.url, { ...eventSource, 'last-event-id': idOf(second, 'event 1') })
+      expect(dataIn(back)).to.deep.equal(['event 2'])
+      expect(await first.ended).to.equal('end')
+      expect(upstream.requests).to.have.length(1)
+    })
+  }
 })
