@@ -5,6 +5,7 @@ import { answerOf, ask, has } from '../support/client.ts'
 import { wire } from '../support/events.ts'
 import { dataIn, eventSource, type HubServer, idOf, serveHub } from '../support/hub.ts'
 import { serve, stream } from '../support/server.ts'
+import { holdTime } from '../support/time.ts'
 
 describe('a drain of a shared stream', () => {
   it('tells the clients to come back where the stream can be resumed, and lets other streams run to their end', async () => {
@@ -68,4 +69,19 @@ describe('a drain of a shared stream', () => {
       expect(upstream.requests).to.have.length(1)
     })
   }
+  it("lets the clients of a hub that closes go at random times within the close's `drain`", async () => {
+    await using upstream = await serve((_, response) => void stream(response, wire(1)))
+    await using feed = await serveHub(upstream.url)
+    using client = ask(feed.url, eventSource)
+    await has(client, 'event 1')
+    using time = holdTime()
+    mock.method(Math, 'random', () => 0.5)
+    const closed = feed.hub.close({ drain: 10_000 })
+    await time.pass(4900)
+    expect(feed.summaries).to.deep.equal([])
+    await time.pass(100)
+    await closed
+    expect(await client.ended).to.equal('end')
+    expect(feed.summaries[0]).to.include({ outcome: 'drained' })
+  })
 })
