@@ -54,9 +54,6 @@ export interface StreamStatus {
   readonly isOwner: boolean
 }
 
-/** How long the log of a cancelled stream is kept that this process has not opened, in milliseconds. */
-const defaultKeepFor = 300_000
-
 /** How long the store may take after a drain to store the last events, and to take the leases back, in milliseconds. */
 const storeLimitAtClose = 1000
 
@@ -143,7 +140,8 @@ export interface SseHub {
    */
   start(stream: string, upstream: UpstreamFactory, options?: SharedStreamOptions): Promise<StreamStatus>
   /**
-   * Ends the stream for all clients, and closes its upstream, whichever process has it.
+   * Ends the stream for all clients, and closes its upstream, whichever process has it. The log is kept for the stream's `keepFor`; by
+   * a process that does not know the stream as long as it would have been without the call.
    *
    * @param reason - Kept in the log.
    * @returns False when there is no such stream, or it has ended.
@@ -263,8 +261,8 @@ class Hub implements SseHub {
     checkStreamName(name)
     const { store, access, options } = this.#context
     const stream = this.#streams.get(name)
-    const keepFor = stream?.options.keepFor ?? defaultKeepFor
-    const force = { lease: options.lease, keepFor, force: reason }
+    // For how long a stream is kept that this process has not opened, only the store knows.
+    const force = { lease: options.lease, keepFor: stream?.options.keepFor, force: reason }
     let calls = 0
     const { state } = await access.call(() => {
       calls++

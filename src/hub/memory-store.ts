@@ -135,7 +135,8 @@ class MemoryStore implements StreamStore, LocalStore {
       const ended = { code: undefined, status: undefined, fields: undefined, reason: force }
       log.entries.push({ kind: 'end', how: 'cancelled', epoch, at, previous, ...ended })
       log.owner = undefined
-      this.#lease(log, 0, keepFor)
+      if (keepFor === undefined) log.leasedUntil = now
+      else this.#lease(log, 0, keepFor)
     }
     made.wake()
     return opened

@@ -64,7 +64,10 @@ local function latestOf(stream)
 end
 `
 
-/** Arguments: owner, lease, keepFor, both together, channel, whether to end the stream ('1'), the reason. */
+/**
+ * Arguments: owner, lease, keepFor, both together, channel, whether to end the stream ('1'), the reason. An empty keepFor, when the
+ * stream is ended, leaves the log's time as it is.
+ */
 export const openScript = script(`${common}
 local stream, lease = KEYS[1], KEYS[2]
 local endsAt, heldEpoch, heldPrevious, holder = find(lease)
@@ -90,7 +93,7 @@ local latestId = id .. (force == '1' and '-${endSeqInRedis}' or '-0')
 if force == '1' then
   redis.call('XADD', stream, latestId, 'x', 'cancelled', 'a', '0', 'p', previous, 'r', reason)
   redis.call('DEL', lease)
-  redis.call('PEXPIRE', stream, keepFor)
+  if keepFor ~= '' then redis.call('PEXPIRE', stream, keepFor) end
 else
   redis.call('XADD', stream, latestId, 'o', previous, 'a', '0')
   hold(stream, lease, owner, id, previous, ms, total)

@@ -61,7 +61,8 @@ class RedisStore implements StreamStore {
     const { lease, keepFor, force } = options
     const channel = wakeOf(stream)
     const forced = force === undefined ? ['0', ''] : ['1', force]
-    const args = [owner, ...timesOf(lease, keepFor), channel, ...forced]
+    const times = keepFor === undefined ? ['', '', ''] : timesOf(lease, keepFor)
+    const args = [owner, ...times, channel, ...forced]
     const reply = await this.#run(openScript, keysOf(stream), args)
     const [state, detail = '', previous = ''] = textsOf(reply)
     if (state === 'held') return { state, retryAfter: Number(detail) }

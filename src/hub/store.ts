@@ -109,14 +109,22 @@ export type Entry = OpenEntry | EventsEntry | EndEntry
  * const open = (store: StreamStore) => store.open('feed', 'process 1, run 1', options)
  * ```
  */
-export interface OpenOptions {
-  /** How long the owner holds the stream without renewing, in milliseconds. Not used with `force`. */
-  readonly lease: number
-  /** How long the log is kept after the lease, in milliseconds. */
-  readonly keepFor: number
-  /** Ends the stream instead, as cancelled: an `end` entry with this reason is written, whoever holds the lease. */
-  readonly force?: string | undefined
-}
+export type OpenOptions =
+  | {
+      /** How long the owner holds the stream without renewing, in milliseconds. */
+      readonly lease: number
+      /** How long the log is kept after the lease, in milliseconds. */
+      readonly keepFor: number
+      readonly force?: undefined
+    }
+  | {
+      /** Not used. */
+      readonly lease: number
+      /** How long the log is kept, in milliseconds; undefined: as long as it would be without this call. */
+      readonly keepFor: number | undefined
+      /** Ends the stream instead, as cancelled: an `end` entry with this reason is written, whoever holds the lease. */
+      readonly force: string
+    }
 
 /**
  * What {@link StreamStore.open} answers: the run's epoch, or why there is none.
@@ -189,7 +197,7 @@ export interface StreamStore {
    * has run out and no other owner has opened the stream, but not when the owner has given its lease up.
    *
    * With `force` the stream is ended instead, in a new epoch that is answered as `open`; the log is kept for `keepFor`
-   * milliseconds, and no owner has the lease. A stream that does not exist, or has ended, answers `ended`.
+   * milliseconds, or where that is undefined as long as it would be without the call, and no owner has the lease. A stream that does not exist, or has ended, answers `ended`.
    */
   open(stream: string, owner: string, options: OpenOptions): Promise<OpenResult>
   /**

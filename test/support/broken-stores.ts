@@ -16,6 +16,9 @@ const positions = 'reads the entries that end at or after a position, wherever t
 const limits = 'reads no more bytes than the limit, but at least one entry, and in the end every entry once'
 const everyField = 'returns every field of an entry with events, byte for byte'
 
+/** A lease, and for how long a log is kept, that do not run out during a test. */
+const times = { lease: 60_000, keepFor: 60_000 }
+
 export const brokenStores: readonly BrokenStore[] = [
   {
     fault: 'counts epochs from 1 for each new log',
@@ -37,7 +40,7 @@ export const brokenStores: readonly BrokenStore[] = [
           const result = await store.open(stream, owner, options)
           const [after] = await store.read(stream, 'last', 1)
           if (result.state !== 'open' || before === undefined || before !== after) return result
-          await store.renew(stream, owner, 0, options.keepFor)
+          await store.renew(stream, owner, 0, times.keepFor)
           return store.open(stream, owner, options)
         },
       }
@@ -67,7 +70,7 @@ export const brokenStores: readonly BrokenStore[] = [
           const result = await store.open(stream, owner, options)
           if (result.state === 'open') holder = owner
           if (!isFree || result.state !== 'held') return result
-          await store.renew(stream, holder, 0, options.keepFor)
+          await store.renew(stream, holder, 0, times.keepFor)
           return store.open(stream, owner, options)
         },
       }
@@ -80,7 +83,7 @@ export const brokenStores: readonly BrokenStore[] = [
       const holders = new Map<string, string>()
       return {
         async open(stream, owner, options) {
-          await store.renew(stream, holders.get(stream) ?? '', 0, options.keepFor)
+          await store.renew(stream, holders.get(stream) ?? '', 0, times.keepFor)
           holders.set(stream, owner)
           return store.open(stream, owner, options)
         },
@@ -103,9 +106,21 @@ export const brokenStores: readonly BrokenStore[] = [
     replace: (store) => ({
       async open(stream, owner, options) {
         if (options.force === undefined) return store.open(stream, owner, options)
-        const { state } = await store.open(stream, 'another', { lease: 1000, keepFor: options.keepFor })
+        const { state } = await store.open(stream, 'another', times)
         return state === 'open' ? { state: 'ended' } : store.open(stream, owner, options)
       },
+    }),
+  },
+  {
+    fault: 'keeps a log that is ended by force for a time of its own',
+    fails: ['keeps a log that is ended by force as long as before, where no time is named'],
+    replace: (store) => ({
+      open: (stream, owner, options) =>
+        store.open(
+          stream,
+          owner,
+          options.force === undefined ? options : { ...options, keepFor: times.keepFor },
+        ),
     }),
   },
   {
@@ -123,8 +138,7 @@ export const brokenStores: readonly BrokenStore[] = [
     fault: 'takes an empty reason for no force',
     fails: ['ends a stream by force that has no owner, also with an empty reason'],
     replace: (store) => ({
-      open: (stream, owner, { force, ...options }) =>
-        store.open(stream, owner, force ? { ...options, force } : options),
+      open: (stream, owner, options) => store.open(stream, owner, options.force === '' ? times : options),
     }),
   },
   {
@@ -133,8 +147,7 @@ export const brokenStores: readonly BrokenStore[] = [
     replace: (store) => ({
       async open(stream, owner, options) {
         if (options.force === undefined) return store.open(stream, owner, options)
-        const { force, ...rest } = options
-        const result = await store.open(stream, owner, rest)
+        const result = await store.open(stream, owner, times)
         return result.state === 'open' ? store.open(stream, owner, options) : result
       },
     }),

@@ -134,6 +134,20 @@ export const leaseCases: readonly StoreCase[] = [
     },
   },
   {
+    title: 'keeps a log that is ended by force as long as before, where no time is named',
+    async run(bench) {
+      const [kept, removed] = [bench.name(), bench.name()]
+      await bench.open(kept, 'owner', 1, long)
+      await bench.open(removed, 'owner', 1, short)
+      for (const stream of [kept, removed])
+        await bench.store.open(stream, 'canceller', { lease: long, keepFor: undefined, force: 'stop' })
+      await bench.isGone(removed)
+      await bench.pass(short * 2)
+      assert.equal((await bench.all(kept)).length, 2)
+      assert.equal((await bench.store.open(kept, 'another', { lease: long, keepFor: long })).state, 'ended')
+    },
+  },
+  {
     title: 'counts the processes that watch a stream',
     async run(bench) {
       const [stream, other] = [bench.name(), bench.name()]
