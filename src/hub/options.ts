@@ -296,19 +296,23 @@ function streamOptionsOf(options: SubscribeOptions): CheckedStreamOptions {
 }
 
 /**
- * The names of the stream's options that two callers give different values. Functions are not compared: most callers write a
+ * The names of the stream's options that two callers give different values. Two functions count as the same: most callers write a
  * new one for each request.
  */
 export function differences(one: CheckedStreamOptions, other: CheckedStreamOptions): string[] {
   // As nearly always: thousands of clients come with the same options.
   if (one === other) return []
   return Object.keys(streamOptions).filter((name) => {
-    const values = [one, other].map((options): unknown => Reflect.get(options, name))
-    const [first, second] = values
-    if (values.some((value) => typeof value === 'function')) return false
     if (name === 'logger') return false
-    return JSON.stringify(first) !== JSON.stringify(second)
+    const [first, second] = [one, other].map((options) =>
+      JSON.stringify(Reflect.get(options, name), nameFunctions),
+    )
+    return first !== second
   })
+}
+
+function nameFunctions(_: string, value: unknown): unknown {
+  return typeof value === 'function' ? 'function' : value
 }
 
 /** @throws `TypeError` for a name that is not a string of 1 to 512 bytes. */

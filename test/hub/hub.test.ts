@@ -10,6 +10,7 @@ import {
 import { answerOf, ask, has } from '../support/client.ts'
 import { lastIs, wire } from '../support/events.ts'
 import { dataIn, eventSource, serveHub } from '../support/hub.ts'
+import { observeHubs } from '../support/hub-messages.ts'
 import { answers, ends, isLeft, serve, serveInTurn, stays, stream } from '../support/server.ts'
 import { wrapStore } from '../support/store.ts'
 import { until } from '../support/until.ts'
@@ -99,8 +100,9 @@ describe('createSseHub', () => {
     await join({ keepFor: 1000, reconnect: { baseDelay: 5 }, isTerminal: () => false })
     await join({ keepFor: 1000, reconnect: { baseDelay: 5 }, isTerminal: () => false, from: 'start' })
     expect(lines).to.deep.equal([])
-    await join({ keepFor: 2000, reconnect: { baseDelay: 6 }, from: 'start' })
-    await join({ keepFor: 2000 })
+    const isTerminal = () => false
+    await join({ keepFor: 2000, reconnect: { baseDelay: 6 }, isTerminal, from: 'start' })
+    await join({ keepFor: 2000, isTerminal })
     expect(lines.map(({ message }) => message)).to.deep.equal([
       'options differ from those that the stream was opened with, and are ignored',
     ])
@@ -108,6 +110,30 @@ describe('createSseHub', () => {
     await hub.close()
     await isLeft(upstream)
   })
+
+  for (const [which, isFirst] of [
+    ['the first caller gives', true],
+    ['a later caller gives', false],
+  ] as const) {
+    it(`tells a later caller by a warning of functions that only ${which}`, async () => {
+      using observed = observeHubs()
+      await using upstream = await serve(stays(wire(1)))
+      const hub = createSseHub()
+      const start = (hasFunctions: boolean) => {
+        // New functions for each call, as most callers write them.
+        const reconnect = { shouldRetry: () => true }
+        const functions = { reconnect, identity: () => undefined, transform: (event: SseEvent) => event }
+        return hub.start('feed', httpUpstream(upstream.url), hasFunctions ? functions : {})
+      }
+      await start(isFirst)
+      await start(isFirst)
+      expect(observed.of('hub-options')).to.deep.equal([])
+      await start(!isFirst)
+      const [message] = observed.of('hub-options')
+      expect(message?.options).to.have.members(['reconnect', 'identity', 'transform'])
+      await hub.close()
+    })
+  }
 
   it('rejects with an error of the caller, and leaves a response without a head unchanged', async () => {
     await using feed = await serveHub(() => {
