@@ -135,6 +135,30 @@ describe('createSseHub', () => {
     })
   }
 
+  it('gives a stream the options of its first caller, whatever later callers say', async () => {
+    await using upstream = await serve(stays(wire(1)))
+    const hub = createSseHub()
+    const factory = httpUpstream(upstream.url)
+    const named =
+      (which: string) =>
+      ({ data }: SseEvent): SseEvent => ({ data: `${which}: ${data}` })
+    await hub.start('feed', factory, { transform: named('first') })
+    const later = { transform: named('later'), resume: 'before-first-event', maxAge: 1 } as const
+    const request = new Request('http://localhost/feed', { headers: { 'last-event-id': 'unknown' } })
+    const leaving = new AbortController()
+    // With the resume of the later caller it would be 410.
+    const response = await hub.respond(request, 'feed', factory, { ...later, signal: leaving.signal })
+    expect(response.status).to.equal(200)
+    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
+    let text = ''
+    while (!text.includes('\n\n')) text += (await reader?.read())?.value ?? ''
+    expect(text).to.include('data: first: event 1\n')
+    leaving.abort()
+    await reader?.read().catch(() => {})
+    await hub.close()
+    await isLeft(upstream)
+  })
+
   it('rejects with an error of the caller, and leaves a response without a head unchanged', async () => {
     await using feed = await serveHub(() => {
       throw new ReferenceError('a fault in the factory')
