@@ -132,7 +132,7 @@ class MemoryStore implements StreamStore, LocalStore {
       log.opened = opened
       this.#lease(log, lease, keepFor)
     } else {
-      const ended = { code: undefined, status: undefined, fields: undefined, reason: force }
+      const ended = { code: undefined, status: undefined, fields: undefined, body: undefined, reason: force }
       log.entries.push({ kind: 'end', how: 'cancelled', epoch, at, previous, ...ended })
       log.owner = undefined
       if (keepFor === undefined) log.leasedUntil = now

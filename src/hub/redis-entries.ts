@@ -39,9 +39,9 @@ export function fieldsOf(entry: EventsEntry | EndEntry): RedisArgument[] {
     const { bytes, first, last, cursor } = entry
     return ['d', bytes, 'n', `${last - first}`, ...age, ...(cursor === undefined ? [] : ['c', cursor])]
   }
-  const { how, previous, code, status, fields, reason } = entry
+  const { how, previous, code, status, fields, body, reason } = entry
   const place = previous && formatPosition(previous)
-  const optional = { p: place, c: code, s: status?.toString(), h: fields, r: reason }
+  const optional = { p: place, c: code, s: status?.toString(), h: fields, b: body, r: reason }
   const given = Object.entries(optional).flatMap(([name, value]) =>
     value === undefined ? [] : [name, value],
   )
@@ -92,6 +92,7 @@ function parseEntry({ epoch, seq }: Position, fields: ReadonlyMap<string, Buffer
     code: text('c'),
     status: status === undefined ? undefined : Number(status),
     fields: text('h'),
+    body: fields.get('b'),
     reason: text('r'),
   }
 }

@@ -82,6 +82,8 @@ export interface EndEntry extends EntryBase {
   readonly status: number | undefined
   /** With `failed`: the header fields of the upstream's refusal, a line for each; undefined without one. */
   readonly fields: string | undefined
+  /** With `failed`: the body of the upstream's refusal, of at most 64 KiB; undefined without one. */
+  readonly body: Buffer | undefined
   /** With `failed` the error's message, with `cancelled` the reason; undefined without one. */
   readonly reason: string | undefined
 }

@@ -79,8 +79,12 @@ describe('a client of a fleet', () => {
     expect(upstream.server.requests[1]?.headers).to.include({ 'last-event-id': '1' })
   })
 
-  for (const kind of ['feed', 'session']) {
-    it(`gets the refusal of the upstream wherever it waits: a ${kind}`, async () => {
+  for (const [kind, status, fields, body, isPassedOn] of [
+    ['feed', 401, { 'www-authenticate': 'Bearer' }, 'secret', false],
+    ['session', 401, { 'www-authenticate': 'Bearer' }, 'secret', false],
+    ['session', 400, { 'content-type': 'application/json' }, '{"error":"no model 5"}', true],
+  ] as const) {
+    it(`gets the refusal of the upstream wherever it waits: ${status} for a ${kind}`, async () => {
       const waiting: ServerResponse[] = []
       await using upstream = await serve((_, response) => void waiting.push(response))
       await using fleet = await startFleet(2, { REDIS: redis.url, UPSTREAM: upstream.url, ...steady })
@@ -95,12 +99,13 @@ describe('a client of a fleet', () => {
         () => waiting.length > 0,
         () => 'the request of the upstream',
       )
-      waiting[0]?.writeHead(401, { 'www-authenticate': 'Bearer' }).end('secret')
+      waiting[0]?.writeHead(status, fields).end(body)
       for (const client of clients) {
         await client.ended
-        expect(client.status).to.equal(401)
-        expect(client.headers['www-authenticate']).to.equal('Bearer')
-        expect(client.text).to.not.include('secret')
+        expect(client.status).to.equal(status)
+        for (const [field, value] of Object.entries(fields)) expect(client.headers[field]).to.equal(value)
+        if (isPassedOn) expect(client.text).to.equal(body)
+        else expect(client.text).to.not.include(body)
       }
       expect(upstream.requests).to.have.length(1)
     })

@@ -138,7 +138,7 @@ class Course {
 
   async #end(): Promise<void> {
     const previous = { epoch: this.#epoch, seq: this.#seq }
-    const none = { code: undefined, status: undefined, fields: undefined, reason: undefined }
+    const none = { code: undefined, status: undefined, fields: undefined, body: undefined, reason: undefined }
     await this.#store.append(stream, {
       kind: 'end',
       epoch: this.#epoch,

@@ -209,7 +209,7 @@ describe('the log of a shared stream', () => {
     full.hasRoom = false
     const behind = new Taker(log, { epoch, seq: 0 })
     await add('b')
-    const none = { code: undefined, status: undefined, fields: undefined, reason: undefined }
+    const none = { code: undefined, status: undefined, fields: undefined, body: undefined, reason: undefined }
     const previous = { epoch, seq: 2 }
     await store.append(name, { kind: 'end', epoch, at: 0, how: 'ended', previous, ...none })
     await log.sync()

@@ -9,7 +9,7 @@ import { type EndEntry, memoryStore } from '../../src/index.ts'
 
 const at = (seq: number) => ({ epoch: 1, seq })
 const page = (text: string, seq: number) => ({ bytes: Buffer.from(text), end: at(seq) })
-const none = { code: undefined, status: undefined, fields: undefined, reason: undefined }
+const none = { code: undefined, status: undefined, fields: undefined, body: undefined, reason: undefined }
 const end: EndEntry = { kind: 'end', epoch: 1, at: 0, how: 'ended', previous: at(3), ...none }
 
 /** A log that answers as a test says. */

@@ -1,12 +1,15 @@
+import type { ServerResponse } from 'node:http'
 import { expect } from 'chai'
 import { positionOf } from '../../src/hub/store.ts'
-import { memoryStore, type Position, type StreamStore } from '../../src/index.ts'
+import { httpUpstream, memoryStore, type Position, type StreamStore } from '../../src/index.ts'
 import { ask, type Client, get, has } from '../support/client.ts'
 import { countingUpstream, numbered, postUpstream } from '../support/feed.ts'
 import { dataIn, eventSource, type HubServer, idOf, serveHub } from '../support/hub.ts'
-import { isLeft } from '../support/server.ts'
+import { isLeft, serve } from '../support/server.ts'
 import { type Fault, type FaultyStore, faultyStore, wrapStore } from '../support/store.ts'
 import { until } from '../support/until.ts'
+
+const program = { accept: 'application/json' }
 
 /** Longer than a test: an owner that another one follows must have given its lease up. */
 const longLease = { lease: 60_000, poll: 60_000 }
@@ -173,6 +176,41 @@ describe('two hubs with one store', () => {
     )
     for (const { summaries } of [a, b]) expect(summaries[0]?.outcome).to.equal('cancelled')
   })
+
+  for (const status of [400, 401, 403, 407, 503]) {
+    const isTold = status !== 401 && status !== 403 && status !== 407
+    it(`answer a ${status} of the upstream ${isTold ? 'with its body' : 'without its body'} to who waits at the other one`, async () => {
+      const store = memoryStore()
+      const waiting: ServerResponse[] = []
+      await using upstream = await serve((_, response) => void waiting.push(response))
+      const options = { hub: { store, ...longLease }, reconnect: { maxRetries: 0 } }
+      const post = httpUpstream(upstream.url, { method: 'POST', body: '{}' })
+      await using a = await serveHub(post, options)
+      await using b = await serveHub(post, options)
+      using first = ask(a.url, program)
+      await until(
+        () => waiting.length === 1,
+        () => 'the request of the upstream',
+      )
+      using second = ask(b.url, program)
+      await isJoined(b)
+      const body = '{"error":"näh"}'
+      waiting[0]?.writeHead(status, { 'content-type': 'application/problem+json' }).end(body)
+      for (const client of [first, second]) {
+        expect(await client.ended).to.equal('end')
+        expect(client.status).to.equal(status)
+        expect(client.headers['content-type']).to.equal(
+          isTold ? 'application/problem+json' : 'text/plain; charset=utf-8',
+        )
+        if (isTold) expect(client.text).to.equal(body)
+        else expect(client.text).to.not.include('error')
+      }
+      const [entry] = await store.read('/events', 'last', 1)
+      expect(entry).to.include({ kind: 'end', how: 'failed', status })
+      expect(entry?.kind === 'end' && entry.body?.toString()).to.equal(isTold ? body : undefined)
+      expect(upstream.requests).to.have.length(1)
+    })
+  }
 
   it('never send a request again that is sent once, whichever of them its client returns to', async () => {
     const store = memoryStore()

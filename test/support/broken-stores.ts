@@ -318,6 +318,14 @@ export const brokenStores: readonly BrokenStore[] = [
         store.append(stream, entry.kind === 'end' ? { ...entry, status: undefined } : entry, before),
     }),
   },
+  ...(['fields', 'body'] as const).map((name) => ({
+    fault: `loses the ${name} of a refusal`,
+    fails: ['returns every field of an entry that ends a stream'],
+    replace: (store: StreamStore): Partial<StreamStore> => ({
+      append: (stream, entry, before) =>
+        store.append(stream, entry.kind === 'end' ? { ...entry, [name]: undefined } : entry, before),
+    }),
+  })),
   {
     fault: 'reads only what begins after a position',
     fails: [positions],

@@ -35,6 +35,9 @@ export const appendCases: readonly StoreCase[] = [
         { how: 'ended' },
         { how: 'failed' },
         { how: 'cancelled', reason: '' },
+        ...[allBytes, Buffer.alloc(0), Buffer.alloc(65_536, allBytes)].map((body): Partial<EndEntry> => {
+          return { how: 'failed', body }
+        }),
         ...texts.map((text, n): Partial<EndEntry> => {
           return { how: 'failed', code: `CODE_${n}`, status: 400 + n, fields: `a: ${text}`, reason: text }
         }),

@@ -143,7 +143,7 @@ export function events(epoch: number, first: number, last = first, bytes?: Buffe
 
 /** The entry that ends a stream. */
 export function end(epoch: number, previous: Position, fields: Partial<EndEntry> = {}): EndEntry {
-  const none = { code: undefined, status: undefined, fields: undefined, reason: undefined }
+  const none = { code: undefined, status: undefined, fields: undefined, body: undefined, reason: undefined }
   return { kind: 'end', epoch, at: Date.now(), how: 'ended', previous, ...none, ...fields }
 }
 
@@ -166,6 +166,7 @@ function shownEntry(entry: Entry): object {
   const { previous } = entry
   const place = previous && { epoch: previous.epoch, seq: previous.seq }
   if (kind === 'open') return { kind, epoch, at, previous: place }
-  const { how, code, status, reason } = entry
-  return { kind, epoch, at, previous: place, how, code, status, reason }
+  const { how, code, status, fields, body, reason } = entry
+  const text = body?.toString('latin1')
+  return { kind, epoch, at, previous: place, how, code, status, fields, body: text, reason }
 }
