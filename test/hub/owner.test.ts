@@ -3,7 +3,9 @@ import { memoryStore, type StreamStore } from '../../src/index.ts'
 import { get, has } from '../support/client.ts'
 import { wire } from '../support/events.ts'
 import { dataIn, serveHub } from '../support/hub.ts'
-import { serve, stream } from '../support/server.ts'
+import { flood, serve, settledBytes, stream } from '../support/server.ts'
+import { faultyStore } from '../support/store.ts'
+import { until } from '../support/until.ts'
 
 describe('the owner of a shared stream', () => {
   it('does not read its own entries from a store in the same process', async () => {
@@ -38,6 +40,38 @@ describe('the owner of a shared stream', () => {
     }
     expect(dataIn(client)).to.have.length(5)
     expect(reads).to.equal(before)
+  })
+
+  it('pauses the upstream while more than 1 MiB waits for the store, and goes on when the store answers', async () => {
+    // More than all buffers between two loopback sockets hold.
+    const bound = 16 * 1024 * 1024
+    let isHeld = true
+    await using upstream = await serve((request, response) => {
+      flood(response)
+      // Without the pause, the flood would take all memory.
+      response.on('drain', () => isHeld && request.socket.bytesWritten > 2 * bound && response.destroy())
+    })
+    const store = faultyStore()
+    store.fault = (call) => (call === 'append' ? 'hangs' : undefined)
+    await using feed = await serveHub(upstream.url, { hub: { store, storeTimeout: 600_000 } })
+    using client = await get(feed.url)
+    await until(
+      () => store.calls.includes('append'),
+      () => 'an event that waits for the store',
+    )
+    const socket = upstream.requests[0]?.socket
+    const before = await settledBytes(socket)
+    expect(before).to.be.below(bound)
+    expect(client.text).to.not.include('data:')
+    isHeld = false
+    store.fault = () => undefined
+    store.wake()
+    await until(
+      () => (socket?.bytesWritten ?? 0) > before,
+      () => 'the flood goes on',
+    )
+    await has(client, 'data:')
+    expect(upstream.requests).to.have.length(1)
   })
 
   it('sends a burst of many pages once and in order', async () => {
