@@ -7,6 +7,7 @@ import { countingUpstream, numbered, postUpstream } from '../support/feed.ts'
 import { dataIn, eventSource, type HubServer, idOf, serveHub } from '../support/hub.ts'
 import { isLeft, serve } from '../support/server.ts'
 import { type Fault, type FaultyStore, faultyStore, wrapStore } from '../support/store.ts'
+import { holdTime } from '../support/time.ts'
 import { until } from '../support/until.ts'
 
 const program = { accept: 'application/json' }
@@ -153,6 +154,42 @@ describe('two hubs with one store', () => {
       expect(upstream.requests).to.have.length(isFence ? 2 : 1)
     })
   }
+
+  it('keep the upstream open for the clients of the other one when the last client of the owner has left for longer than linger', async () => {
+    using time = holdTime()
+    const passLeases = async () => {
+      for (let passed = 0; passed < 5 * lease; passed += 50) await time.pass(50)
+    }
+    const lease = 3000
+    const store = memoryStore()
+    await using upstream = await countingUpstream()
+    const options = { hub: { store, lease, poll: 60_000 }, linger: 1000 }
+    await using a = await serveHub(upstream.url, options)
+    await using b = await serveHub(upstream.url, { ...options, head: 'eager' })
+    using first = await get(a.url)
+    using second = await get(b.url)
+    await isJoined(b)
+    // At a renewal, the owner learns that another process listens.
+    await passLeases()
+    first.leave()
+    await until(
+      () => a.summaries.length === 1,
+      () => 'the client of the owner has left',
+    )
+    await passLeases()
+    await isOwner(a, b)
+    await upstream.send()
+    await has(second, 'event 1\n')
+    expect(upstream.requests).to.have.length(1)
+    second.leave()
+    await until(
+      () => b.summaries.length === 1,
+      () => 'the client of the other process has left',
+    )
+    await passLeases()
+    await isLeft(upstream)
+    expect(await a.hub.status('/events')).to.include({ isOwner: false })
+  })
 
   it('end a stream for the clients of both when one cancels it', async () => {
     const store = memoryStore()
