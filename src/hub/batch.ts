@@ -7,6 +7,8 @@ export interface Piece {
   readonly last: number
   /** Where the upstream can be resumed after these events; undefined when unknown. */
   readonly cursor: string | undefined
+  /** Whether events of the upstream may be missing before these. */
+  readonly gap?: boolean | undefined
 }
 
 /** Events that wait to be appended, oldest first. What waits at the same time is appended together, as far as it fits. */
@@ -20,6 +22,8 @@ export class Batch {
   #first = 0
   #last = 0
   #cursor: string | undefined
+  /** Whether events may be missing before the next one that is added. */
+  #isAfterGap = false
 
   constructor(most: number) {
     this.#most = most
@@ -32,8 +36,13 @@ export class Batch {
 
   add(piece: Piece): void {
     this.#closeText()
-    this.#pieces.push(piece)
-    this.#bytes += piece.bytes.length
+    this.#push(piece)
+  }
+
+  /** Events of the upstream may be missing before the next one that is added. */
+  addGap(): void {
+    this.#closeText()
+    this.#isAfterGap = true
   }
 
   /** Adds one event. */
@@ -53,8 +62,9 @@ export class Batch {
     let { length } = first.bytes
     let count = 1
     for (; count < this.#pieces.length; count++) {
-      length += this.#pieces[count]?.bytes.length ?? 0
-      if (length > this.#most) break
+      const next = this.#pieces[count]
+      length += next?.bytes.length ?? 0
+      if (length > this.#most || next?.gap) break
     }
     const piece = count === 1 ? first : joined(first, this.#pieces.slice(0, count))
     if (count === this.#pieces.length) this.#pieces.length = 0
@@ -67,18 +77,25 @@ export class Batch {
     this.#pieces = []
     this.#bytes = 0
     this.#text = ''
+    this.#isAfterGap = false
   }
 
   #closeText(): void {
     if (this.#text === '') return
     const bytes = Buffer.from(this.#text)
     this.#text = ''
-    this.#pieces.push({ bytes, first: this.#first, last: this.#last, cursor: this.#cursor })
-    this.#bytes += bytes.length
+    this.#push({ bytes, first: this.#first, last: this.#last, cursor: this.#cursor })
+  }
+
+  #push(piece: Piece): void {
+    this.#pieces.push(this.#isAfterGap ? { ...piece, gap: true } : piece)
+    this.#isAfterGap = false
+    this.#bytes += piece.bytes.length
   }
 }
 
 function joined(first: Piece, pieces: readonly Piece[]): Piece {
   const { last, cursor } = pieces.at(-1) ?? first
-  return { bytes: Buffer.concat(pieces.map(({ bytes }) => bytes)), first: first.first, last, cursor }
+  const bytes = Buffer.concat(pieces.map((piece) => piece.bytes))
+  return { bytes, first: first.first, last, cursor, gap: first.gap }
 }

@@ -157,6 +157,7 @@ export class HubClient implements Member, ReplyOwner, ReaderTarget, Drainable {
   }
 
   onUpstreamGap(): void {
+    if (this.#reply.phase === 'head') this.#reply.open(this.#stream?.ownership.headers)
     this.#reply.status('gap')
   }
 

@@ -50,7 +50,7 @@ export class LogWindow {
   }
 
   entriesAfter(after: Position): readonly EventsEntry[] {
-    return this.#fitting(this.#indexAfter(after), this.#entries.length, Number.POSITIVE_INFINITY)
+    return this.#entries.slice(this.#indexAfter(after)).filter((entry) => entry !== undefined)
   }
 
   /** The oldest unsent events: they count as sent from now on. */
@@ -59,7 +59,7 @@ export class LogWindow {
     const only = this.#unsent === 1 ? this.#entries[from] : undefined
     if (only) {
       this.#unsent = 0
-      return { bytes: only.bytes, end: positionOf(only) }
+      return { bytes: only.bytes, end: positionOf(only), gap: only.gap }
     }
     const most = (this.#offsets[from] ?? 0) + pageSize
     const entries = this.#fitting(from, this.#entries.length, most)
@@ -100,14 +100,14 @@ export class LogWindow {
     this.#oldest = oldest
   }
 
-  /** The entries from an index on that end before an offset of the log; at least one. */
+  /** The entries from an index on that end before an offset of the log, and before a gap; at least one. */
   #fitting(start: number, end: number, most: number): EventsEntry[] {
     const entries: EventsEntry[] = []
     for (let index = start; index < end; index++) {
       const entry = this.#entries[index]
       if (entry === undefined) break
       const isOver = (this.#offsets[index] ?? 0) + entry.bytes.length > most
-      if (isOver && entries.length > 0) break
+      if ((isOver || entry.gap) && entries.length > 0) break
       entries.push(entry)
     }
     return entries

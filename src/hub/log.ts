@@ -34,8 +34,9 @@ export interface LiveReader {
    * Receives the latest events. The buffer is shared by all readers. A reader that cannot take the events leaves.
    *
    * @param end - The position after the last event. A reader that has had the events ignores the call.
+   * @param gap - Whether events of the upstream may be missing before these.
    */
-  onBytes(bytes: Buffer, end: Position): void
+  onBytes(bytes: Buffer, end: Position, gap: boolean | undefined): void
   onLogEnd(end: EndEntry): void
   /**
    * Called instead of `onBytes` when the latest events are not known to follow those before them.
@@ -266,7 +267,7 @@ export class Log {
       const pages = this.#takeUnsent()
       // A reader may call code that reads, closes or starts other readers: the set changes meanwhile.
       for (const reader of this.#live) {
-        for (const { bytes, end } of pages) reader.onBytes(bytes, end)
+        for (const { bytes, end, gap } of pages) reader.onBytes(bytes, end, gap)
       }
     }
     if (this.#tail) this.#sent = positionOf(this.#tail)
@@ -314,12 +315,14 @@ export class Log {
     const events: EventsEntry[] = []
     let end = after
     for (const entry of entries) {
-      if (!continues(entry, end)) break
+      const isAfterGap = entry.kind === 'events' && entry.gap
+      if (!continues(entry, end) || (isAfterGap && events.length > 0)) break
       end = positionOf(entry)
       if (entry.kind === 'events') events.push(entry)
     }
     const skip = first.kind === 'events' ? passedBytes(first, after) : 0
-    return { state: 'page', page: { bytes: joinedBytes(events, skip), end } }
+    const gap = skip === 0 && events[0]?.gap === true
+    return { state: 'page', page: { bytes: joinedBytes(events, skip), end, gap } }
   }
 
   #keep(after: Position, page: Page): void {

@@ -14,8 +14,6 @@ export interface Member {
   onOpen?(headers: HeaderFields): void
   /** Called before a retry of the upstream, with the delay in milliseconds and the error that is retried. */
   onRetry?(delay: number, error: Error): void
-  /** Called when the upstream may have left out events. */
-  onUpstreamGap(): void
   /** Called when this process can no longer serve the stream. This is the last call. */
   onFailure(error: Error): void
   /** Called when nothing was sent to the clients of the stream for the heartbeat's time. */

@@ -84,10 +84,6 @@ export class Members {
     for (const member of this.#members) member.onRetry?.(delay, error)
   }
 
-  onUpstreamGap(): void {
-    for (const member of this.#members) member.onUpstreamGap()
-  }
-
   onFailure(error: Error): void {
     for (const member of this.#members) member.onFailure(error)
   }

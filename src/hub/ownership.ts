@@ -334,7 +334,6 @@ export class Ownership implements RunOwner {
   }
 
   onAnnounced<K extends Announced>(kind: K, message: Messages[K]): void {
-    if (kind === 'gap') this.#listener.members.onUpstreamGap()
     if (kind !== 'retry' || !('delay' in message)) return
     const { delay, error } = message
     this.#waiting = { error, until: performance.now() + delay }

@@ -12,6 +12,8 @@ export interface Page {
   readonly bytes: Buffer
   /** The position after the last event. */
   readonly end: Position
+  /** Whether events of the upstream may be missing before these. */
+  readonly gap?: boolean | undefined
 }
 
 /**
@@ -26,12 +28,14 @@ export function joinedBytes(entries: readonly EventsEntry[], skip: number): Buff
 /** The page that entries make: of one entry, that entry's own bytes. Parameters as those of {@link joinedBytes}. */
 export function pageOf(entries: readonly EventsEntry[], skip: number): Page {
   const [first] = entries
+  const gap = skip === 0 && first?.gap === true
   if (first && entries.length === 1)
-    return { bytes: skip === 0 ? first.bytes : first.bytes.subarray(skip), end: positionOf(first) }
+    return { bytes: skip === 0 ? first.bytes : first.bytes.subarray(skip), end: positionOf(first), gap }
   const last = entries.at(-1)
   return {
     bytes: joinedBytes(entries, skip),
     end: last ? positionOf(last) : { epoch: 0, seq: 0 },
+    gap,
   }
 }
 

@@ -19,6 +19,8 @@ export interface ReaderTarget {
   onEvents(bytes: Buffer): boolean
   /** Called when events are missing before the next one. The consumer may close the reader. */
   onGap(reason: GapReason): void
+  /** Called when events of the upstream may be missing before the next one. The consumer may close the reader. */
+  onUpstreamGap(): void
   /** Called after the last event of a stream that has ended. This is the last call. */
   onEnd(end: EndEntry): void
   /** The log cannot be read. This is the last call. */
@@ -96,7 +98,7 @@ export class Reader implements LiveReader, PageReader {
     this.#ignore()
   }
 
-  onBytes(bytes: Buffer, end: Position): void {
+  onBytes(bytes: Buffer, end: Position, gap?: boolean): void {
     if (this.#state !== 'live') {
       this.#ignore()
       return
@@ -108,7 +110,8 @@ export class Reader implements LiveReader, PageReader {
       return
     }
     this.#after = end
-    if (this.#target.onEvents(bytes) || !this.#isLive()) return
+    if (gap) this.#target.onUpstreamGap()
+    if (!this.#isLive() || this.#target.onEvents(bytes) || !this.#isLive()) return
     this.#wait()
   }
 
@@ -173,12 +176,14 @@ export class Reader implements LiveReader, PageReader {
     return this.#state === 'reading'
   }
 
-  #pass({ bytes, end }: Page): void {
+  #pass({ bytes, end, gap }: Page): void {
     if (bytes.length > 0 && this.#target.canTake?.(bytes.length) === false) {
       this.#wait()
       return
     }
     this.#after = end
+    if (gap) this.#target.onUpstreamGap()
+    if (!this.#isReading()) return
     if (bytes.length > 0 && !this.#target.onEvents(bytes) && this.#isReading()) this.#wait()
   }
 

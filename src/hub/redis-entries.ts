@@ -36,8 +36,9 @@ export function seqBefore(entry: EventsEntry | EndEntry): number {
 export function fieldsOf(entry: EventsEntry | EndEntry): RedisArgument[] {
   const age = ['a', `${entry.at - entry.epoch}`]
   if (entry.kind === 'events') {
-    const { bytes, first, last, cursor } = entry
-    return ['d', bytes, 'n', `${last - first}`, ...age, ...(cursor === undefined ? [] : ['c', cursor])]
+    const { bytes, first, last, cursor, gap } = entry
+    const place = cursor === undefined ? [] : ['c', cursor]
+    return ['d', bytes, 'n', `${last - first}`, ...age, ...place, ...(gap ? ['g', ''] : [])]
   }
   const { how, previous, code, status, fields, body, reason } = entry
   const place = previous && formatPosition(previous)
@@ -76,7 +77,8 @@ function parseEntry({ epoch, seq }: Position, fields: ReadonlyMap<string, Buffer
   if (bytes) {
     const first = seq - Number(text('n'))
     if (!(first >= 1 && first <= seq)) return undefined
-    return { kind: 'events', epoch, at, first, last: seq, bytes, cursor: text('c') }
+    const gap = fields.has('g')
+    return { kind: 'events', epoch, at, first, last: seq, bytes, cursor: text('c'), gap }
   }
   const opened = text('o')
   if (opened !== undefined) return { kind: 'open', epoch, at, previous: parsePosition(opened) }

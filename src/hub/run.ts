@@ -164,6 +164,7 @@ export class Run implements Sink, TransformTarget {
   }
 
   announced<K extends Announced>(kind: K, message: Messages[K]): void {
+    if (kind === 'gap') this.#batch.addGap()
     this.#owner.onAnnounced(kind, message)
   }
 
@@ -237,7 +238,7 @@ export class Run implements Sink, TransformTarget {
       }
       this.#isAppending = true
       this.#inFlight = piece.bytes.length
-      const { bytes, first, last, cursor } = piece
+      const { bytes, first, last, cursor, gap } = piece
       const entry: EventsEntry = {
         kind: 'events',
         epoch: this.epoch,
@@ -246,6 +247,7 @@ export class Run implements Sink, TransformTarget {
         first,
         last,
         cursor,
+        gap,
       }
       const stored = this.#owner.append(entry, this.#retention.add(entry))
       if (typeof stored === 'boolean') this.#onAppended(stored)

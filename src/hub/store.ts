@@ -59,6 +59,8 @@ export interface EventsEntry extends EntryBase {
   readonly bytes: Buffer
   /** Where the upstream can be resumed after these events; undefined when unknown. */
   readonly cursor: string | undefined
+  /** Whether events of the upstream may be missing before these: it could not be resumed. Default false. */
+  readonly gap?: boolean | undefined
 }
 
 /**

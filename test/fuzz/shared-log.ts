@@ -174,6 +174,7 @@ class Course {
         }
         return room[writes++ % room.length] ?? true
       },
+      onUpstreamGap: () => {},
       onGap: () => taken.push('gap'),
       onEnd: () => course.ends++,
       onFailure(error) {

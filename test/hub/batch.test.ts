@@ -39,6 +39,32 @@ describe('events that wait to be appended', () => {
     ])
   })
 
+  it('are not taken together with those before a gap of the upstream', () => {
+    for (const isText of [true, false]) {
+      const batch = new Batch(100)
+      const add = (seq: number) => {
+        const text = `${seq}`
+        if (isText) batch.addText(text, seq, undefined)
+        else batch.add({ bytes: Buffer.from(text), first: seq, last: seq, cursor: undefined })
+      }
+      const take = () => {
+        const piece = batch.take()
+        return piece && [`${piece.bytes}`, piece.gap === true]
+      }
+      batch.addGap()
+      add(1)
+      add(2)
+      batch.addGap()
+      batch.addGap()
+      for (const seq of [3, 4, 5]) add(seq)
+      expect([take(), take(), take()]).to.deep.equal([['12', true], ['345', true], undefined])
+      batch.addGap()
+      batch.clear()
+      add(6)
+      expect(take()).to.deep.equal(['6', false])
+    }
+  })
+
   it('are forgotten when they are cleared', () => {
     const { batch, take } = batchOf(100, 'ab', ['cd'], 'ef')
     batch.clear()

@@ -53,6 +53,23 @@ describe('the window of a log', () => {
     expect(pages).to.deep.equal([[2, 3], [4], [5], [6]])
   })
 
+  it('has no page with a gap of the upstream in its middle, and gives the entries of both sides to a store that has lost them', () => {
+    const entries = [entry(1), entry(2), { ...entry(3, 4), gap: true }, entry(5)]
+    const unsent = windowOf([], entries)
+    const sent = windowOf(entries)
+    for (const pages of [
+      [unsent.takePage(), unsent.takePage()],
+      [sent.pageAfter(at(0))?.page, sent.pageAfter(at(2))?.page],
+    ])
+      expect(pages.map((page) => [numbersIn(page?.bytes), page?.gap === true])).to.deep.equal([
+        [[1, 2], false],
+        [[3, 4, 5], true],
+      ])
+    // Within the entry, the gap is behind the reader.
+    expect(sent.pageAfter(at(3))?.page.gap).to.equal(false)
+    expect(sent.entriesAfter(at(1))).to.deep.equal(entries.slice(1))
+  })
+
   it('counts the bytes that are unsent', () => {
     const [one, two] = [entry(1), entry(2, 3)]
     const window = windowOf([one], [two, one])

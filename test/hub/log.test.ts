@@ -22,7 +22,7 @@ async function course(windowBytes: number) {
 /** Appends one event of a text to the store. */
 function adder(store: StreamStore, epoch: number) {
   let seq = 0
-  return async (text: string, trimBefore?: number): Promise<EventsEntry> => {
+  return async (text: string, trimBefore?: number, gap?: boolean): Promise<EventsEntry> => {
     seq++
     const bytes = Buffer.from(`id: ${epoch}-${seq}\ndata: ${text}\n\n`)
     const entry: EventsEntry = {
@@ -33,6 +33,7 @@ function adder(store: StreamStore, epoch: number) {
       last: seq,
       bytes,
       cursor: `${seq}`,
+      gap,
     }
     await store.append(name, entry, trimBefore === undefined ? undefined : { epoch, seq: trimBefore })
     return entry
@@ -58,6 +59,10 @@ class Taker {
 
   onGap(reason: string): void {
     this.taken.push(`gap: ${reason}`)
+  }
+
+  onUpstreamGap(): void {
+    this.taken.push('gap')
   }
 
   onEnd({ how }: EndEntry): void {
@@ -93,6 +98,34 @@ describe('the log of a shared stream', () => {
     expect(writes).to.equal(1)
     log.close()
   })
+
+  for (const [where, windowBytes] of [
+    ['in memory', 1000],
+    ['in the store', 0],
+  ] as const) {
+    it(`tells each reader once of a gap of the upstream, at its place, where the events are ${where}`, async () => {
+      const { log, epoch, add } = await course(windowBytes)
+      await log.sync()
+      const live = new Taker(log, { epoch, seq: 0 })
+      for (const [text, gap] of [
+        ['a', false],
+        ['b', true],
+        ['c', true],
+        ['d', false],
+      ] as const)
+        log.accept(await add(text, undefined, gap))
+      const all = ['a', 'gap', 'b', 'gap', 'c', 'd']
+      await live.has(...all)
+      for (const [seq, taken] of [
+        [0, all],
+        [1, all.slice(1)],
+        [2, all.slice(3)],
+        [3, ['d']],
+      ] as const)
+        await new Taker(log, { epoch, seq }).has(...taken)
+      log.close()
+    })
+  }
 
   it('gives a few pages to one live reader before the next one gets them, and all pages in the end', async () => {
     const { log, epoch, add } = await course(10_000_000)

@@ -77,6 +77,7 @@ async function readersOf(count: number, turns: PageTurns, failing = -1) {
           order.push(n)
           return true
         },
+        onUpstreamGap: () => {},
         onGap: (reason) => void consumer.failed.push(reason),
         onEnd: ({ how }) => void consumer.failed.push(how),
         onFailure: ({ message }) => void consumer.failed.push(message),

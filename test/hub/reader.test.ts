@@ -51,6 +51,7 @@ function readerOf(log: ScriptedLog, hasRoom = () => true, onGap = (_: Reader) =>
       taken.push(bytes.toString())
       return hasRoom()
     },
+    onUpstreamGap: () => taken.push('gap'),
     onGap(reason) {
       taken.push(reason)
       onGap(reader)
@@ -62,6 +63,26 @@ function readerOf(log: ScriptedLog, hasRoom = () => true, onGap = (_: Reader) =>
 }
 
 describe('a reader of a shared log', () => {
+  it('passes nothing on to a consumer that closes it at a gap of the upstream', () => {
+    const log = new ScriptedLog()
+    const taken: string[] = []
+    const target = {
+      onEvents: (bytes: Buffer) => taken.push(`${bytes}`) > 0,
+      onGap: () => {},
+      onUpstreamGap: () => reader.close(),
+      onEnd: () => {},
+      onFailure: () => {},
+    }
+    const gap = { ...page('a', 1), gap: true }
+    let reader = new Reader(log, at(0), target)
+    log.answers.push({ state: 'page', page: gap })
+    reader.read()
+    reader = new Reader(log, at(0), target)
+    reader.read()
+    reader.onBytes(gap.bytes, gap.end, true)
+    expect(taken).to.deep.equal([])
+  })
+
   it('passes pages on until it has had every event, and then gets the latest events', () => {
     const log = new ScriptedLog()
     log.answers.push({ state: 'page', page: page('a', 1) }, { state: 'page', page: page('b', 2) })

@@ -5,7 +5,7 @@ import { httpUpstream, memoryStore, type Position, type StreamStore } from '../.
 import { ask, type Client, get, has } from '../support/client.ts'
 import { countingUpstream, numbered, postUpstream } from '../support/feed.ts'
 import { dataIn, eventSource, type HubServer, idOf, serveHub } from '../support/hub.ts'
-import { isLeft, serve } from '../support/server.ts'
+import { isLeft, serve, stream } from '../support/server.ts'
 import { type Fault, type FaultyStore, faultyStore, wrapStore } from '../support/store.ts'
 import { holdTime } from '../support/time.ts'
 import { until } from '../support/until.ts'
@@ -152,6 +152,78 @@ describe('two hubs with one store', () => {
         expect(dataIn(client)).to.deep.equal(numbered(1, 10))
       }
       expect(upstream.requests).to.have.length(isFence ? 2 : 1)
+    })
+  }
+
+  for (const [how, options] of [
+    ['passed on unread', {}],
+    ['read', { isTerminal: () => false }],
+  ] as const) {
+    it(`tell each client once, and at its place, that the upstream could not be resumed, where events are ${how}`, async () => {
+      const hub = { store: memoryStore(), ...longLease }
+      const responses: ServerResponse[] = []
+      await using upstream = await serve((_, response) => void responses.push(stream(response)))
+      const asking = { from: 'start', statusEvents: true, ...options } as const
+      await using a = await serveHub(upstream.url, { hub, ...asking })
+      // This one reads every page from the store.
+      await using b = await serveHub(upstream.url, {
+        hub: { ...hub, windowBytes: 0 },
+        ...asking,
+        head: 'eager',
+      })
+      await using quiet = await serveHub(upstream.url, { hub, ...asking, statusEvents: false })
+      using first = await get(a.url)
+      responses[0]?.write('data: 1\n\n')
+      await has(first, 'data: 1\n')
+      const clients = [first, await get(b.url), await get(a.url)]
+      const subscriptions = [a, b].map((each) => {
+        const subscription = each.hub.subscribe('/events', undefined, {
+          ...options,
+          from: 'start',
+          objectMode: true,
+        })
+        const seen: string[] = []
+        subscription
+          .on('gap', (reason: string) => seen.push(reason))
+          .on('data', ({ data }) => seen.push(data))
+        return { subscription, seen }
+      })
+      using silent = await get(quiet.url)
+      for (const client of clients) await has(client, 'data: 1\n')
+      responses[0]?.write('data: 2\n\n')
+      await has(first, 'data: 2\n')
+      responses[0]?.destroy()
+      await until(
+        () => responses.length === 2,
+        () => 'the upstream is opened again',
+      )
+      responses[1]?.write('data: 3\n\ndata: 4\n\n')
+      for (const client of [...clients, silent]) await has(client, 'data: 4\n')
+      clients.push(await get(a.url), await get(b.url))
+      for (const client of clients) {
+        await has(client, 'data: 4\n')
+        const seen = dataIn(client).filter((data) => !/reconnecting|live/.test(data))
+        expect(seen).to.deep.equal(['1', '2', '{"status":"gap"}', '3', '4'])
+      }
+      expect(dataIn(silent)).to.deep.equal(['1', '2', '3', '4'])
+      // Who has had the event before the gap is told of it, and who has had the one after it is not.
+      for (const [last, rest] of [
+        ['2', ['{"status":"gap"}', '3', '4']],
+        ['3', ['4']],
+      ] as const) {
+        using back = await get(b.url, { 'last-event-id': idOf(first, last) })
+        await has(back, 'data: 4\n')
+        expect(dataIn(back)).to.deep.equal(rest)
+      }
+      for (const { subscription, seen } of subscriptions) {
+        await until(
+          () => seen.length === 5,
+          () => `all events in ${seen}`,
+        )
+        expect(seen).to.deep.equal(['1', '2', 'upstream', '3', '4'])
+        subscription.destroy()
+      }
+      for (const client of clients) client.leave()
     })
   }
 

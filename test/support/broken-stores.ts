@@ -311,6 +311,14 @@ export const brokenStores: readonly BrokenStore[] = [
     replace: (store) => ({ read: async (...args) => (await store.read(...args)).map(withoutEmptyCursor) }),
   },
   {
+    fault: 'loses the gap before events',
+    fails: [everyField],
+    replace: (store) => ({
+      append: (stream, entry, before) =>
+        store.append(stream, entry.kind === 'events' ? { ...entry, gap: false } : entry, before),
+    }),
+  },
+  {
     fault: 'loses the status of a failure',
     fails: ['returns every field of an entry that ends a stream'],
     replace: (store) => ({

@@ -21,7 +21,7 @@ export const appendCases: readonly StoreCase[] = [
       const entries = texts.map((cursor, n): EventsEntry => {
         const first = n * 10 + 1
         const entry = events(epoch, first, first + 9, bodies[n % bodies.length])
-        return { ...entry, at: 1_700_000_000_000 + n, cursor }
+        return { ...entry, at: 1_700_000_000_000 + n, cursor, gap: n % 3 === 0 }
       })
       for (const entry of entries) await bench.append(stream, entry)
       const [, ...stored] = await bench.all(stream)

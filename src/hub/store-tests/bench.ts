@@ -159,9 +159,9 @@ export function sameEntries(actual: readonly Entry[], expected: readonly Entry[]
 function shownEntry(entry: Entry): object {
   const { kind, epoch, at } = entry
   if (kind === 'events') {
-    const { first, last, bytes, cursor } = entry
+    const { first, last, bytes, cursor, gap = false } = entry
     assert.ok(Buffer.isBuffer(bytes), 'the bytes of an entry are a Buffer')
-    return { kind, epoch, at, first, last, bytes: bytes.toString('latin1'), cursor }
+    return { kind, epoch, at, first, last, bytes: bytes.toString('latin1'), cursor, gap }
   }
   const { previous } = entry
   const place = previous && { epoch: previous.epoch, seq: previous.seq }
