@@ -76,7 +76,10 @@ export const retentionOptions = {
   events: withDefault(count(1), 10_000, 'the most events that a shared stream keeps'),
   /** The most bytes of events that the log keeps; the latest entry is always kept. Default 4194304 (4 MiB). */
   bytes: withDefault(bytes(1), 4 * 1024 * 1024, 'the most bytes that a shared stream keeps'),
-  /** How long the log keeps an event, in milliseconds. Default: events are kept however old they are. */
+  /**
+   * How long the log keeps an event, in milliseconds. Older events are removed when the next one is stored: the log of a silent stream
+   * keeps them. Default: events are kept however old they are.
+   */
   age: optional(milliseconds(1), 'how long a shared stream keeps an event'),
 }
 
