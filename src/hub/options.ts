@@ -232,7 +232,9 @@ export interface SharedStreamOptions
     OptionsOf<typeof optionsOfHead> {}
 
 /**
- * Options of {@link SseHub.subscribe}. All times in milliseconds.
+ * Options of {@link SseHub.subscribe}. All times in milliseconds. Those of the stream hold for all of its clients, where this call is the
+ * first one for the stream. Three of them concern clients that are responses, and do nothing to the subscription: `heartbeat`,
+ * `stallTimeout` and `maxAge`.
  *
  * @example
  * ```ts

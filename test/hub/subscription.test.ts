@@ -5,7 +5,7 @@ import { expect } from 'chai'
 import { createSerializer, createSseHub, httpUpstream, type SseEvent, type SseHub } from '../../src/index.ts'
 import { ask, has } from '../support/client.ts'
 import { fast, lastIs, wire } from '../support/events.ts'
-import { dataIn, serveHub } from '../support/hub.ts'
+import { dataIn, eventSource, serveHub } from '../support/hub.ts'
 import { ends, flood, isLeft, resets, serve, serveInTurn, stays } from '../support/server.ts'
 
 const terminal = { isTerminal: lastIs('end') }
@@ -133,6 +133,19 @@ describe('a subscription of a shared stream', () => {
       using client = ask(feed.url)
       await has(client, 'data: 2')
       expect(client.text).to.include('{"status":"gap"}')
+    }))
+
+  it('is not ended by maxAge, which it sets for the responses of the stream that it opens', () =>
+    withHub(async (hub) => {
+      await using upstream = await serve(stays(wire(1)))
+      const factory = httpUpstream(upstream.url)
+      const subscription = hub.subscribe('feed', factory, { maxAge: 50 })
+      await once(subscription, 'data')
+      const request = new Request('http://localhost/feed', { headers: eventSource })
+      const response = await hub.respond(request, 'feed', factory, { from: 'start' })
+      expect(await response.text()).to.match(/data: event 1\n\nretry: \d+\n$/)
+      expect(subscription.destroyed).to.equal(false)
+      subscription.destroy()
     }))
 
   it('fails as the stream does, after its last event', () =>
