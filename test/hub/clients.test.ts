@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import http2 from 'node:http2'
 import net from 'node:net'
+import { mock } from 'node:test'
 import { expect } from 'chai'
 import {
   createDrain,
@@ -14,6 +15,7 @@ import { answerOf, ask, get, has, readEvents, request } from '../support/client.
 import { wire } from '../support/events.ts'
 import { dataIn, eventSource, idOf, serveHub } from '../support/hub.ts'
 import { isLeft, resets, serve, serveInTurn, stream } from '../support/server.ts'
+import { holdTime } from '../support/time.ts'
 import { until } from '../support/until.ts'
 
 /** An upstream whose events the test sends. */
@@ -184,6 +186,26 @@ describe('a client of a shared stream', () => {
     expect(client.text).to.match(/data: event 1\n\nretry: 1000\n$/)
     expect(silent.summaries[0]).to.include({ outcome: 'expired' })
   })
+
+  for (const [part, random, leastAge] of [
+    ['a tenth less than maxAge', 1, 9000],
+    ['maxAge', 0, 10_000],
+  ] as const) {
+    it(`has a response that ends after ${part} when chance wants it`, async () => {
+      using time = holdTime()
+      mock.method(Math, 'random', () => random)
+      await using upstream = await feedOf(wire(1))
+      await using feed = await serveHub(upstream.url, { maxAge: 10_000 })
+      using client = await get(feed.url, eventSource)
+      await has(client, 'event 1')
+      // The limit is noticed at most a quarter of the shortest limit late, which is 500 ms here.
+      for (let passed = 0; passed < leastAge - 100; passed += 100) await time.pass(99)
+      expect(feed.summaries).to.deep.equal([])
+      for (let passed = 0; passed < 700; passed += 100) await time.pass(99)
+      expect(feed.summaries).to.have.length(1)
+      expect(feed.summaries[0]).to.include({ outcome: 'expired' })
+    })
+  }
 
   it('gets the events that the transform makes, each made once for all clients', async () => {
     let calls = 0
