@@ -187,6 +187,30 @@ describe('a client of a shared stream', () => {
     expect(silent.summaries[0]).to.include({ outcome: 'expired' })
   })
 
+  it('gets the buffer of the latest events that all clients get: their number costs no copies', async () => {
+    await using upstream = await feedOf(wire(1))
+    await using feed = await serveHub(upstream.url, { from: 'start' })
+    const written: unknown[][] = []
+    feed.server.server.prependListener('request', (_, res: ServerResponse) => {
+      const chunks: unknown[] = []
+      written.push(chunks)
+      const write = mock.method(res, 'write')
+      res.on('close', () => chunks.push(...write.mock.calls.map((call) => call.arguments[0])))
+    })
+    const clients = [await get(feed.url), await get(feed.url), await get(feed.url)]
+    for (const client of clients) await has(client, 'event 1')
+    upstream.send(wire(2))
+    for (const client of clients) await has(client, 'event 2')
+    for (const client of clients) client.leave()
+    await until(
+      () => feed.summaries.length === clients.length,
+      () => 'all clients have left',
+    )
+    const buffers = written.map((chunks) => chunks.find((chunk) => String(chunk).includes('event 2')))
+    expect(buffers[0]).to.be.instanceOf(Buffer)
+    expect(new Set(buffers)).to.have.property('size', 1)
+  })
+
   for (const [part, random, leastAge] of [
     ['a tenth less than maxAge', 1, 9000],
     ['maxAge', 0, 10_000],

@@ -42,6 +42,7 @@ function adder(store: StreamStore, epoch: number) {
 
 class Taker {
   readonly taken: string[] = []
+  readonly buffers: Buffer[] = []
   hasRoom = true
   onTake = () => {}
   readonly reader: Reader
@@ -52,6 +53,7 @@ class Taker {
   }
 
   onEvents(bytes: Buffer): boolean {
+    this.buffers.push(bytes)
     for (const [, data] of bytes.toString().matchAll(/^data: (.*)$/gm)) this.taken.push(data ?? '')
     this.onTake()
     return this.hasRoom
@@ -84,7 +86,7 @@ class Taker {
 }
 
 describe('the log of a shared stream', () => {
-  it('gives its latest events once a turn, joined', async () => {
+  it('gives its latest events once a turn, joined, in one buffer for all readers', async () => {
     const { log, epoch, add } = await course(1000)
     await log.sync()
     const taker = new Taker(log, { epoch, seq: 0 })
@@ -92,10 +94,18 @@ describe('the log of a shared stream', () => {
     taker.onTake = () => {
       writes++
     }
+    const other = new Taker(log, { epoch, seq: 0 })
     log.accept(await add('a'))
     log.accept(await add('b'))
-    await taker.has('a', 'b')
+    for (const each of [taker, other]) await each.has('a', 'b')
     expect(writes).to.equal(1)
+    // Of one entry and of several, live readers get the same buffer, and so do those that read the page later.
+    log.accept(await add('c'))
+    for (const each of [taker, other]) await each.has('a', 'b', 'c')
+    const late = [new Taker(log, { epoch, seq: 0 }), new Taker(log, { epoch, seq: 0 })]
+    for (const [one, another] of [[taker, other], late])
+      for (const [n, bytes] of (one?.buffers ?? []).entries())
+        expect(another?.buffers[n] === bytes).to.equal(true)
     log.close()
   })
 
