@@ -200,6 +200,33 @@ for (const [name, connect] of Object.entries(packages)) {
       expect(upstream.server.requests[1]?.headers['last-event-id']).to.equal('3')
     })
 
+    it('tells an EventSource when to come back while Redis is away for longer than storeTimeout, and goes on when Redis is back', async () => {
+      await using upstream = await publisher(wire)
+      await using redis = await startRedis()
+      await using hub = await machine(upstream.server.url, redis.url, { hub: { storeTimeout: 300 } })
+      using client = ask(hub.url, eventSource)
+      await publishFirst(upstream, client)
+      await redis.kill()
+      upstream.publish()
+      expect(await client.ended).to.equal('broken')
+      const away = await answerOf(hub.url, { ...eventSource, 'last-event-id': idOf(client, 'event 1') })
+      expect(away).to.include({ status: 200, over: 'end' })
+      expect(away.headers['content-type']).to.match(/^text\/event-stream/)
+      expect(away.text).to.match(/^retry: \d+\n$/)
+      const refused = await answerOf(hub.url, { accept: 'application/json' })
+      expect(refused.status).to.equal(503)
+      expect(refused.headers['retry-after']).to.equal('1')
+      await redis.restart()
+      for (let text = ''; !text.includes('event 2'); ) {
+        using back = ask(hub.url, { ...eventSource, 'last-event-id': idOf(client, 'event 1') })
+        await until(
+          () => back.over !== undefined || back.text.includes('event 2'),
+          () => `an answer, not ${back.status} ${back.text}`,
+        )
+        text = back.text
+      }
+    })
+
     for (const policy of ['allkeys-lru', 'volatile-ttl']) {
       it(`goes on with a feed whose log was evicted by the policy ${policy}: no client misses an event`, async () => {
         await using upstream = await publisher(wire)
