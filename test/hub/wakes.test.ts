@@ -3,12 +3,15 @@ import { Redis } from 'ioredis'
 import { createClient } from 'redis'
 import type { EventsEntry, StreamStore } from '../../src/index.ts'
 import { type RedisClient, redisStore } from '../../src/redis.ts'
-import { get, has } from '../support/client.ts'
+import { ask, get, has } from '../support/client.ts'
+import { wire } from '../support/events.ts'
 import { countingUpstream, numbered } from '../support/feed.ts'
-import { dataIn, serveHub } from '../support/hub.ts'
+import { dataIn, type HubServer, serveHub } from '../support/hub.ts'
+import { publisher } from '../support/publisher.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
 import { redisProxy } from '../support/redis-proxy.ts'
 import { wrapStore } from '../support/store.ts'
+import { until } from '../support/until.ts'
 
 /** Longer than a test: without wakes, nothing would be read. */
 const long = { lease: 60_000, poll: 60_000 }
@@ -100,6 +103,34 @@ describe('the wakes of the store in Redis', () => {
       expect(await second.append(stream, entryOf(later, 1))).to.equal('fenced')
       for (const store of [first, second]) await store.close?.()
       direct.destroy()
+    })
+  }
+
+  for (const [name, connect] of Object.entries(clients)) {
+    it(`come on one of the three connections that a process has, for any number of streams, through the package ${name}`, async () => {
+      await using own = await startRedis()
+      await using upstream = await publisher(wire)
+      const machine = () =>
+        serveHub(upstream.server.url, {
+          hub: { ...long, store: redisStore(connect(own.url)) },
+          from: 'start',
+        })
+      await using a = await machine()
+      await using b = await machine()
+      const askAll = ({ url }: HubServer) => Array.from({ length: 10 }, (_, n) => ask(`${url}?${n}`))
+      const owned = askAll(a)
+      await until(
+        () => upstream.open.size === owned.length,
+        () => 'the upstream of each stream',
+      )
+      upstream.publish()
+      const all = [...owned, ...askAll(b)]
+      for (const client of all) await has(client, 'event 1\n')
+      const direct = await createClient({ url: own.url }).connect()
+      const others = (await direct.clientList()).length - 1
+      direct.destroy()
+      for (const client of all) client.leave()
+      expect(others).to.equal(2 * 3)
     })
   }
 
