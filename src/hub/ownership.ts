@@ -19,7 +19,14 @@ import type { CheckedHubOptions, CheckedStreamOptions } from './options.ts'
 import type { PageTurns } from './page-turns.ts'
 import { Retention } from './retention.ts'
 import { Run, type RunOwner } from './run.ts'
-import { type EndEntry, type EventsEntry, type Position, positionOf, type StreamStore } from './store.ts'
+import {
+  type EndEntry,
+  type EventsEntry,
+  type OpenResult,
+  type Position,
+  positionOf,
+  type StreamStore,
+} from './store.ts'
 import type { StoreAccess } from './store-access.ts'
 
 /**
@@ -173,12 +180,12 @@ export class Ownership implements RunOwner {
     if (this.isActive) return undefined
     this.#isAcquiring = true
     try {
-      const { access, store, options } = this.#context
+      const { store, options } = this.#context
       const { keepFor } = this.#options
       const { lease } = options
       const owner = this.#owner
       const { tail } = this.#log
-      const result = await access.call(() => store.open(this.#name, owner, { lease, keepFor }), isWanted)
+      const result = await this.#open(() => store.open(this.#name, owner, { lease, keepFor }), isWanted)
       if (result.state === 'held') return result.retryAfter
       if (result.state === 'open') {
         const isLost = !result.previous && tail !== undefined && tail.epoch < result.epoch
@@ -187,6 +194,16 @@ export class Ownership implements RunOwner {
       return undefined
     } finally {
       this.#isAcquiring = false
+    }
+  }
+
+  async #open(call: () => Promise<OpenResult>, isWanted: () => boolean): Promise<OpenResult> {
+    try {
+      return await this.#context.access.call(call, isWanted)
+    } catch (error) {
+      // Calls that wait in the client of a store are carried out when it is back: nobody would use the lease.
+      void this.#giveUp(this.#options.keepFor)
+      throw error
     }
   }
 

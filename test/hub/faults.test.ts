@@ -19,6 +19,25 @@ const verb: Readonly<Record<Fault, string>> = {
 }
 
 describe('a store that is not reliable', () => {
+  it('lets others open a stream although an open is carried out for which nobody waits any more', async () => {
+    const store = faultyStore()
+    store.fault = (call) => (call === 'read' ? undefined : 'hangs')
+    await using upstream = await serve(stays(wire(1)))
+    // Longer than the test: a lease that nobody uses would keep all clients waiting.
+    const hub = { store, lease: 600_000, poll: 600_000, storeTimeout: 100 }
+    await using feed = await serveHub(upstream.url, { hub, from: 'start' })
+    expect(await answerOf(feed.url, program)).to.include({ status: 503 })
+    await until(
+      () => store.calls.at(-1) === 'renew',
+      () => `the lease is given up after ${store.calls}`,
+    )
+    store.fault = () => undefined
+    store.wake()
+    using client = ask(feed.url)
+    await has(client, 'event 1')
+    expect(upstream.requests).to.have.length(1)
+  })
+
   for (const call of calls) {
     for (const fault of faults) {
       it(`delays the events, and each arrives once and in order, when ${call} ${verb[fault]}`, async () => {
