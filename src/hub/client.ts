@@ -271,7 +271,7 @@ export class HubClient implements Member, ReplyOwner, ReaderTarget, Drainable {
     if (ownership.isOpen || (!ownership.isOwner && log.tail?.kind === 'events'))
       this.#reply.open(ownership.headers)
     this.#sendJoinId()
-    this.#reader = new Reader(log, place.after, this)
+    this.#reader = new Reader(log, place.after, this, this.request.lastEventId === '')
     this.#reader.read()
   }
 

@@ -42,11 +42,15 @@ export class Reader implements LiveReader, PageReader {
   #hasTurn = false
   /** Whether the log calls this reader: also while the consumer is full, until there are events that it cannot take. */
   #isListening = false
+  /** Whether the consumer has had no event: then none can be missing before its first one. */
+  #isFresh: boolean
 
-  constructor(log: Log, after: Position, target: ReaderTarget) {
+  /** @param isFresh - Whether the consumer has had no event of the stream, here or elsewhere. */
+  constructor(log: Log, after: Position, target: ReaderTarget, isFresh = false) {
     this.#log = log
     this.#after = after
     this.#target = target
+    this.#isFresh = isFresh
   }
 
   /** The position after the latest event that was passed on. */
@@ -110,7 +114,7 @@ export class Reader implements LiveReader, PageReader {
       return
     }
     this.#after = end
-    if (gap) this.#target.onUpstreamGap()
+    this.#tell(gap)
     if (!this.#isLive() || this.#target.onEvents(bytes) || !this.#isLive()) return
     this.#wait()
   }
@@ -182,9 +186,16 @@ export class Reader implements LiveReader, PageReader {
       return
     }
     this.#after = end
-    if (gap) this.#target.onUpstreamGap()
+    if (bytes.length > 0) this.#tell(gap)
     if (!this.#isReading()) return
     if (bytes.length > 0 && !this.#target.onEvents(bytes) && this.#isReading()) this.#wait()
+  }
+
+  /** To be called before events are passed on. */
+  #tell(gap: boolean | undefined): void {
+    const isFresh = this.#isFresh
+    this.#isFresh = false
+    if (gap && !isFresh) this.#target.onUpstreamGap()
   }
 
   #wait(): void {

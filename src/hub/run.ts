@@ -88,6 +88,8 @@ export class Run implements Sink, TransformTarget {
     this.#hasCursor = options.cursor !== undefined
     const { cursor, hasEvents } = start.history
     this.#cursor = cursor
+    // The upstream cannot be told where the run before this one has stopped.
+    if (hasEvents && cursor === undefined) this.#batch.addGap()
     const { heartbeat, transform, linger, retention: _, keepFor, stallTimeout, maxAge, ...source } = options
     const isUnread = !readsEvents(options)
     const isRepeatable = new ResumePolicy(options.resume, factory.method).isRepeatable

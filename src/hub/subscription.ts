@@ -132,7 +132,7 @@ export class Subscription<Chunk> extends LateFailureReadable<Chunk> implements M
     this.#position = after
     if (gap) this.onGap(gap)
     if (this.destroyed) return
-    this.#reader = new Reader(stream.log, after, this)
+    this.#reader = new Reader(stream.log, after, this, this.request.lastEventId === '')
     this.#reader.read()
   }
 

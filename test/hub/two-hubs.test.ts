@@ -227,6 +227,51 @@ describe('two hubs with one store', () => {
     })
   }
 
+  it('tell clients of a new run that events of an upstream without ids may be missing before it, and no client that had none', async () => {
+    const store = memoryStore()
+    const responses: ServerResponse[] = []
+    await using upstream = await serve((_, response) => void responses.push(stream(response)))
+    const asking = { statusEvents: true, linger: 0 }
+    await using a = await serveHub(upstream.url, { hub: { store, ...longLease }, ...asking })
+    await using b = await serveHub(upstream.url, {
+      hub: { store, ...longLease },
+      ...asking,
+      head: 'eager',
+    })
+    const opened = (runs: number) =>
+      until(
+        () => responses.length === runs,
+        () => `runs: ${responses.length}`,
+      )
+    const eventsIn = (client: Client) => dataIn(client).filter((data) => !/reconnecting|live/.test(data))
+    using first = await get(a.url)
+    using second = await get(b.url)
+    await isJoined(b)
+    responses[0]?.write('data: 1\n\n')
+    for (const client of [first, second]) await has(client, 'data: 1\n')
+    // Another process takes over.
+    await a.hub.close()
+    await opened(2)
+    using fresh = await get(b.url)
+    await isJoined(b, 2)
+    responses[1]?.write('data: 2\n\n')
+    for (const client of [second, fresh]) await has(client, 'data: 2\n')
+    expect(eventsIn(second)).to.deep.equal(['1', '{"status":"gap"}', '2'])
+    expect(eventsIn(fresh)).to.deep.equal(['2'])
+    // The run is over by `linger`, and the feed is opened again.
+    second.leave()
+    fresh.leave()
+    await until(
+      () => responses[1]?.destroyed === true,
+      () => 'the upstream is closed',
+    )
+    using back = await get(b.url, { 'last-event-id': idOf(second, '2') })
+    await opened(3)
+    responses[2]?.write('data: 3\n\n')
+    await has(back, 'data: 3\n')
+    expect(eventsIn(back)).to.deep.equal(['{"status":"gap"}', '3'])
+  })
+
   it('keep the upstream open for the clients of the other one when the last client of the owner has left for longer than linger', async () => {
     using time = holdTime()
     const passLeases = async () => {
@@ -403,14 +448,14 @@ function random(seed: number): () => number {
 }
 
 /** Waits until a hub has a client in its place: one that is told of later events. */
-async function isJoined({ hub }: HubServer): Promise<void> {
+async function isJoined({ hub }: HubServer, expected = 1): Promise<void> {
   let clients = 0
   await until(
     () => {
       void hub.status('/events').then((status) => {
         clients = status?.clients ?? 0
       })
-      return clients > 0
+      return clients >= expected
     },
     () => 'a client joins',
   )
