@@ -58,6 +58,8 @@ export class SharedStream implements OwnershipListener {
   /** The number of calls that need the stream without being clients. */
   #holds = 0
   #isClosed = false
+  /** The number of members whose place is not known yet. */
+  #joining = 0
 
   constructor(
     context: HubContext,
@@ -108,7 +110,11 @@ export class SharedStream implements OwnershipListener {
     this.members.add(member)
     this.#factory ??= factory
     const { local, joins } = this.#context
-    return local ? this.#placeOf(member) : joins.run(() => this.#placeOf(member))
+    this.#joining++
+    const place = local ? this.#placeOf(member) : joins.run(() => this.#placeOf(member))
+    return place.finally(() => {
+      this.#joining--
+    })
   }
 
   async #placeOf(member: Member): Promise<Place | undefined> {
@@ -269,6 +275,8 @@ export class SharedStream implements OwnershipListener {
   #own(): void {
     if (this.members.size === 0 || !this.#mayOwn || this.log.end) return
     if (this.ownership.isOwner || performance.now() < this.#retryAt) return
+    // A member that joins an empty log decides where the upstream starts, and whether it may be asked at all.
+    if (this.log.tail === undefined && this.#joining > 0) return
     // The place in the upstream matters where the store has lost the log.
     this.#background(this.#acquire({ lastEventId: '', cursor: this.log.cursor }))
   }

@@ -32,8 +32,9 @@ function setHead(response: IncomingMessage, res: ProxyResponse): void {
   const fields = endToEndFields(response.rawHeaders)
   // RFC 9110, 8.6.
   if (statusCode === 204) fields.delete('content-length')
-  // Without a length node:http adds the length of a body that is there.
-  if (res instanceof ServerResponse && fields.has('content-length') && isUnobserved(res)) {
+  // Without a length node:http adds the length of a body that is there. An answer that may be cut must have its list.
+  const isWhole = response.complete && fields.has('content-length')
+  if (isWhole && res instanceof ServerResponse && isUnobserved(res)) {
     res.writeHead(statusCode, statusMessage, rawHeadersOf(fields))
     return
   }

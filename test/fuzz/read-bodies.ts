@@ -4,10 +4,12 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { dialHttp } from '../../src/http/dialer.ts'
 import { DirectSocket } from '../../src/http/direct-socket.ts'
+import { IdleSockets } from '../../src/http/idle-sockets.ts'
 import { startReaderCheck } from '../../src/http/reader-check.ts'
 import { Connection } from '../../src/upstream/connection.ts'
 import { isOpen } from '../../src/upstream/refusal.ts'
 import { openUpstream } from '../../src/upstream/shapes.ts'
+import { idleCountOf } from '../support/dialling.ts'
 import { type RawResponse, rawResponse } from './raw-responses.ts'
 
 /** A socket without a connection. It is read as Node reads sockets, or by a {@link DirectSocket}. */
@@ -87,7 +89,11 @@ const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
 async function outcomeOf({ response, isUsual, pauses }: Case, isDirect: boolean): Promise<Outcome> {
   const socket = new FedSocket(isDirect)
   const agent = new http.Agent({ keepAlive: true })
-  agent.createConnection = () => socket
+  const idle = isDirect ? new IdleSockets(agent, () => true) : undefined
+  agent.createConnection = (options) => {
+    idle?.add(socket, options)
+    return socket
+  }
   const outcome: Outcome = { head: '', body: '', end: '', trailers: '', isKept: false }
   const end = (how: string) => {
     if (outcome.end === '') outcome.end = how
@@ -138,7 +144,7 @@ async function outcomeOf({ response, isUsual, pauses }: Case, isDirect: boolean)
   if (!message?.complete && response.end !== 'nothing') socket.receive(response.end)
   for (let n = 0; n < 3; n++) await turn()
   if (message) outcome.trailers = JSON.stringify(message.rawTrailers)
-  outcome.isKept = Object.keys(agent.freeSockets).length > 0
+  outcome.isKept = idleCountOf(agent) > 0
   controller.abort()
   socket.destroy()
   agent.destroy()

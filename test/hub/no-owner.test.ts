@@ -1,9 +1,10 @@
 import { expect } from 'chai'
 import { createSseHub, memoryStore, type SharedStreamOptions } from '../../src/index.ts'
-import { answerOf, get, has } from '../support/client.ts'
+import { answerOf, ask, get, has } from '../support/client.ts'
 import { countingUpstream, numbered, postUpstream } from '../support/feed.ts'
 import { dataIn, serveHub } from '../support/hub.ts'
-import { faultyStore } from '../support/store.ts'
+import { faultyStore, wrapStore } from '../support/store.ts'
+import { holdTime } from '../support/time.ts'
 import { until } from '../support/until.ts'
 
 const session: SharedStreamOptions = {
@@ -69,6 +70,50 @@ describe('a shared stream without an owner', () => {
     expect(answer).to.include({ status: 502 })
     expect(follower.summaries[0]).to.have.nested.property('error.code', 'ERR_SSE_NOT_RESUMABLE')
   })
+
+  for (const [kind, options, opensFrom] of [
+    ['a completion, which is never asked for', session, undefined],
+    ['a feed, which is opened where the id says', { from: 'start' }, '2'],
+  ] as const) {
+    it(`is not opened before the store has said whether it has a log for the id of the client: ${kind}`, async () => {
+      let answer = () => {}
+      const answered = new Promise<void>((resolve) => {
+        answer = resolve
+      })
+      let reads = 0
+      const store = wrapStore((inner) => ({
+        async read(...args) {
+          reads++
+          await answered
+          return inner.read(...args)
+        },
+      }))
+      await using upstream = await countingUpstream()
+      using time = holdTime()
+      await using server = await serveHub(upstream.url, { hub: { store, ...short }, ...options })
+      const client = ask(server.url, { 'last-event-id': '1795710055795-9/2' })
+      await until(
+        () => reads > 0,
+        () => 'the store is asked',
+      )
+      for (let n = 0; n < 20; n++) await time.pass(short.poll)
+      const early = upstream.requests.length
+      answer()
+      expect(early).to.equal(0)
+      if (opensFrom === undefined) {
+        await client.ended
+        expect(client.status).to.equal(410)
+        expect(upstream.requests).to.have.length(0)
+      } else {
+        await until(
+          () => upstream.requests.length === 1,
+          () => 'the upstream is opened',
+        )
+        expect(upstream.requests[0]?.headers['last-event-id']).to.equal(opensFrom)
+        client.leave()
+      }
+    })
+  }
 
   it('waits for a client with an upstream, when it can be resumed', async () => {
     await using hubs = await twoHubs({ from: 'start', linger: Number.POSITIVE_INFINITY })

@@ -61,6 +61,12 @@ export function countsOf(agent: http.Agent): number[] {
   return [agent.sockets, agent.freeSockets, agent.requests].map((lists) => Object.values(lists).flat().length)
 }
 
+/** The number of an agent's connections that no request has, whoever keeps them. */
+export function idleCountOf({ sockets, freeSockets }: http.Agent): number {
+  const all = [sockets, freeSockets].flatMap((lists) => Object.values(lists).flat())
+  return all.filter((socket) => socket && Reflect.get(socket, '_httpMessage') === null).length
+}
+
 /** Fills an agent's pool with idle connections. */
 export async function fillPool(url: string, agent: http.Agent, connections = 1): Promise<void> {
   await Promise.all(Array.from({ length: connections }, () => read(dial(url, { agent }))))
