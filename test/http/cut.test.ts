@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events'
 import http from 'node:http'
 import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
 import { breakWithRequest } from '../../src/http/cut.ts'
 import { createResilientSseSource, httpUpstream, type UpstreamFactory } from '../../src/index.ts'
@@ -11,10 +12,15 @@ import { serveRaw } from '../support/server.ts'
 
 const head = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n'
 
-/** Writes a text, and resets the connection once its client has had time to read it. */
-function cutAfter(socket: Socket, text: string): void {
+/**
+ * Writes a text, and resets the connection once its client has read it: the time, and then turns in which the client reads. A reset that
+ * is there when the client reads the text is reported by libuv as the end of the connection.
+ */
+async function cutAfter(socket: Socket, text: string): Promise<void> {
   socket.write(text)
-  setTimeout(() => socket.resetAndDestroy(), 20)
+  await sleep(20)
+  for (let n = 0; n < 3; n++) await nextTurn()
+  socket.resetAndDestroy()
 }
 
 const throughHttp =
@@ -35,7 +41,7 @@ describe('a reset of the connection', () => {
       it(`is a drop of a body ${body} through ${client}, and not its end`, async () => {
         const start = body === 'of HTTP/1.0' ? head.replace('HTTP/1.1', 'HTTP/1.0') : head
         await using upstream = await serveRaw((socket, n) => {
-          if (n === 0) cutAfter(socket, `${start}${fields}\r\n${bytes}`)
+          if (n === 0) void cutAfter(socket, `${start}${fields}\r\n${bytes}`)
           else socket.end(`${head}connection: close\r\n\r\n${wire(2)}`)
         })
         const source = createResilientSseSource(open(upstream.url), {
@@ -49,7 +55,7 @@ describe('a reset of the connection', () => {
     }
 
     it(`fails a stream through ${client} that must not reconnect`, async () => {
-      await using upstream = await serveRaw((socket) => cutAfter(socket, `${head}\r\n${wire(1)}`))
+      await using upstream = await serveRaw((socket) => void cutAfter(socket, `${head}\r\n${wire(1)}`))
       const { error } = await drain(
         createResilientSseSource(open(upstream.url), { resume: 'before-first-event' }),
       )
@@ -61,7 +67,7 @@ describe('a reset of the connection', () => {
 
   it('is a drop of an adopted response that was not read yet', async () => {
     await using upstream = await serveRaw((socket, n) => {
-      if (n === 0) cutAfter(socket, `${head}\r\n${wire(1)}`)
+      if (n === 0) void cutAfter(socket, `${head}\r\n${wire(1)}`)
       else socket.end(`${head}\r\n${wire(2)}`)
     })
     const { signal } = new AbortController()
@@ -79,14 +85,14 @@ describe('a reset of the connection', () => {
   })
 
   it('fails a body without a length through dialHttp', async () => {
-    await using upstream = await serveRaw((socket) => cutAfter(socket, 'HTTP/1.1 200 OK\r\n\r\nhalf'))
+    await using upstream = await serveRaw((socket) => void cutAfter(socket, 'HTTP/1.1 200 OK\r\n\r\nhalf'))
     const error: unknown = await read(dial(upstream.url)).catch((error: unknown) => error)
     expect(error).to.include({ code: 'ECONNRESET' })
   })
 
   it('after a complete body does not affect that body', async () => {
-    await using upstream = await serveRaw((socket) =>
-      cutAfter(socket, 'HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwhole'),
+    await using upstream = await serveRaw(
+      (socket) => void cutAfter(socket, 'HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwhole'),
     )
     const response = await dial(upstream.url)
     await new Promise((resolve) => response.socket.once('close', resolve))
