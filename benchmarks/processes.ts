@@ -9,8 +9,8 @@ import type { UpstreamQuestion } from './upstream.ts'
 import type { Plan, Transport } from './wire.ts'
 
 /**
- * Node removes the types itself where it can, and keeps the result from one process to the next: a loader of TypeScript takes 35 MB of
- * each process, which the gateways of users, who run JavaScript, do not have.
+ * Node removes the types itself where it can, and keeps the result from one process to the next: a loader of TypeScript takes 15 to
+ * 30 MB of each process, which the gateways of users, who run JavaScript, do not have.
  */
 const loader = process.features.typescript ? [] : ['--import', 'tsx']
 const cache = path.join(os.tmpdir(), 'resilient-sse-bench')

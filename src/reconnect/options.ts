@@ -245,10 +245,11 @@ export const sourceOptions = {
    */
   maxEventSize: withDefault(bytes(1), 16 * 1024 * 1024, 'the most bytes of one event'),
   /**
-   * Whether this package may handle the framing of HTTP/1.1 bodies in place of node:http, which costs less. At the first use it tries
-   * out whether the bytes are the same, and it leaves the framing to node:http wherever anything is unusual. Default true.
+   * Whether this package may handle the framing of HTTP/1.1 bodies and the idle connections of its own agents in place of node:http,
+   * which costs less. At the first use it tries out whether the bytes are the same, and it leaves both to node:http wherever anything is
+   * unusual. Default true.
    */
-  fastPath: withDefault(flag, true, 'handle the framing of HTTP/1.1 bodies in place of node:http'),
+  fastPath: withDefault(flag, true, 'handle HTTP/1.1 framing and idle connections in place of node:http'),
   /** The stream's name in logs, diagnostics and the metrics' label `name`. Default: the stream has no name. */
   name: optional(text),
   /** Receives a line for each retry, reconnect, gap and failure; a pino logger fits. Default: no logging. */

@@ -11,6 +11,19 @@ const clients: Readonly<Record<string, (url: string) => RedisClient>> = {
   ioredis: (url) => new Redis(url, { lazyConnect: true }),
 }
 
+/** The tests of a store through both packages. */
+function testStores(urlOf: () => string): void {
+  for (const [name, connect] of Object.entries(clients)) {
+    describe(`through the package ${name}`, () => {
+      const tests = storeTests(async () => {
+        const store = redisStore(connect(urlOf()))
+        return { store, close: async () => store.close?.() }
+      })
+      for (const { title, run } of tests) it(title, run)
+    })
+  }
+}
+
 describe('the store in Redis', () => {
   let server: RedisServer
   before(async () => {
@@ -18,16 +31,12 @@ describe('the store in Redis', () => {
   })
   after(() => server[Symbol.asyncDispose]())
 
-  for (const [name, connect] of Object.entries(clients)) {
-    describe(`through the package ${name}`, () => {
-      const tests = storeTests(async () => {
-        const store = redisStore(connect(server.url))
-        return { store, close: async () => store.close?.() }
-      })
-      for (const { title, run } of tests) it(title, run)
-    })
-  }
+  testStores(() => server.url)
 })
+
+// A server that is not stopped by a test: that of a provider, say.
+const { REDIS_URL: givenUrl } = process.env
+if (givenUrl) describe('the store in the Redis of REDIS_URL', () => testStores(() => givenUrl))
 
 const clusterClients: Readonly<Record<string, (port: number) => RedisClient>> = {
   redis: (port) => createCluster({ rootNodes: [{ url: `redis://127.0.0.1:${port}` }] }),
