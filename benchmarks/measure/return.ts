@@ -46,7 +46,7 @@ export async function measureReturn(bench: Bench, workload: ReturnWorkload): Pro
     kinds,
     beside,
     rounds: bench.extent.rounds,
-    warmUp: manyRounds,
+    warmUp: workload.drop === 'clean end' ? manyRounds : 1,
     measure: (kind: KindName) => measureOne(bench, workload, kind),
     value: ({ last }: Returned) => last,
     noteOn: (all: readonly Returned[]) => {
