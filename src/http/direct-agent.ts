@@ -15,7 +15,7 @@ const buffer = Buffer.allocUnsafeSlow(65_536)
 /**
  * Makes an agent with keep-alive for one protocol.
  *
- * @param fastPath - Whether bodies may bypass node:http, and this library may keep idle connections; see {@link DirectSocket} and
+ * @param fastPath - Whether bodies may bypass node:http, and this package may keep idle connections; see {@link DirectSocket} and
  * {@link IdleSockets}.
  */
 export function makeAgent(protocol: string, fastPath: boolean): http.Agent {

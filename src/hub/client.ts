@@ -241,8 +241,8 @@ export class HubClient implements Member, ReplyOwner, ReaderTarget, Drainable {
   }
 
   dismiss(retry: number): boolean {
-    // A request that is sent once ends with the process that has sent it: the clients there could only come back in vain.
-    return this.#stream?.isLeftRunning !== false && this.#dismiss(retry)
+    // A stream that ends with this process has nothing for a client that reconnects.
+    return this.#stream?.outlivesProcess !== false && this.#dismiss(retry)
   }
 
   #dismiss(retry: number): boolean {

@@ -201,7 +201,8 @@ export class Ownership implements RunOwner {
     try {
       return await this.#context.access.call(call, isWanted)
     } catch (error) {
-      // Calls that wait in the client of a store are carried out when it is back: nobody would use the lease.
+      // A client of Redis holds a call while Redis is away, and sends the call when Redis is back. Redis would give this process a lease
+      // for which the process no longer waits, and other processes would wait for the end of the lease.
       void this.#giveUp(this.#options.keepFor)
       throw error
     }

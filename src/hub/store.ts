@@ -201,7 +201,8 @@ export interface StreamStore {
    * has run out and no other owner has opened the stream, but not when the owner has given its lease up.
    *
    * With `force` the stream is ended instead, in a new epoch that is answered as `open`; the log is kept for `keepFor`
-   * milliseconds, or where that is undefined as long as it would be without the call, and no owner has the lease. A stream that does not exist, or has ended, answers `ended`.
+   * milliseconds, and no owner has the lease. Where `keepFor` is undefined, the log is kept as long as it would be without the call. A
+   * stream that does not exist, or has ended, answers `ended`.
    */
   open(stream: string, owner: string, options: OpenOptions): Promise<OpenResult>
   /**

@@ -84,10 +84,10 @@ export class SharedStream implements OwnershipListener {
   }
 
   /**
-   * Whether a client that is told to come back finds the stream going on. A stream that cannot be resumed ends with the process that has
-   * the upstream, and not with the others.
+   * Whether the stream goes on after this process has closed. A stream that cannot be resumed ends when the process closes that has the
+   * upstream of the stream, and goes on when another process closes.
    */
-  get isLeftRunning(): boolean {
+  get outlivesProcess(): boolean {
     return this.isResumable || !this.ownership.isActive
   }
 
@@ -194,10 +194,10 @@ export class SharedStream implements OwnershipListener {
    * @param limit - When the remaining clients are disconnected, in milliseconds.
    */
   async drain(limit: number): Promise<void> {
-    const { isResumable, isLeftRunning } = this
+    const { isResumable, outlivesProcess } = this
     this.#isDraining = true
     this.#factory = undefined
-    const stopDismissal = isLeftRunning ? this.members.dismiss(limit) : undefined
+    const stopDismissal = outlivesProcess ? this.members.dismiss(limit) : undefined
     if (isResumable) await this.ownership.release('closed')
     await this.#empty(limit)
     stopDismissal?.()

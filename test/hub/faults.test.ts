@@ -19,11 +19,11 @@ const verb: Readonly<Record<Fault, string>> = {
 }
 
 describe('a store that is not reliable', () => {
-  it('lets others open a stream although an open is carried out for which nobody waits any more', async () => {
+  it('delays no client by the lease of an open that is carried out after its caller has given up', async () => {
     const store = faultyStore()
     store.fault = (call) => (call === 'read' ? undefined : 'hangs')
     await using upstream = await serve(stays(wire(1)))
-    // Longer than the test: a lease that nobody uses would keep all clients waiting.
+    // Longer than the test: all clients would wait until a lease of a caller that has given up runs out.
     const hub = { store, lease: 600_000, poll: 600_000, storeTimeout: 100 }
     await using feed = await serveHub(upstream.url, { hub, from: 'start' })
     expect(await answerOf(feed.url, program)).to.include({ status: 503 })

@@ -206,7 +206,8 @@ describe('two hubs with one store', () => {
         expect(seen).to.deep.equal(['1', '2', '{"status":"gap"}', '3', '4'])
       }
       expect(dataIn(silent)).to.deep.equal(['1', '2', '3', '4'])
-      // Who has had the event before the gap is told of it, and who has had the one after it is not.
+      // A client that returns with the id of the event before the gap is told of the gap. A client that returns with the id of the event
+      // after the gap is not.
       for (const [last, rest] of [
         ['2', ['{"status":"gap"}', '3', '4']],
         ['3', ['4']],
