@@ -18,15 +18,24 @@ function send(onEnd: (log: string) => void): void {
     idle.add(socket, options)
     return socket
   }
+  let isOver = false
   const finish = (last: string) => {
+    isOver = true
     onEnd([...log, last].join('|'))
     agent.destroy()
   }
   const ask = (body: string, onAnswer: () => void) => {
+    if (isOver) return
     const request = http.request({ agent })
     request.on('error', (error) => finish(error.message))
     request.on('socket', (socket) => {
-      socket.push(`HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\n\r\n${body}`)
+      // A test that mocks HTTP, with nock for example, gives the request a connection of its own.
+      if (socket instanceof MemorySocket) {
+        socket.push(`HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\n\r\n${body}`)
+      } else {
+        finish('the connection of a mock')
+        request.destroy()
+      }
     })
     request.on('response', (response) => {
       const state = request.reusedSocket ? 'used' : 'new'

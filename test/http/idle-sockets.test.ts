@@ -6,7 +6,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect } from 'chai'
 import { makeAgent } from '../../src/http/direct-agent.ts'
 import { IdleSockets } from '../../src/http/idle-sockets.ts'
-import { runModule } from '../support/child.ts'
+import { library, runModule } from '../support/child.ts'
 import { CountingAgent, countsOf, dial, fillPool, read, serveRaw } from '../support/dialling.ts'
 import { serve as serveUncounted, type TestServer } from '../support/server.ts'
 import { until } from '../support/until.ts'
@@ -269,6 +269,30 @@ describe('the idle connections of an agent', () => {
       () => countsOf(agent)[0] === 0,
       () => `open: ${countsOf(agent)}`,
     )
+  })
+
+  it('are kept by node:http in a process that mocks HTTP from the start', async () => {
+    const { code, out, err } = await runModule(
+      `
+      import nock from 'nock'
+      import { httpUpstream, createResilientSseSource } from ${JSON.stringify(library)}
+      nock.disableNetConnect()
+      nock.emitter.on('no match', (request) => console.log('asked', request.path))
+      for (const id of [1, 2]) {
+        const events = 'id: ' + id + '\\ndata: a\\n\\n'
+        nock('http://upstream.test').get('/').reply(200, events, { 'content-type': 'text/event-stream' })
+      }
+      const source = createResilientSseSource(httpUpstream('http://upstream.test/'), {
+        reconnect: { baseDelay: 1 },
+        isTerminal: ({ id }) => id === '2',
+      })
+      source.pipe(process.stdout)
+      `,
+      [],
+      { DEBUG: 'resilient-sse:fast-path' },
+    )
+    expect([code, out]).to.deep.equal([0, 'id: 1\ndata: a\n\nid: 2\ndata: a\n\n'])
+    expect(err).to.include('node:http keeps idle connections').and.to.include('node:http reads all bodies')
   })
 
   it('are kept by node:http without the fast path', async () => {
