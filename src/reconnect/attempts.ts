@@ -40,27 +40,32 @@ export function contextOf(
   return context
 }
 
+/** Whether there is nothing to back off from: the upstream has sent events and ended the connection by itself. */
+export function isCleanEnd({ progress, endedCleanlyFrom }: Interruption): boolean {
+  return progress && endedCleanlyFrom !== undefined
+}
+
 /**
- * Makes attempts until one of them ends the stream.
+ * Makes attempts until one of them ends the stream, or has a connection that ends cleanly.
  *
- * @param first - The outcome of the first attempt.
+ * @param first - What the first attempt has ended with.
  * @param beforeRetry - Waits until the next attempt is due; false when no attempt may follow.
  * @param attempt - Never rejects.
+ * @returns The outcome of the latest attempt.
  * @throws The latest error when no attempt may follow, or an error that `beforeRetry` throws.
  */
-export async function retryUntilEnded(
-  first: Outcome,
+export async function retry(
+  first: Interruption,
   beforeRetry: (interruption: Interruption) => Promise<boolean>,
   attempt: () => Promise<Outcome>,
-): Promise<void> {
-  if (first === 'ended') return
+): Promise<Outcome> {
   let outcome: Outcome = first
   let isFirst = true
   await backOff(
     async () => {
       if (!isFirst) outcome = await attempt()
       isFirst = false
-      if (outcome !== 'ended') throw outcome.error
+      if (outcome !== 'ended' && !isCleanEnd(outcome)) throw outcome.error
     },
     {
       // `beforeRetry` counts retries: the package cannot reset its own count on progress.
@@ -72,4 +77,5 @@ export async function retryUntilEnded(
       retry: async () => outcome !== 'ended' && (await beforeRetry(outcome)),
     },
   )
+  return outcome
 }

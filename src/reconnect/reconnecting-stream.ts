@@ -12,7 +12,7 @@ import {
 } from '../upstream/shapes.ts'
 import type { SseEvent } from '../wire/event.ts'
 import { Announcer, manyRepeats, repeatsAtEnd } from './announcer.ts'
-import { contextOf, type Interruption, type Outcome, retryUntilEnded } from './attempts.ts'
+import { contextOf, type Interruption, isCleanEnd, type Outcome, retry } from './attempts.ts'
 import { History } from './history.ts'
 import { BlockIntake, type Intake, type IntakeOwner, VerbatimIntake } from './intake.ts'
 import { type CheckedOptions, type LastingOptions, lastingOptions } from './options.ts'
@@ -56,7 +56,7 @@ export class ReconnectingStream implements IntakeOwner {
   #intake: Intake | undefined
   /** Whether the latest connection had passed on whole blocks only. */
   #wasBetweenBlocks = true
-  /** Receives the outcome of the current attempt; undefined for the stream's first attempt. */
+  /** Receives the outcome of the current attempt; undefined for an attempt that follows no failure. */
   #settle: ((outcome: Outcome) => void) | undefined
   readonly #wait = new Wait()
   readonly #retries: Retries
@@ -145,17 +145,23 @@ export class ReconnectingStream implements IntakeOwner {
     this.#finish('aborted', error)
   }
 
-  /** The first attempt waits in no promise: most streams are never interrupted, and promises hold 1 kB while they wait. */
+  /** A connection waits in no promise unless attempts have failed: promises hold 1 kB while they wait. */
   #onOutcome(outcome: Outcome): void {
-    if (this.#settle) {
-      this.#settle(outcome)
-      return
+    const settle = this.#settle
+    this.#settle = undefined
+    if (settle) settle(outcome)
+    else if (outcome === 'ended') this.#finish('ended')
+    else this.#interrupted(outcome).catch((error: unknown) => this.#finish('failed', asError(error)))
+  }
+
+  async #interrupted(interruption: Interruption): Promise<void> {
+    if (isCleanEnd(interruption)) {
+      if (!(await this.#beforeRetry(interruption))) throw interruption.error
+      this.#attempt()
+    } else {
+      const beforeRetry = (latest: Interruption) => this.#beforeRetry(latest)
+      this.#onOutcome(await retry(interruption, beforeRetry, () => this.#nextOutcome()))
     }
-    const beforeRetry = (interruption: Interruption) => this.#beforeRetry(interruption)
-    retryUntilEnded(outcome, beforeRetry, () => this.#nextOutcome()).then(
-      () => this.#finish('ended'),
-      (error: unknown) => this.#finish('failed', asError(error)),
-    )
   }
 
   async #nextOutcome(): Promise<Outcome> {

@@ -80,7 +80,11 @@ export class RecentBlocks {
 
   /** Removes and returns the blocks that are kept, oldest first. */
   take(): Buffer {
-    this.#closeText()
+    if (this.#text !== '') {
+      const blocks = Buffer.from(this.#text, 'latin1')
+      this.clear()
+      return blocks
+    }
     const kept = this.#inOrder()
     const start = this.#isCut ? firstBlockEnd(kept, 0) : 0
     this.clear()

@@ -221,12 +221,14 @@ export class Connection implements DirectReader {
   }
 
   readonly #onEnd = () => {
+    if (this.#isClosed) return
     if (this.#isCut()) this.#drop('reset', droppedError(new Error('its HTTP/2 stream has no END_STREAM')))
     else this.#drop('end', new SseError('ERR_SSE_DROPPED', 'the upstream ended the stream'))
   }
 
   readonly #onLost = (cause: unknown = this.#body.errored) => {
-    this.#drop('reset', droppedError(cause))
+    // Each body closes after its end, when the drop has been reported.
+    if (!this.#isClosed) this.#drop('reset', droppedError(cause))
   }
 
   static #onIdle(connection: Connection, limit: number): void {
