@@ -19,6 +19,21 @@ interface Ticked {
   tick(now: number): void
 }
 
+/** What is left of a round. */
+interface Round {
+  /**
+   * The number of streams that are still to tick. Streams that are added meanwhile tick in the next round: a round would otherwise not end
+   * while many are added, and the leases of the first ones would.
+   */
+  readonly left: number
+  /** Until the next streams, in milliseconds. */
+  readonly pause: number
+  /** When the next round starts, on the clock of `performance.now()`. */
+  readonly due: number
+}
+
+const over = { done: true, value: undefined } as const
+
 function call(onTime: () => void): void {
   onTime()
 }
@@ -52,21 +67,17 @@ export class Ticker {
 
   #startRound(): void {
     const due = performance.now() + this.#interval
-    const groups = Math.max(1, Math.ceil(this.#streams.size / mostAtOnce))
-    this.#tick(this.#streams.values(), (this.#interval * spread) / groups, due)
+    const { size } = this.#streams
+    const groups = Math.max(1, Math.ceil(size / mostAtOnce))
+    this.#tick(this.#streams.values(), { left: size, pause: (this.#interval * spread) / groups, due })
   }
 
-  /**
-   * Ticks some streams, and the others of the round later.
-   *
-   * @param pause - Until the next streams, in milliseconds.
-   * @param due - When the next round starts, on the clock of `performance.now()`.
-   */
-  #tick(streams: Iterator<Ticked>, pause: number, due: number): void {
+  /** Ticks some streams, and the others of the round later. */
+  #tick(streams: Iterator<Ticked>, { left, pause, due }: Round): void {
     const now = performance.now()
     const changes = this.#changes
     for (let n = 0; n < mostAtOnce; n++) {
-      const { value, done } = streams.next()
+      const { value, done } = n < left ? streams.next() : over
       if (done) {
         this.#wait(due - now, () => this.#startRound())
         return
@@ -75,7 +86,7 @@ export class Ticker {
       // It has stopped the rounds, or started one of shorter rounds, in which the other streams tick.
       if (this.#changes !== changes) return
     }
-    this.#wait(pause, () => this.#tick(streams, pause, due))
+    this.#wait(pause, () => this.#tick(streams, { left: left - mostAtOnce, pause, due }))
   }
 
   #wait(time: number, onTime: () => void): void {

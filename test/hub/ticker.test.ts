@@ -48,6 +48,21 @@ describe('the timer of a hub', () => {
     expect(ticks).to.deep.equal([])
   })
 
+  it('ticks the first streams in each round while more are added than a round ticks', async () => {
+    using time = holdTime()
+    const ticks: number[] = []
+    const streams = new Map<string, { tick(): void }>()
+    const ticker = new Ticker(streams)
+    streams.set('0', { tick: () => ticks.push(performance.now()) })
+    ticker.start(4000)
+    for (let n = 1; n <= 10_000; n++) {
+      streams.set(`${n}`, { tick() {} })
+      if (n % 2 === 0) await time.pass(1)
+    }
+    ticker.stop()
+    expect(ticks.length).to.be.within(3, 5)
+  })
+
   it('has no timer after it has stopped in a tick', async () => {
     using time = holdTime()
     let ticks = 0
