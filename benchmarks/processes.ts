@@ -2,6 +2,7 @@ import { type ChildProcess, fork, type Serializable } from 'node:child_process'
 import { once } from 'node:events'
 import os from 'node:os'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Arrived, ClientQuestion, OpenOptions } from './client.ts'
 import type { KindName } from './relays/kinds.ts'
@@ -124,8 +125,24 @@ export class RelayProcess {
   }
 
   /** @param collected - Whether garbage is collected first; the process must have been started with `--expose-gc`. */
-  async usage(collected = false): Promise<Usage> {
-    this.#program.send({ usage: true, ...(collected && { gc: true }) })
+  usage(collected = false): Promise<Usage> {
+    return this.#ask({ usage: true, ...(collected && { gc: 'regular' }) })
+  }
+
+  /**
+   * The memory of the process when V8 has collected what it can, and has returned the pages that are empty. The process must have been
+   * started with `--expose-gc`.
+   *
+   * @param pause - Milliseconds between two collections: what the first one sets free, the second one takes away.
+   */
+  async settledMemory(pause: number): Promise<NodeJS.MemoryUsage> {
+    await this.#ask({ usage: true, gc: 'last-resort' })
+    await sleep(pause)
+    return (await this.#ask({ usage: true, gc: 'last-resort' })).memory
+  }
+
+  async #ask(question: { readonly usage: true; readonly gc?: 'regular' | 'last-resort' }): Promise<Usage> {
+    this.#program.send(question)
     return (await this.#program.heard<{ usage: Usage }>()).usage
   }
 

@@ -3,8 +3,8 @@
 // It serves on a free port of 127.0.0.1, over `http`, `https` or `http2` (with TLS), and says which port: `{ port }`. Every
 // GET for the path of UPSTREAM_URL is answered with the event stream there (one kind passes the path on, the others do not
 // look at it). The answer to `{ usage: true }` is `{ usage: { at, cpu, memory, peak } }`: milliseconds of the monotonic
-// clock, process.cpuUsage(), process.memoryUsage(), and the greatest resident memory so far; with `{ usage: true, gc: true }`
-// and `--expose-gc` after a collection. The process exits when the channel closes, and at an uncaught exception, as a user's
+// clock, process.cpuUsage(), process.memoryUsage(), and the greatest resident memory so far; with `gc: 'regular'` or
+// `gc: 'last-resort'` besides, and `--expose-gc`, after such a collection. The process exits when the channel closes, and at an uncaught exception, as a user's
 // server would. It uses the library in dist/. MEBIBYTES (default 0) of objects are on its heap, as those of an application
 // would be. For a kind that is not a Node program, this process starts the program and reports its use.
 import { once } from 'node:events'
@@ -61,7 +61,10 @@ function secureServer() {
 function reportUsage(usage: () => object): void {
   process.on('message', (message) => {
     if (typeof message !== 'object' || message === null || !('usage' in message)) return
-    if ('gc' in message) globalThis.gc?.()
+    // V8 keeps the pages that a regular collection has emptied, and returns them in one of the last resort.
+    if ('gc' in message && message.gc === 'last-resort') {
+      globalThis.gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' })
+    } else if ('gc' in message) globalThis.gc?.()
     process.send?.({ usage: { at: now(), ...usage() } })
   })
 }

@@ -372,7 +372,7 @@ export const workloads: Readonly<Record<string, Workload>> = {
         kinds: ['open-responses', ...fleets.slice(1)],
         beside: 'open-responses',
         subject: 'resilient-sse-redis',
-        goal: { added: 20 },
+        goal: { median: 20 },
       }),
     ],
   },

@@ -62,20 +62,14 @@ export async function measureFeedIdle(bench: Bench, workload: IdleWorkload): Pro
 async function measureOne(bench: Bench, kind: KindName, clients: number): Promise<Idle> {
   const relay = await bench.freshRelay(kind, [smallYoungGeneration])
   const pause = bench.extent.quick ? 0 : 300
-  const settled = async () => {
-    // What the first collection sets free, the second one takes away.
-    await relay.usage(true)
-    await sleep(pause)
-    return (await relay.usage(true)).memory
-  }
   // What is loaded and compiled for the first clients belongs to none.
   const warm = await FeedTraffic.open(bench, relay, plan, Math.ceil(clients / 10))
   await warm.write()
   await bench.close()
-  const before = await settled()
+  const before = await relay.settledMemory(pause)
   const traffic = await FeedTraffic.open(bench, relay, plan, clients)
   await traffic.write()
-  const after = await settled()
+  const after = await relay.settledMemory(pause)
   const beats = bench.extent.quick ? 1 : 3
   const used = () => Promise.all([relay.usage(), bench.client.arrived()])
   const [usageBefore, arrivedBefore] = await used()

@@ -49,21 +49,16 @@ async function measureOne(bench: Bench, kind: KindName, streams: number): Promis
   await bench.upstream.plan(plan)
   const others = Math.ceil(streams * 0.4)
   await fleet.openAt(owner, plan, others + streams)
-  const settled = async () => {
-    // What the first collection sets free, the second one takes away.
-    await follower.relay.usage(true)
-    await sleep(bench.extent.quick ? 0 : 1000)
-    return (await follower.relay.usage(true)).memory
-  }
+  const pause = bench.extent.quick ? 0 : 1000
   // What is loaded and compiled for the first streams belongs to none, as in `idle`.
   await fleet.openAt(follower, plan, others)
   await bench.upstream.go(1)
   await sleep(bench.extent.quick ? 0 : 3000)
-  const before = await settled()
+  const before = await follower.relay.settledMemory(pause)
   await fleet.openAt(follower, plan, streams, others)
   await bench.upstream.go(1)
   await fleet.settle()
-  const after = await settled()
+  const after = await follower.relay.settledMemory(pause)
   return {
     resident: (after.rss - before.rss) / streams / 1000,
     heap: (after.heapUsed - before.heapUsed) / streams / 1000,

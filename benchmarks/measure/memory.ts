@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bench } from '../bench-context.ts'
 import type { Goal, Result } from '../figures.ts'
 import { streamsThatFit } from '../machine.ts'
@@ -48,19 +47,14 @@ async function measureOne(bench: Bench, kind: KindName, streams: number): Promis
   const { upstream, client, extent } = bench
   const plan = { eventSize: 120, pace: 'quiet' } as const
   const relay = await bench.freshRelay(kind, [smallYoungGeneration])
-  const settled = async () => {
-    // What the first collection sets free, the second one takes away.
-    await relay.usage(true)
-    await sleep(extent.quick ? 0 : 300)
-    return (await relay.usage(true)).memory
-  }
+  const pause = extent.quick ? 0 : 300
   await upstream.plan(plan)
   // What is loaded and compiled for streams belongs to none: V8 compiles what has run a thousand times. Streams that are closed
   // again would leave memory for those that are measured.
   await client.open({ url: relay.url, streams, eventSize: plan.eventSize })
-  const before = await settled()
+  const before = await relay.settledMemory(pause)
   await client.open({ url: relay.url, streams, eventSize: plan.eventSize })
-  const after = await settled()
+  const after = await relay.settledMemory(pause)
   await upstream.go()
   await client.settle(await upstream.halt())
   await bench.close(kind)

@@ -66,7 +66,7 @@ export class HubClient implements Member, ReplyOwner, ReaderTarget, Drainable {
   readonly #reply: Reply
   readonly #wantsJoinId: boolean
   #reader: Reader | undefined
-  /** The place in the stream at which the client has started to read. */
+  /** Where the client starts to read; undefined before the place is known, and when it is no longer needed. */
   #place: Place | undefined
   #isJoinIdSent = false
   /** The place in the stream that the client had when it left. */
@@ -146,7 +146,7 @@ export class HubClient implements Member, ReplyOwner, ReaderTarget, Drainable {
   }
 
   onOpen(headers: HeaderFields): void {
-    if (this.#place === undefined) return
+    if (this.#place === undefined && this.#reader === undefined) return
     this.#reply.open(headers)
     this.#reply.status('live')
   }
@@ -272,6 +272,7 @@ export class HubClient implements Member, ReplyOwner, ReaderTarget, Drainable {
       this.#reply.open(ownership.headers)
     this.#sendJoinId()
     this.#reader = new Reader(log, place.after, this, this.request.lastEventId === '')
+    if (!this.#wantsJoinId || this.#isJoinIdSent) this.#place = undefined
     this.#reader.read()
   }
 
@@ -281,6 +282,7 @@ export class HubClient implements Member, ReplyOwner, ReaderTarget, Drainable {
     if (!this.#wantsJoinId || this.#isJoinIdSent || place === undefined || this.#reply.phase !== 'open')
       return
     this.#isJoinIdSent = true
+    if (this.#reader) this.#place = undefined
     if (this.request.lastEventId !== '' && !place.gap) return
     this.#reply.write(serializeEvent({ id: this.#idOf(place.after) }))
   }

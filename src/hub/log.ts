@@ -1,3 +1,4 @@
+import { keptCopy } from './kept-bytes.ts'
 import { LogWindow } from './log-window.ts'
 import { joinedBytes, type Page, pageSize, passedBytes } from './page.ts'
 import { type Loaded, type PageReader, PageTurns } from './page-turns.ts'
@@ -231,6 +232,7 @@ export class Log {
         if (entries.length === 0 && this.#latest === latest) this.#latest = undefined
         if (isOpenEnded && entries.length > 0 && from !== 'last') this.#isDirty = true
       }
+      this.#latest = undefined
     } finally {
       // In the turn of the last check: a call that came between them would read nothing.
       this.#sync = undefined
@@ -270,7 +272,9 @@ export class Log {
         for (const { bytes, end, gap } of pages) reader.onBytes(bytes, end, gap)
       }
     }
-    if (this.#tail) this.#sent = positionOf(this.#tail)
+    const last = this.#tail && positionOf(this.#tail)
+    // Otherwise the readers of thousands of quiet streams would keep an object of their own for the same position.
+    if (last && (!this.#sent || comparePositions(last, this.#sent) !== 0)) this.#sent = last
     this.#window.shrink()
     const { end } = this
     if (end) for (const reader of this.#live) reader.onLogEnd(end)
@@ -343,10 +347,7 @@ function flushLog(log: Log): void {
 /** An entry to be kept: not as a small part of a large buffer, such as the answers of a store to many reads at once. */
 function inOwnMemory(entry: Entry): Entry {
   if (entry.kind !== 'events' || entry.bytes.buffer.byteLength <= 2 * entry.bytes.length) return entry
-  // Node would take a small buffer from a pool, and one that is kept would keep the pool.
-  const bytes = Buffer.allocUnsafeSlow(entry.bytes.length)
-  bytes.set(entry.bytes)
-  return { ...entry, bytes }
+  return { ...entry, bytes: keptCopy(entry.bytes) }
 }
 
 function keyOf({ epoch, seq }: Position): string {

@@ -86,8 +86,8 @@ export class Ownership implements RunOwner {
   /** Made for the first append: most processes own few of the streams that they follow. */
   #appends: Appends | undefined
   #run: Run | undefined
-  /** The owner's name in the store: one for each run, so that a late call for an earlier run does not change a later one. */
-  #owner = randomUUID()
+  /** See {@link #owner}; undefined until it is needed. */
+  #ownerName: string | undefined
   #headers: HeaderFields | undefined
   /** The last event ID of the client for whom the upstream was opened with an empty log. */
   #startedFrom: string | undefined
@@ -314,6 +314,12 @@ export class Ownership implements RunOwner {
     await this.#giveUp(this.#options.keepFor)
   }
 
+  /** The owner's name in the store: one for each run, so that a late call for an earlier run does not change a later one. */
+  get #owner(): string {
+    this.#ownerName ??= randomUUID()
+    return this.#ownerName
+  }
+
   get #appender(): Appends {
     const { store, access } = this.#context
     this.#appends ??= new Appends(store, access, this.#name, this.#log)
@@ -413,7 +419,7 @@ export class Ownership implements RunOwner {
   async #giveUp(keepFor: number): Promise<void> {
     const { access, store } = this.#context
     const owner = this.#owner
-    this.#owner = randomUUID()
+    this.#ownerName = undefined
     try {
       await access.call(() => store.renew(this.#name, owner, 0, keepFor))
     } catch {
