@@ -4,8 +4,8 @@
 // GET for the path of UPSTREAM_URL is answered with the event stream there (one kind passes the path on, the others do not
 // look at it). The answer to `{ usage: true }` is `{ usage: { at, cpu, memory, peak } }`: milliseconds of the monotonic
 // clock, process.cpuUsage(), process.memoryUsage(), and the greatest resident memory so far; with `gc: 'regular'` or
-// `gc: 'last-resort'` besides, and `--expose-gc`, after such a collection. The process exits when the channel closes, and at an uncaught exception, as a user's
-// server would. It uses the library in dist/. MEBIBYTES (default 0) of objects are on its heap, as those of an application
+// `gc: 'last-resort'` besides, and `--expose-gc`, after such a collection. The process exits when the channel closes, and at an
+// uncaught exception, as a user's server would. It uses the library in dist/. MEBIBYTES (default 0) of objects are on its heap, as those of an application
 // would be. For a kind that is not a Node program, this process starts the program and reports its use.
 import { once } from 'node:events'
 import http, { type RequestListener } from 'node:http'

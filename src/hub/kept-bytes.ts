@@ -1,4 +1,4 @@
-/** Node takes a page of memory for a small buffer that outlives those around it, so small ones may as well share a page. */
+/** A small buffer that outlives its neighbours keeps a page of memory from being freed, so small copies may as well share a page. */
 const pageOfMemory = 4096
 /** Copies up to this size share memory: at least four of them. */
 const mostShared = 1024

@@ -1,6 +1,6 @@
 import { FingerprintSet } from './fingerprint-set.ts'
 
-/** The most numbers for which V8 allocates no memory outside its heap, which takes five times as long. */
+/** V8 stores an array of up to eight numbers in its own heap. Memory outside of it takes five times as long to allocate. */
 const initialCapacity = 8
 /** Shorter texts are read without a copy. */
 const leastCopied = 24

@@ -206,8 +206,8 @@ describe('two hubs with one store', () => {
         expect(seen).to.deep.equal(['1', '2', '{"status":"gap"}', '3', '4'])
       }
       expect(dataIn(silent)).to.deep.equal(['1', '2', '3', '4'])
-      // A client that returns with the id of the event before the gap is told of the gap. A client that returns with the id of the event
-      // after the gap is not.
+      // A client gets the status `gap` when it returns with the id of the event before the gap, and gets none with the id of the event
+      // after the gap.
       for (const [last, rest] of [
         ['2', ['{"status":"gap"}', '3', '4']],
         ['3', ['4']],

@@ -60,7 +60,7 @@ describe('memory of a relay with clients that do not read, or read slowly, besid
           () => `${bytes} bytes`,
           200_000,
         )
-      // A buffer of 8 to 11 MB that nobody needs any more may outlive all collections until more is passed on (Node 22 and 24).
+      // On Node 22 and 24 a buffer of 8 to 11 MB may stay in memory after its last use, through all collections of one moment.
       const leastUsed = async (from: number) => {
         let least = Number.POSITIVE_INFINITY
         for (let part = 0; part < 4; part++) {

@@ -115,8 +115,8 @@ inEachMode('delays', ({ open }) => {
     const retries: { delay: number; source: string }[] = []
     source.on('retry', (retry) => retries.push(retry))
     await dataOf(source)
-    // A reader that stops after the sixth event may do so after the next retry was announced.
-    expect(retries.length).to.be.within(5, 6)
+    // A reader that stops by itself after the sixth event may do so after the next retry was announced.
+    expect(retries.length).to.be.within(5, source.stopsAt === undefined ? 5 : 6)
     for (const { delay, source } of retries) {
       expect(source).to.equal('clean-end')
       expect(delay).to.be.within(40, 45)
