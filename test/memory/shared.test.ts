@@ -3,7 +3,7 @@ import { expect } from 'chai'
 import { createSseHub, type SharedStreamOptions, type Upstream } from '../../src/index.ts'
 import { request } from '../support/client.ts'
 import { serveHub } from '../support/hub.ts'
-import { leastGrowth, usedMemoryUnderLoad } from '../support/memory.ts'
+import { leastGrowth, usedMemory } from '../support/memory.ts'
 import { until } from '../support/until.ts'
 
 const mebibyte = 1024 * 1024
@@ -41,9 +41,9 @@ describe('memory of shared streams', () => {
         200_000,
       )
     await passed(64 * mebibyte)
-    const early = await usedMemoryUnderLoad()
+    const early = await usedMemory()
     await passed(1024 * mebibyte)
-    const late = await usedMemoryUnderLoad()
+    const late = await usedMemory()
     // The window, the retention, and what is on its way to the clients at either moment.
     expect(late - early).to.be.below(8 * mebibyte)
     for (const client of [stalled, ...readers]) client.destroy()
