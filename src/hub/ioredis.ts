@@ -1,19 +1,25 @@
-import type { IoRedisClient, RedisConnection } from './redis-client.ts'
+import type { IoRedisClient, RedisConnection, SubscriptionsListener } from './redis-client.ts'
 
 /**
  * Opens a connection like that of a client of the package ioredis.
  *
- * @param onMessage - Called for each message on a channel that is subscribed to.
+ * @param listener - For a connection that has subscriptions.
  */
-export function connectIoRedis(
-  client: IoRedisClient,
-  onMessage: (channel: string, message: string) => void,
-): RedisConnection {
+export function connectIoRedis(client: IoRedisClient, listener?: SubscriptionsListener): RedisConnection {
   const own = client.duplicate()
   const joinWrites = writesJoiner(own)
   const channels = new Set<string>()
   own.on('error', () => {})
-  own.on('smessage', onMessage)
+  if (listener) {
+    own.on('smessage', (channel, message) => listener.onMessage(channel, message))
+    // A cluster client asks for the places of the slots when it connects, and when it has lost a subscription. It subscribes anew if
+    // the places have changed, and the one server that it asks, at random, may not know the change yet (ioredis 6.0).
+    let isConnected = false
+    own.on('refresh', () => {
+      if (isConnected) listener.onDoubt()
+      isConnected = true
+    })
+  }
   // When ioredis subscribes anew by itself, the rejection for a connection that is closed meanwhile is not handled. For a cluster,
   // ioredis handles it.
   if (!own.isCluster) {

@@ -1,4 +1,10 @@
-import type { NodeRedisClient, NodeRedisCluster, RedisArgument, RedisConnection } from './redis-client.ts'
+import type {
+  NodeRedisClient,
+  NodeRedisCluster,
+  RedisArgument,
+  RedisConnection,
+  SubscriptionsListener,
+} from './redis-client.ts'
 import { isLasting } from './redis-errors.ts'
 
 /** The type marker of a string in a reply (RESP, "Bulk strings"). */
@@ -9,11 +15,11 @@ const map = '%'.charCodeAt(0)
 /**
  * Opens a connection like that of a client of the package redis.
  *
- * @param onMessage - Called for each message on a channel that is subscribed to.
+ * @param listener - For a connection that has subscriptions.
  */
 export function connectNodeRedis(
   client: NodeRedisClient | NodeRedisCluster,
-  onMessage: (channel: string, message: string) => void,
+  listener?: SubscriptionsListener,
 ): RedisConnection {
   const own = client.duplicate()
   // The hub has a time limit for each call. That of the client, an AbortSignal for each command, costs as much as the command.
@@ -26,7 +32,9 @@ export function connectNodeRedis(
   })
   ready.catch(() => {})
   // One for all channels: a process follows thousands of them.
-  const onChannelMessage = (message: string, channel: string) => onMessage(channel, message)
+  const onChannelMessage = (message: string, channel: string) => listener?.onMessage(channel, message)
+  // The client subscribes anew where a slot has moved to, once: the server there may not know of the move yet (node-redis 6.3).
+  if ('slots' in own) own.on('sharded-channel-moved-error', () => listener?.onDoubt())
   return {
     get isClosed() {
       return !own.isOpen

@@ -71,7 +71,7 @@ export interface NodeRedisCluster {
   duplicate(): NodeRedisCluster
   connect(): Promise<unknown>
   on(event: 'error', listener: (error: Error) => void): unknown
-  on(event: 'node-connect', listener: () => void): unknown
+  on(event: 'node-connect' | 'sharded-channel-moved-error', listener: () => void): unknown
   sSubscribe(channel: string, listener: (message: string, channel: string) => void): Promise<void>
   sUnsubscribe(channel: string): Promise<void>
   destroy(): void
@@ -99,7 +99,7 @@ export interface IoRedisClient {
   duplicate(): IoRedisClient
   on(event: 'error', listener: (error: Error) => void): unknown
   on(event: 'smessage', listener: (channel: string, message: string) => void): unknown
-  on(event: 'ready', listener: () => void): unknown
+  on(event: 'ready' | 'refresh', listener: () => void): unknown
   ssubscribe(channel: string): Promise<unknown>
   sunsubscribe(channel: string): Promise<unknown>
   disconnect(): void
@@ -136,4 +136,11 @@ export interface RedisConnection {
   subscribe(channel: string): Promise<unknown>
   unsubscribe(channel: string): Promise<unknown>
   close(): void
+}
+
+/** Learns what happens to the subscriptions of a connection. */
+export interface SubscriptionsListener {
+  onMessage(channel: string, message: string): void
+  /** Called when subscriptions may be lost although the connection is open: slots of the cluster have moved. */
+  onDoubt(): void
 }

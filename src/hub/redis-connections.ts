@@ -1,9 +1,12 @@
 import { SseError } from '../errors.ts'
 import { connectIoRedis } from './ioredis.ts'
 import { connectNodeRedis } from './node-redis.ts'
-import type { RedisClient, RedisConnection } from './redis-client.ts'
+import type { RedisClient, RedisConnection, SubscriptionsListener } from './redis-client.ts'
 import { checkVersion, isReplicaError, redisError } from './redis-errors.ts'
 import { RedisRenewals } from './redis-renewals.ts'
+
+/** After subscriptions may have been lost: long enough for each server of a cluster to learn where a slot is. Milliseconds. */
+const renewalPause = 5000
 
 /** The connections of a store while they last. */
 export interface Connections {
@@ -12,7 +15,8 @@ export interface Connections {
   readonly appends: RedisConnection
   readonly renewals: RedisRenewals
   readonly reads: RedisConnection
-  readonly wakes: RedisConnection
+  /** The connection for subscriptions. A new one takes its place when subscriptions may have been lost. */
+  wakes: RedisConnection
 }
 
 /** Learns what happens to the connections. */
@@ -30,6 +34,8 @@ export class RedisConnections {
   readonly #client: RedisClient
   readonly #listener: ConnectionsListener
   #connections: Connections | undefined
+  /** Until the subscriptions are made anew. */
+  #pause: NodeJS.Timeout | undefined
   #isClosed = false
 
   constructor(client: RedisClient, listener: ConnectionsListener) {
@@ -63,16 +69,15 @@ export class RedisConnections {
   open(): Connections {
     if (this.#isClosed) throw new SseError('ERR_SSE_STORE', 'the store of shared streams was closed')
     if (this.#connections) return this.#connections
-    const ignore = () => {}
-    const appends = connectLike(this.#client, ignore)
+    const appends = connectLike(this.#client)
     const checked = checkVersion(appends.send)
     checked.catch(() => {})
     const connections = {
       checked,
       appends,
       renewals: new RedisRenewals(appends),
-      reads: connectLike(this.#client, ignore),
-      wakes: connectLike(this.#client, (channel, message) => this.#listener.onMessage(channel, message)),
+      reads: connectLike(this.#client),
+      wakes: this.#connectWakes(),
     }
     this.#connections = connections
     this.#listener.onConnected(connections.wakes)
@@ -84,7 +89,31 @@ export class RedisConnections {
     this.#disconnect()
   }
 
+  #connectWakes(): RedisConnection {
+    const wakes = connectLike(this.#client, {
+      onMessage: (channel, message) => this.#listener.onMessage(channel, message),
+      onDoubt: () => {
+        if (this.#connections?.wakes !== wakes) return
+        this.#pause ??= setTimeout(() => this.#renewWakes(), renewalPause).unref()
+      },
+    })
+    return wakes
+  }
+
+  /** Makes all subscriptions anew, on a new connection. Wakes that are lost meanwhile cost a hub the time of `poll`. */
+  #renewWakes(): void {
+    this.#pause = undefined
+    const connections = this.#connections
+    if (!connections) return
+    connections.wakes.close()
+    connections.wakes = this.#connectWakes()
+    this.#listener.onDisconnected()
+    this.#listener.onConnected(connections.wakes)
+  }
+
   #disconnect(): void {
+    clearTimeout(this.#pause)
+    this.#pause = undefined
     const connections = this.#connections
     this.#connections = undefined
     this.#listener.onDisconnected()
@@ -93,16 +122,9 @@ export class RedisConnections {
   }
 }
 
-/**
- * Opens a connection like that of the caller's client.
- *
- * @param onMessage - Called for each message on a channel that is subscribed to.
- */
-function connectLike(
-  client: RedisClient,
-  onMessage: (channel: string, message: string) => void,
-): RedisConnection {
-  return 'callBuffer' in client ? connectIoRedis(client, onMessage) : connectNodeRedis(client, onMessage)
+/** Opens a connection like that of the caller's client. */
+function connectLike(client: RedisClient, listener?: SubscriptionsListener): RedisConnection {
+  return 'callBuffer' in client ? connectIoRedis(client, listener) : connectNodeRedis(client, listener)
 }
 
 async function isRejected(promise: Promise<unknown>): Promise<boolean> {

@@ -1,19 +1,12 @@
-import { rm } from 'node:fs/promises'
 import { expect } from 'chai'
-import { Cluster } from 'ioredis'
-import { createClient, createCluster } from 'redis'
-import { type RedisClient, redisStore } from '../../src/redis.ts'
+import { createClient } from 'redis'
+import { redisStore } from '../../src/redis.ts'
 import { has } from '../support/client.ts'
 import { numbered } from '../support/feed.ts'
 import { dataIn } from '../support/hub.ts'
-import { formCluster, type RedisServer, startRedis } from '../support/redis.ts'
+import type { RedisServer } from '../support/redis.ts'
+import { clusterClients, type RedisCluster, startCluster } from '../support/redis-cluster.ts'
 import { startMachine, twoMachines } from './machines.ts'
-
-const packages: Readonly<Record<string, (port: number) => RedisClient>> = {
-  redis: (port) => createCluster({ rootNodes: [{ url: `redis://127.0.0.1:${port}` }] }),
-  ioredis: (port) =>
-    new Cluster([{ host: '127.0.0.1', port }], { lazyConnect: true, shardedSubscribers: true }),
-}
 
 /** A server of a cluster, and a client of this server alone. */
 async function nodeOf({ port }: RedisServer) {
@@ -24,24 +17,16 @@ async function nodeOf({ port }: RedisServer) {
 }
 
 describe('a fleet on a cluster of three servers', () => {
-  const servers: RedisServer[] = []
-  const fileOf = (n: number) => `fleet-${process.pid}-${n}.conf`
+  let cluster: RedisCluster
   before(async () => {
-    for (let n = 0; n < 3; n++) {
-      const settings = ['--cluster-enabled', 'yes', '--cluster-config-file', fileOf(n)]
-      servers.push(await startRedis(...settings))
-    }
-    await formCluster(servers)
+    cluster = await startCluster(3)
   })
-  after(async () => {
-    for (const server of servers) await server[Symbol.asyncDispose]()
-    for (let n = 0; n < 3; n++) await rm(`/tmp/${fileOf(n)}`, { force: true })
-  })
+  after(() => cluster[Symbol.asyncDispose]())
 
-  for (const [name, connect] of Object.entries(packages)) {
+  for (const [name, connect] of Object.entries(clusterClients)) {
     it(`misses no event while the slot of its stream moves, through the package ${name}`, async () => {
       await using fleet = await twoMachines((upstream) =>
-        startMachine(upstream, name, redisStore(connect(servers[0]?.port ?? 0))),
+        startMachine(upstream, name, redisStore(connect(cluster.port))),
       )
       const { upstream, owned, followed } = fleet
       let latest = 1
@@ -56,7 +41,7 @@ describe('a fleet on a cluster of three servers', () => {
       }
       await step()
 
-      const nodes = await Promise.all(servers.map(nodeOf))
+      const nodes = await Promise.all(cluster.servers.map(nodeOf))
       const keys = [`rs:{${name}}`, `rs:{${name}}:lease`]
       const slot = String(await nodes[0]?.send('CLUSTER', 'KEYSLOT', `rs:{${name}}`))
       const counts = await Promise.all(nodes.map(({ send }) => send('CLUSTER', 'COUNTKEYSINSLOT', slot)))

@@ -1,10 +1,10 @@
-import { rm } from 'node:fs/promises'
 import { expect } from 'chai'
 import { Redis } from 'ioredis'
 import { createClient } from 'redis'
 import type { StreamStore } from '../../src/hub/store.ts'
 import { type RedisClient, redisStore } from '../../src/redis.ts'
-import { formCluster, type RedisServer, startRedis } from '../support/redis.ts'
+import { type RedisServer, startRedis } from '../support/redis.ts'
+import { startCluster } from '../support/redis-cluster.ts'
 
 const times = { lease: 60_000, keepFor: 60_000 }
 const names = Array.from({ length: 40 }, (_, n) => `stream ${n}`)
@@ -169,10 +169,9 @@ describe('calls of one turn to the store in Redis', () => {
   })
 
   it('are made one by one in a cluster', async () => {
-    const file = `joined-${process.pid}.conf`
-    const settings = ['--cluster-enabled', 'yes', '--cluster-config-file', file]
-    await using single = await startRedis(...settings)
-    await formCluster([single])
+    await using cluster = await startCluster(1)
+    const [single] = cluster.servers
+    if (!single) throw new Error('a cluster without a server')
     const store = redisStore(createClient({ url: single.url }))
     using redis = await counted(single)
     try {
@@ -186,7 +185,6 @@ describe('calls of one turn to the store in Redis', () => {
       expect(await redis.calls('evalsha')).to.deep.equal([names.length])
     } finally {
       await store.close?.()
-      await rm(`/tmp/${file}`, { force: true })
     }
   })
 })

@@ -2,7 +2,6 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createClient } from 'redis'
 import { freePort } from './server.ts'
 
 /** A server of Redis or Valkey on a free port, without files. */
@@ -26,6 +25,9 @@ const mostStarts = 20
 
 /** What Redis and Valkey log when they accept connections, after they have loaded their data. */
 const ready = 'Ready to accept connections'
+
+/** Where a server keeps its files. */
+export const folder = '/tmp'
 
 const programs = ['redis-server', 'valkey-server']
 
@@ -55,7 +57,7 @@ let program: string | undefined
 export async function startRedis(...args: string[]): Promise<RedisServer> {
   program ??= findProgram()
   const name = program
-  const files = ['--save', '', '--appendonly', 'no', '--dir', '/tmp', '--bind', '127.0.0.1']
+  const files = ['--save', '', '--appendonly', 'no', '--dir', folder, '--bind', '127.0.0.1']
   let server: ChildProcess
   /** @returns False from a server that has exited, as it does where its port is taken. */
   const start = async (port: number): Promise<boolean> => {
@@ -109,28 +111,4 @@ function isReady(server: ChildProcess): Promise<boolean> {
       if (log.includes(ready)) resolve(true)
     })
   })
-}
-
-/** Gives each server an equal part of the slots, and waits until each of them knows the whole cluster. */
-export async function formCluster(servers: readonly RedisServer[]): Promise<void> {
-  const clients = servers.map(({ port }) => createClient({ socket: { host: '127.0.0.1', port } }))
-  await Promise.all(clients.map((client) => client.connect()))
-  const [first] = clients
-  const size = 16_384 / servers.length
-  for (const [n, client] of clients.entries()) {
-    const [from, to] = [Math.ceil(n * size), Math.ceil((n + 1) * size) - 1]
-    await client.sendCommand(['CLUSTER', 'ADDSLOTSRANGE', String(from), String(to)])
-    await client.sendCommand(['CLUSTER', 'SET-CONFIG-EPOCH', String(n + 1)])
-    const { 'cluster-port': busPort = '' } = await client.configGet('cluster-port')
-    if (client !== first)
-      await first?.sendCommand(['CLUSTER', 'MEET', '127.0.0.1', String(servers[n]?.port), busPort])
-  }
-  for (const client of clients) {
-    const isWhole = async () => {
-      const info = String(await client.sendCommand(['CLUSTER', 'INFO']))
-      return info.includes('cluster_state:ok') && info.includes(`cluster_known_nodes:${servers.length}`)
-    }
-    while (!(await isWhole())) await sleep(pause)
-    client.destroy()
-  }
 }
