@@ -6,12 +6,15 @@ import { reasonOf, SseError } from '../errors.ts'
 import type { CancelSignal } from './cancellation.ts'
 import { breakWithRequest } from './cut.ts'
 import { directSocketOf } from './direct-socket.ts'
+import type { adopted } from './idle-sockets.ts'
 import { isReaderProven } from './reader-check.ts'
 
 /** The options of a request of node:http or node:https, which `protocol` selects. */
 export interface CallOptions extends Omit<https.RequestOptions, 'signal' | 'headers'> {
   /** An array is sent as one field line for each value. */
   readonly headers: http.OutgoingHttpHeaders
+  /** A connection to which the head of the request has been written. */
+  readonly [adopted]?: Socket
 }
 
 /** One request. */
@@ -45,7 +48,7 @@ export interface Call {
  */
 export function dialHttp(call: Call): Promise<IncomingMessage> {
   if (call.signal.aborted) return Promise.reject(call.signal.reason)
-  return responseTo(call, call.options, redial)
+  return responseTo(call, call.options, dialAgain)
 }
 
 /** The idempotent methods (RFC 9110, 9.2.2): sending a request twice has the effect of sending it once. */
@@ -83,7 +86,7 @@ function responseTo(
       const idempotent = isIdempotent(request.method)
       const closedIdle = connection.wasClosedIdle(cause)
       if (closedIdle && idempotent && typeof body !== 'function' && resend) resolve(resend(call))
-      else reject(connectError(cause, connection.connected && !(closedIdle && idempotent)))
+      else reject(unreachable(cause, connection.connected && !(closedIdle && idempotent)))
     }
     const onClose = () => fail(new Error('the connection closed without a response'))
     const onAbort = () => {
@@ -131,7 +134,8 @@ function destroyOnAbort(request: ClientRequest, signal: CancelSignal): void {
   request.on('close', end)
 }
 
-function redial(call: Call): Promise<IncomingMessage> {
+/** Sends a request once more, on a new connection. */
+export function dialAgain(call: Call): Promise<IncomingMessage> {
   const client = clientOf(call.options)
   const { agent = client.globalAgent } = call.options
   const poolless = agent instanceof http.Agent ? poollessAgent(agent, client) : agent
@@ -180,6 +184,11 @@ const used = new WeakSet<Duplex>()
 /** Error codes of a connection that the other side has closed; the last one is that of Windows. */
 const closedCodes = ['ECONNRESET', 'EPIPE', 'ECONNABORTED']
 
+/** Whether an error can be that of a connection that the other side has closed while it was idle. */
+export function isClosedIdle(cause: Error): boolean {
+  return 'code' in cause && closedCodes.some((code) => code === cause.code)
+}
+
 /** Observes the connection of a request. */
 class ConnectionState {
   /** Whether the connection was established, so that the server may have read the request. */
@@ -191,9 +200,10 @@ class ConnectionState {
 
   constructor(request: ClientRequest) {
     request.once('socket', (socket) => {
-      directSocketOf(socket)?.expectHead()
+      const reader = directSocketOf(socket)
       this.#socket = socket
-      this.#receivedBefore = socket.bytesRead
+      this.#receivedBefore = socket.bytesRead - (reader?.unreadLength ?? 0)
+      reader?.expectHead()
       this.#reused = request.reusedSocket || used.has(socket)
       used.add(socket)
       // Closed before a byte could be written, for example by a lookup that failed at once.
@@ -210,8 +220,7 @@ class ConnectionState {
 
   /** Whether the connection had been kept alive, and closed without a byte of a response. */
   wasClosedIdle(cause: Error): boolean {
-    const isClose = 'code' in cause && closedCodes.some((code) => code === cause.code)
-    return this.#reused && isClose && this.#socket?.bytesRead === this.#receivedBefore
+    return this.#reused && isClosedIdle(cause) && this.#socket?.bytesRead === this.#receivedBefore
   }
 }
 
@@ -221,7 +230,8 @@ function openingEventOf(socket: Duplex): 'connect' | 'secureConnect' | undefined
   return 'connecting' in socket && socket.connecting === true ? 'connect' : undefined
 }
 
-function connectError(cause: Error, sent: boolean): SseError {
+/** The error for a request that got no answer. */
+export function unreachable(cause: Error, sent: boolean): SseError {
   return new SseError('ERR_SSE_CONNECT', `the upstream could not be reached: ${reasonOf(cause)}`, {
     cause,
     sent,

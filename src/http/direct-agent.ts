@@ -1,10 +1,12 @@
-import http from 'node:http'
+import http, { type ClientRequestArgs } from 'node:http'
 import https from 'node:https'
 import { Socket } from 'node:net'
+import { DirectRequests } from './direct-request.ts'
 import { DirectSocket } from './direct-socket.ts'
 import { areIdleSocketsProven, startIdleCheck } from './idle-check.ts'
 import { IdleSockets } from './idle-sockets.ts'
 import { startReaderCheck } from './reader-check.ts'
+import { areRequestsProven, startRequestCheck } from './request-check.ts'
 
 /**
  * What all connections read into. Node allocates 64 KiB for each read otherwise, garbage outside the heap of V8, which answers such
@@ -23,6 +25,24 @@ export function makeAgent(protocol: string, fastPath: boolean): http.Agent {
   const agent = new Agent({ keepAlive: true })
   if (fastPath) readDirectly(agent)
   return agent
+}
+
+/** By agent; agents that are not in here keep their idle connections themselves. */
+const idleOf = new WeakMap<http.Agent, IdleSockets>()
+
+/**
+ * What sends requests to a host past node:http; undefined where node:http keeps the agent's idle connections.
+ *
+ * @param address - As in the requests.
+ */
+export function directRequestsTo(agent: http.Agent, address: ClientRequestArgs): DirectRequests | undefined {
+  const idle = idleOf.get(agent)
+  if (!idle) return undefined
+  startRequestCheck()
+  const { hostname, port } = address
+  // node:http adds both to the options of a request.
+  const name = agent.getName({ host: hostname ?? 'localhost', port: port ?? 80 })
+  return new DirectRequests(idle, name, areRequestsProven)
 }
 
 /** Makes an agent's connections pass what they read to a {@link DirectSocket}, by the option `onread` of node:net and node:tls. */
@@ -53,5 +73,7 @@ function readDirectly(agent: http.Agent): void {
 function idleSocketsOf(agent: http.Agent): IdleSockets | undefined {
   if (agent instanceof https.Agent) return undefined
   startIdleCheck()
-  return new IdleSockets(agent, areIdleSocketsProven)
+  const idle = new IdleSockets(agent, areIdleSocketsProven)
+  idleOf.set(agent, idle)
+  return idle
 }

@@ -10,8 +10,8 @@ const headEnd = Buffer.from('\r\n\r\n')
 const sockets = new WeakMap<object, DirectSocket>()
 
 /** The reader of a socket; undefined for a socket that Node reads in its usual way. */
-export function directSocketOf(socket: object | null): DirectSocket | undefined {
-  return socket === null ? undefined : sockets.get(socket)
+export function directSocketOf(socket: object | null | undefined): DirectSocket | undefined {
+  return socket ? sockets.get(socket) : undefined
 }
 
 /**
@@ -21,6 +21,14 @@ export function directSocketOf(socket: object | null): DirectSocket | undefined 
 export function directBodyOf(response: Readable): DirectBody | undefined {
   const socket = 'socket' in response && isObject(response.socket) ? response.socket : null
   return directSocketOf(socket)?.heldBodyOf(response)
+}
+
+/** Gets the answer to a request that bypasses node:http. One of the functions is called, once. */
+interface AnswerListener {
+  /** @param bytes - What is read first. The buffer is the caller's again after the call. */
+  onBytes(bytes: Buffer): void
+  /** The connection has closed without a byte. */
+  onClose(): void
 }
 
 /**
@@ -38,6 +46,9 @@ export class DirectSocket {
   /** Whether node:http gets the last byte of a head, and nothing else. */
   #isAtHeadEnd = false
   #body: DirectBody | undefined
+  #listener: AnswerListener | undefined
+  /** What the next request of node:http that gets the socket reads first. */
+  #unread: Buffer | undefined
 
   constructor(socket: Duplex) {
     this.#socket = socket
@@ -49,6 +60,32 @@ export class DirectSocket {
     this.#matched = 0
     this.#isAtHeadStart = true
     this.#body = undefined
+    const unread = this.#unread
+    this.#unread = undefined
+    // node:http writes the head of the request first.
+    if (unread) process.nextTick(() => this.read(unread))
+  }
+
+  /** To be called when a request that bypasses node:http has got the socket, and with undefined when it has left the socket. */
+  expectAnswer(listener: AnswerListener | undefined): void {
+    this.#listener = listener
+  }
+
+  /** Keeps the first bytes of an answer for the next request of node:http that gets the socket. */
+  putBack(bytes: Buffer): void {
+    this.#unread = Buffer.from(bytes)
+  }
+
+  /** How many bytes are kept for the next request. */
+  get unreadLength(): number {
+    return this.#unread?.length ?? 0
+  }
+
+  /** To be called when the socket has closed. */
+  close(): void {
+    const listener = this.#listener
+    this.#listener = undefined
+    listener?.onClose()
   }
 
   /**
@@ -68,6 +105,12 @@ export class DirectSocket {
 
   /** Takes what was read. The buffer is the caller's again after the call, and its bytes may have changed. */
   read(bytes: Buffer): void {
+    const listener = this.#listener
+    if (listener) {
+      this.#listener = undefined
+      listener.onBytes(bytes)
+      return
+    }
     let at = 0
     while (at < bytes.length) {
       if (this.#body) {

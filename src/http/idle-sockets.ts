@@ -1,5 +1,6 @@
 import http, { type ClientRequest, type ClientRequestArgs } from 'node:http'
 import type { Socket } from 'node:net'
+import { directSocketOf } from './direct-socket.ts'
 import { linesOf } from './fields.ts'
 
 /** As many as node:http keeps for one host. */
@@ -8,9 +9,13 @@ const mostIdle = 256
 /** How long before the time that a server announces a connection is no longer used, in milliseconds, as with node:http. */
 const margin = 1000
 
+/** The option of a request that gets a connection to which its head has been written. */
+export const adopted = Symbol('adopted')
+
 /** The options of a request, as far as they decide which connection it may have. */
 interface SocketOptions extends ClientRequestArgs {
   readonly highWaterMark?: number | undefined
+  readonly [adopted]?: Socket | undefined
 }
 
 /**
@@ -38,11 +43,13 @@ export class IdleSockets {
     agent.removeAllListeners('free')
     agent.on('free', (socket: Socket, options: unknown) => {
       if (!this.#isProven() || !this.#names.has(socket)) Reflect.apply(onFree, agent, [socket, options])
-      else if (!this.#keep(socket)) socket.destroy()
+      else if (!this.#keepAfterRequest(socket)) socket.destroy()
     })
     Object.assign(agent, {
       addRequest: (request: ClientRequest, options: SocketOptions, ...rest: unknown[]) => {
-        const socket = isPlain(request, options) ? this.#take(agent.getName(options)) : undefined
+        const { [adopted]: given } = options
+        if (given) dropHead(given, request)
+        const socket = given ?? (isPlain(request, options) ? this.take(agent.getName(options)) : undefined)
         if (socket === undefined) Reflect.apply(addRequest, agent, [request, options, ...rest])
         else reuse(socket, request)
       },
@@ -54,18 +61,34 @@ export class IdleSockets {
     this.#names.set(socket, this.#agent.getName(options))
     socket.on('error', ignore)
     socket.on('timeout', () => this.#remove(socket) && socket.destroy())
-    socket.on('close', () => this.#remove(socket))
+    socket.on('close', () => {
+      this.#remove(socket)
+      directSocketOf(socket)?.close()
+    })
   }
 
-  /** @returns False for a connection that must not be used again. */
-  #keep(socket: Socket): boolean {
+  #keepAfterRequest(socket: Socket): boolean {
     const request: unknown = Reflect.get(socket, '_httpMessage')
+    if (!(request instanceof http.ClientRequest)) return false
+    const response: unknown = Reflect.get(request, 'res')
+    // Not its `headers`: node:http makes this object when it is first read.
+    const isKept = this.keep(socket, response instanceof http.IncomingMessage ? response.rawHeaders : [])
+    if (isKept) Reflect.set(socket, '_httpMessage', null)
+    return isKept
+  }
+
+  /**
+   * Keeps a connection that a request has left.
+   *
+   * @param rawHeaders - Those of the answer, names and values alternately.
+   * @returns False for a connection that must not be used again.
+   */
+  keep(socket: Socket, rawHeaders: readonly string[]): boolean {
     const name = this.#names.get(socket)
-    if (!(request instanceof http.ClientRequest) || name === undefined || !socket.writable) return false
+    if (name === undefined || !socket.writable) return false
     const idle = this.#idle.get(name) ?? []
-    const time = idleTimeOf(request)
+    const time = idleTimeOf(rawHeaders)
     if (idle.length >= mostIdle || (time !== undefined && time <= 0)) return false
-    Reflect.set(socket, '_httpMessage', null)
     if (socket.timeout !== time) socket.setTimeout(time ?? 0)
     socket.unref()
     idle.push(socket)
@@ -73,7 +96,8 @@ export class IdleSockets {
     return true
   }
 
-  #take(name: string): Socket | undefined {
+  /** @returns The latest idle connection to a host, which is the caller's from now on. */
+  take(name: string): Socket | undefined {
     const idle = this.#idle.get(name)
     let socket = idle?.pop()
     while (socket && !socket.writable) socket = idle?.pop()
@@ -111,12 +135,20 @@ function reuse(socket: Socket, request: ClientRequest): void {
   request.onSocket(socket)
 }
 
-/** How long the connection of a request may be idle, in milliseconds; undefined when its server has announced no limit. */
-function idleTimeOf(request: ClientRequest): number | undefined {
-  const response: unknown = Reflect.get(request, 'res')
-  if (!(response instanceof http.IncomingMessage)) return undefined
-  // Not of `headers`: node:http makes this object when it is first read.
-  const [hint = ''] = linesOf(response.rawHeaders, 'keep-alive')
+/** Drops what a request writes: its head has been written. */
+function dropHead(socket: Socket, request: ClientRequest): void {
+  const drop = (...args: unknown[]) => {
+    const onWritten = args.at(-1)
+    if (typeof onWritten === 'function') process.nextTick(() => Reflect.apply(onWritten, undefined, []))
+    return true
+  }
+  Object.assign(socket, { write: drop })
+  request.once('finish', () => Reflect.deleteProperty(socket, 'write'))
+}
+
+/** How long a connection may be idle, in milliseconds; undefined when its server has announced no limit. */
+function idleTimeOf(rawHeaders: readonly string[]): number | undefined {
+  const [hint = ''] = linesOf(rawHeaders, 'keep-alive')
   const [, seconds] = /^timeout=(\d+)/.exec(hint) ?? []
   return seconds === undefined ? undefined : Number(seconds) * 1000 - margin
 }

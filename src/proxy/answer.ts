@@ -4,6 +4,7 @@ import { takesBorrowed, writeBorrowed } from '../http/borrowed-writer.ts'
 import type { DirectBody } from '../http/direct-body.ts'
 import { directBodyOf } from '../http/direct-socket.ts'
 import { endToEndFields, type FieldLines, fieldValueOf, rawHeadersOf } from '../http/fields.ts'
+import type { ShortAnswer } from '../http/short-answer.ts'
 import { flushHead, type ProxyResponse } from './downstream.ts'
 
 function ignore(): void {}
@@ -22,18 +23,29 @@ export function passAnswer(
   res: ProxyResponse,
   onCut: (cause: Error) => void,
 ): void {
-  setHead(response, res)
+  const { statusCode = 502, statusMessage = '', rawHeaders, complete } = response
+  setHead({ statusCode, statusMessage, rawHeaders }, complete, res)
   if (response.complete) passWhole(response, res)
   else passParts(response, res, onCut)
 }
 
-function setHead(response: IncomingMessage, res: ProxyResponse): void {
-  const { statusCode = 502, statusMessage = '' } = response
-  const fields = endToEndFields(response.rawHeaders)
+/** Passes on an answer that has arrived as a whole, unchanged, in one write. */
+export function passShortAnswer(answer: ShortAnswer, res: ProxyResponse): void {
+  setHead(answer, true, res)
+  res.end(answer.text, 'latin1')
+}
+
+/** @param isComplete - Whether the body has arrived as a whole. */
+function setHead(
+  { statusCode, statusMessage, rawHeaders }: Omit<ShortAnswer, 'text'>,
+  isComplete: boolean,
+  res: ProxyResponse,
+): void {
+  const fields = endToEndFields(rawHeaders)
   // RFC 9110, 8.6.
   if (statusCode === 204) fields.delete('content-length')
   // Without a length node:http adds the length of a body that is there. An answer that may be cut must have its list.
-  const isWhole = response.complete && fields.has('content-length')
+  const isWhole = isComplete && fields.has('content-length')
   if (isWhole && res instanceof ServerResponse && isUnobserved(res)) {
     res.writeHead(statusCode, statusMessage, rawHeadersOf(fields))
     return

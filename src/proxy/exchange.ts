@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { asError, callReport, reasonOf, SseError } from '../errors.ts'
 import { endToEndFields, type FieldLines, linesOf } from '../http/fields.ts'
 import { isEventStream } from '../http/media-type.ts'
+import type { ShortAnswer } from '../http/short-answer.ts'
 import { redactUrl } from '../http/url.ts'
 import { isRetryable } from '../reconnect/delay.ts'
 import type { ResumeMode } from '../reconnect/options.ts'
@@ -10,7 +11,7 @@ import { breakOff, turnOf } from '../relay/node-response.ts'
 import { relaySse } from '../relay/relay.ts'
 import { isDecodable } from '../upstream/decode.ts'
 import { discardBody, openUpstream, type UpstreamContext } from '../upstream/shapes.ts'
-import { passAnswer, removeFields } from './answer.ts'
+import { passAnswer, passShortAnswer, removeFields } from './answer.ts'
 import {
   closeIfContinueAwaited,
   isSent,
@@ -34,7 +35,7 @@ export class Exchange {
   readonly #kind: ReturnType<typeof clientKind>
   /** Whether a transient failure is retried instead of answered: a client that reconnects would give up at an error status. */
   readonly #reconnects: boolean
-  #response: IncomingMessage | undefined
+  #response: IncomingMessage | ShortAnswer | undefined
   #isClientGone = false
   readonly #onClose = () => this.#onClientClose()
 
@@ -58,10 +59,21 @@ export class Exchange {
   #begin(): void {
     // Node gives a connection that is already closed to the next response, when the previous response was still being sent.
     if (hasDisconnected(this.#req)) return
-    this.#request.send().then(
-      (response) => this.#onResponse(response),
+    this.#request.send(!this.#reconnects).then(
+      (answer) => ('text' in answer ? this.#onShortAnswer(answer) : this.#onResponse(answer)),
       (error: unknown) => this.#onNoResponse(asError(error)),
     )
+  }
+
+  #onShortAnswer(answer: ShortAnswer): void {
+    this.#response = answer
+    this.#request.endDeadline()
+    try {
+      passShortAnswer(answer, this.#res)
+    } catch (error) {
+      // Of a function that a middleware has replaced.
+      this.#onFailure(asError(error))
+    }
   }
 
   #onResponse(response: IncomingMessage): void {
@@ -169,8 +181,10 @@ export class Exchange {
 
   /** Called when the client's connection closes, before or after the answer was sent. */
   #onClientClose(): void {
-    if (!isSent(this.#res) && !this.#response?.errored) this.#isClientGone = true
-    if (!this.#response?.readableEnded) this.#request.abort()
+    const response = this.#response
+    if (response && 'text' in response) return
+    if (!isSent(this.#res) && !response?.errored) this.#isClientGone = true
+    if (!response?.readableEnded) this.#request.abort()
   }
 
   #onNoResponse(error: Error): void {

@@ -3,7 +3,8 @@ import type { RequestOptions } from 'node:https'
 import { isIP } from 'node:net'
 import { urlToHttpOptions } from 'node:url'
 import { shown } from '../errors.ts'
-import { makeAgent } from '../http/direct-agent.ts'
+import { directRequestsTo, makeAgent } from '../http/direct-agent.ts'
+import type { DirectRequests } from '../http/direct-request.ts'
 import { isHopField } from '../http/fields.ts'
 import { redactUrl } from '../http/url.ts'
 import type { SseHub } from '../hub/hub.ts'
@@ -222,6 +223,8 @@ export interface CheckedProxyOptions extends Omit<ValuesOf<typeof proxyOptions>,
   /** Names in lower case. */
   readonly headers: ReadonlyMap<string, string[]>
   readonly agent: http.Agent
+  /** Sends requests past node:http; undefined where only node:http sends them. */
+  readonly direct: DirectRequests | undefined
   /** Where the upstream is, and the name that its certificate must have. */
   readonly address: Pick<RequestOptions, 'protocol' | 'hostname' | 'port' | 'servername'>
 }
@@ -237,11 +240,14 @@ export function checkProxyOptions(options: ProxyOptions): CheckedProxyOptions {
     if (checked[name] && !checked.hub)
       throw new TypeError(`${name} needs the option hub, made by createSseHub`)
   }
+  const agent = checked.agent ?? makeAgent(checked.upstream.protocol, checked.relay.fastPath !== false)
+  const address = addressOf(checked.upstream, checked.host)
   return {
     ...checked,
     headers: new Map(Object.entries(checked.headers).map(([name, value]) => fieldLines(name, value))),
-    agent: checked.agent ?? makeAgent(checked.upstream.protocol, checked.relay.fastPath !== false),
-    address: addressOf(checked.upstream, checked.host),
+    agent,
+    address,
+    direct: directRequestsTo(agent, address),
   }
 }
 

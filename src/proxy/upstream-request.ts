@@ -2,7 +2,7 @@ import type { ClientRequest, IncomingMessage, InformationEvent } from 'node:http
 import { SseError } from '../errors.ts'
 import { Cancellation, type CancelSignal, cancelSignalOf } from '../http/cancellation.ts'
 import { Deadline } from '../http/deadline.ts'
-import { dialHttp } from '../http/dialer.ts'
+import { type Call, dialHttp } from '../http/dialer.ts'
 import {
   encodeLastEventId,
   endToEndFields,
@@ -14,6 +14,7 @@ import {
   tokensOf,
 } from '../http/fields.ts'
 import { isEventStream } from '../http/media-type.ts'
+import type { ShortAnswer } from '../http/short-answer.ts'
 import { hasBody } from '../relay/client.ts'
 import { discardBody, type UpstreamContext } from '../upstream/shapes.ts'
 import { awaitsContinue, type ProxyRequest, type ProxyResponse } from './downstream.ts'
@@ -34,12 +35,12 @@ interface Dialled {
 }
 
 /** Sends a request to the upstream, and resolves with the head of the response. */
-export function dialUpstream(
-  { agent, address }: CheckedProxyOptions,
-  { method, path, fields, signal, onInformation, body }: Dialled,
-): Promise<IncomingMessage> {
-  const options = { ...address, method, path, headers: outgoingFields(fields), agent }
-  return dialHttp({ options, signal, onInformation, body }).then(checkCoding)
+export function dialUpstream(options: CheckedProxyOptions, dialled: Dialled): Promise<IncomingMessage> {
+  return dialHttp(callOf(options, dialled)).then(checkCoding)
+}
+
+function callOf({ agent, address }: CheckedProxyOptions, { method, path, fields, ...rest }: Dialled): Call {
+  return { ...rest, options: { ...address, method, path, headers: outgoingFields(fields), agent } }
 }
 
 function checkCoding(response: IncomingMessage): IncomingMessage {
@@ -100,11 +101,39 @@ export class UpstreamRequest {
     return this.#awaitsContinue
   }
 
-  /** Sends the request with its body, and passes interim responses on. Fails when the upstream does not answer in time. */
-  send(): Promise<IncomingMessage> {
+  /**
+   * Sends the request with its body, and passes interim responses on. Fails when the upstream does not answer in time.
+   *
+   * @param takesShort - Whether an answer that has arrived as a whole may be given without a response of node:http.
+   */
+  send(takesShort: boolean): Promise<IncomingMessage | ShortAnswer> {
     this.#startDeadline()
-    const onInformation = (information: InformationEvent) => this.#passInformation(information)
-    return this.#dial(this.#path, this.#fields, this.#cancellation, onInformation)
+    return (takesShort ? this.#sendDirectly() : undefined) ?? dialHttp(this.#firstCall()).then(checkCoding)
+  }
+
+  /** An event stream is read by node:http at first. */
+  #sendDirectly(): Promise<IncomingMessage | ShortAnswer> | undefined {
+    if (this.hasBody || this.#acceptsStream || this.#awaitsContinue || this.#req.method !== 'GET')
+      return undefined
+    return this.#options.direct
+      ?.send({
+        path: this.#path,
+        fields: this.#fields,
+        signal: this.#cancellation,
+        call: () => this.#firstCall(),
+      })
+      ?.then((answer) => ('text' in answer ? answer : checkCoding(answer)))
+  }
+
+  #firstCall(): Call {
+    return callOf(this.#options, {
+      method: this.#req.method ?? 'GET',
+      path: this.#path,
+      fields: this.#fields,
+      signal: this.#cancellation,
+      onInformation: (information) => this.#passInformation(information),
+      body: this.hasBody ? (request) => this.#startUpload(request) : undefined,
+    })
   }
 
   /** To be called when the upstream has answered, or will not answer. */
@@ -125,28 +154,13 @@ export class UpstreamRequest {
     // The last event ID in the client's URL is out of date by now.
     const path = withoutLastEventId(this.#path)
     const fields = resumedFields(fieldLinesOf(this.#rawHeaders), lastEventId)
-    return this.#dial(path, fields, cancelSignalOf(context))
+    const method = this.#req.method ?? 'GET'
+    return dialUpstream(this.#options, { method, path, fields, signal: cancelSignalOf(context) })
   }
 
   /** Destroys the first request and its response. */
   abort(): void {
     this.#cancellation.abort(new Error('the client disconnected'))
-  }
-
-  #dial(
-    path: string,
-    fields: FieldLines,
-    signal: CancelSignal,
-    onInformation?: (information: InformationEvent) => void,
-  ): Promise<IncomingMessage> {
-    return dialUpstream(this.#options, {
-      method: this.#req.method ?? 'GET',
-      path,
-      fields,
-      signal,
-      onInformation,
-      body: this.hasBody ? (request) => this.#startUpload(request) : undefined,
-    })
   }
 
   #startUpload(request: ClientRequest): void {

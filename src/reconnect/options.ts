@@ -245,9 +245,10 @@ export const sourceOptions = {
    */
   maxEventSize: withDefault(bytes(1), 16 * 1024 * 1024, 'the most bytes of one event'),
   /**
-   * Whether this package may handle the framing of HTTP/1.1 bodies and the idle connections of its own agents in place of node:http,
-   * which costs less. At the first use it tries out whether the bytes are the same, and it leaves both to node:http wherever anything is
-   * unusual. Default true.
+   * Whether this package may handle the framing of HTTP/1.1 bodies, the idle connections of its own agents, and the short answers that
+   * a proxy passes on, in place of node:http, which costs less. At the first use it tries out whether the bytes are the same, and it
+   * leaves all of it to node:http wherever anything is unusual. A PerformanceObserver of `http` does not see those short answers.
+   * Default true.
    */
   fastPath: withDefault(flag, true, 'handle HTTP/1.1 framing and idle connections in place of node:http'),
   /** The stream's name in logs, diagnostics and the metrics' label `name`. Default: the stream has no name. */

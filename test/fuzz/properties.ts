@@ -5,6 +5,7 @@ import { configurations, contentTypes, lastEventIds, retryAfters } from './input
 import { readBodies } from './read-bodies.ts'
 import { dedupes, trackers } from './repeats.ts'
 import { sharedLogs } from './shared-log.ts'
+import { shortAnswers } from './short-answers.ts'
 import { anyBytesAtAll, parseOfSerialize, refusedBySerialize, serializeThroughSource } from './wire.ts'
 import { writtenChunks } from './written-chunks.ts'
 
@@ -24,12 +25,13 @@ export const properties: readonly Named[] = [
   { name: 'any-connections-pass-each-event-once-in-order', property: anyConnections, runs: 6 },
   { name: 'any-faults-end-in-one-close-and-nothing-after', property: anyFaults, runs: 4 },
   { name: 'last-event-ids-survive-a-header-and-a-query', property: lastEventIds, runs: 7 },
-  { name: 'retry-after-is-a-delay-within-the-limits', property: retryAfters, runs: 7 },
+  { name: 'retry-after-is-a-delay-within-the-limits', property: retryAfters, runs: 5 },
   { name: 'content-types-are-compared-by-their-essence', property: contentTypes, runs: 5 },
   { name: 'configurations-are-usable-or-named-errors', property: configurations, runs: 4 },
   { name: 'dedupe-agrees-with-a-list', property: dedupes, runs: 5 },
   { name: 'readers-of-a-shared-log-agree-with-a-list', property: sharedLogs, runs: 3 },
   { name: 'own-reads-are-those-of-node-http', property: readBodies, runs: 2 },
+  { name: 'short-answers-are-those-of-node-http', property: shortAnswers, runs: 2 },
   { name: 'own-chunks-are-those-of-node-http', property: writtenChunks, runs: 2 },
   { name: 'tracker-agrees-with-a-list', property: trackers, runs: 5 },
 ]

@@ -158,6 +158,67 @@ function cut(bytes: Buffer, places: readonly number[]): Buffer[] {
   return ends.map((end, n) => bytes.subarray(ends[n - 1] ?? 0, end)).filter((read) => read.length > 0)
 }
 
+const shortBody = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.tuple(fc.nat(40), fc.nat(200)).map(([from, length]) => letters.slice(from, from + length)),
+  },
+  { weight: 1, arbitrary: fc.constantFrom('', 'x'.repeat(9999), 'x'.repeat(10_000)) },
+)
+const shortType = mostly(
+  'content-type: application/json',
+  'Content-Type: text/event-stream',
+  'content-type:text/plain',
+  'set-cookie: a=1\r\nset-cookie: b=2',
+  'x-a: ',
+  'x-a: \u00e4',
+)
+const shortFraming = mostly(
+  (length: number) => `content-length: ${length}`,
+  (length: number) => `Content-Length: ${length}`,
+  (length: number) => `content-length: ${length + 1}`,
+  (length: number) => `content-length: ${Math.max(0, length - 1)}`,
+  (length: number) => `content-length: 0${length}`,
+  (length: number) => `content-length:  ${length} `,
+  (length: number) => `content-length: ${length}\r\ncontent-length: ${length}`,
+  (length: number) => `content-length: ${length}\r\ntransfer-encoding: chunked`,
+  (length: number) => `content-length: ${length}\r\ntransfer-encoding: identity`,
+  (length: number) => `content-length: ${length}, ${length}`,
+  () => 'transfer-encoding: chunked',
+  () => 'x-framing: close',
+)
+
+/** Answers to a GET with a length, of which most arrive at once. */
+export const shortResponse: fc.Arbitrary<RawResponse> = fc
+  .record({
+    interim,
+    statusLine,
+    fields: fc.shuffledSubarray([shortType, more, fc.constantFrom('connection: keep-alive', 'date: today')]),
+    framing: shortFraming,
+    lineEnd,
+    body: shortBody,
+    after,
+    fault: fc.option(fault, { freq: 3 }),
+    cuts: fc.oneof(
+      { weight: 3, arbitrary: fc.constant([]) },
+      { weight: 1, arbitrary: fc.array(fc.nat(99_999), { maxLength: 3 }) },
+    ),
+    end: fc.constantFrom<RawResponse['end'][]>('FIN', 'reset', 'nothing'),
+  })
+  .chain(({ fields, ...rest }) => fc.tuple(fc.constant(rest), fc.tuple(...fields)))
+  .map(([{ interim, statusLine, framing, lineEnd, body, after, fault, cuts, end }, fields]) => {
+    const head = [statusLine, ...fields, framing(body.length)].join(lineEnd)
+    const whole = Buffer.from(`${interim}${head}${lineEnd}\r\n${body}${after}`, 'latin1')
+    const isAlone = after === '' && fault === null && head.startsWith('HTTP/1.1 200 OK')
+    return {
+      method: 'GET',
+      isLenient: false,
+      reads: cut(fault ? damaged(whole, fault) : whole, cuts),
+      isAlone,
+      end,
+    }
+  })
+
 /** Responses of which most are valid, and many are not. */
 export const rawResponse: fc.Arbitrary<RawResponse> = fc
   .record({

@@ -1,71 +1,15 @@
 import http, { type IncomingMessage } from 'node:http'
-import { Socket } from 'node:net'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { dialHttp } from '../../src/http/dialer.ts'
-import { DirectSocket } from '../../src/http/direct-socket.ts'
 import { IdleSockets } from '../../src/http/idle-sockets.ts'
 import { startReaderCheck } from '../../src/http/reader-check.ts'
 import { Connection } from '../../src/upstream/connection.ts'
 import { isOpen } from '../../src/upstream/refusal.ts'
 import { openUpstream } from '../../src/upstream/shapes.ts'
 import { idleCountOf } from '../support/dialling.ts'
+import { codeOf, FedSocket, turn } from './fed-socket.ts'
 import { type RawResponse, rawResponse } from './raw-responses.ts'
-
-/** A socket without a connection. It is read as Node reads sockets, or by a {@link DirectSocket}. */
-class FedSocket extends Socket {
-  readonly #reader: DirectSocket | undefined
-  #queue: (() => void)[] = []
-  #isReading = true
-
-  constructor(isDirect: boolean) {
-    super()
-    if (isDirect) this.#reader = new DirectSocket(this)
-  }
-
-  /** What the kernel has for the socket: bytes, the end, or an error. */
-  receive(bytes: Buffer | 'FIN' | 'reset'): void {
-    this.#queue.push(() => {
-      if (bytes === 'FIN') this.push(null)
-      else if (bytes === 'reset') this.destroy(Object.assign(new Error('reset'), { code: 'ECONNRESET' }))
-      else if (this.#reader) {
-        const lent = Buffer.from(bytes)
-        this.#reader.read(lent)
-        lent.fill('?')
-      } else this.push(Buffer.from(bytes))
-    })
-    this.#deliver()
-  }
-
-  override pause(): this {
-    this.#isReading = false
-    return super.pause()
-  }
-
-  override resume(): this {
-    this.#isReading = true
-    process.nextTick(() => this.#deliver())
-    return super.resume()
-  }
-
-  #deliver(): void {
-    while (this.#isReading && !this.destroyed) {
-      const next = this.#queue.shift()
-      if (next === undefined) return
-      next()
-    }
-  }
-
-  override _read(): void {}
-
-  override _write(_: unknown, __: BufferEncoding, callback: (error?: Error | null) => void): void {
-    callback()
-  }
-
-  override _writev(_: unknown, callback: (error?: Error | null) => void): void {
-    callback()
-  }
-}
 
 /** What has become of a request. */
 interface Outcome {
@@ -83,8 +27,6 @@ interface Case {
   /** Before which reads the reader pauses, and before which it resumes. */
   readonly pauses: readonly number[]
 }
-
-const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
 
 async function outcomeOf({ response, isUsual, pauses }: Case, isDirect: boolean): Promise<Outcome> {
   const socket = new FedSocket(isDirect)
@@ -150,11 +92,6 @@ async function outcomeOf({ response, isUsual, pauses }: Case, isDirect: boolean)
   agent.destroy()
   await turn()
   return outcome
-}
-
-function codeOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  return 'code' in error ? String(error.code) : error.message
 }
 
 async function compare(each: Case): Promise<void> {
