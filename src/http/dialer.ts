@@ -6,14 +6,14 @@ import { reasonOf, SseError } from '../errors.ts'
 import type { CancelSignal } from './cancellation.ts'
 import { breakWithRequest } from './cut.ts'
 import { directSocketOf } from './direct-socket.ts'
-import type { adopted } from './idle-sockets.ts'
+import { adopted } from './idle-sockets.ts'
 import { isReaderProven } from './reader-check.ts'
 
 /** The options of a request of node:http or node:https, which `protocol` selects. */
 export interface CallOptions extends Omit<https.RequestOptions, 'signal' | 'headers'> {
   /** An array is sent as one field line for each value. */
   readonly headers: http.OutgoingHttpHeaders
-  /** A connection to which the head of the request has been written. */
+  /** The connection on which the head of the request has been sent. */
   readonly [adopted]?: Socket
 }
 
@@ -51,6 +51,9 @@ export function dialHttp(call: Call): Promise<IncomingMessage> {
   return responseTo(call, call.options, dialAgain)
 }
 
+/** As it is when this package is loaded: who replaces it later must not send a request whose head has been sent. */
+const { request: ownRequest } = http
+
 /** The idempotent methods (RFC 9110, 9.2.2): sending a request twice has the effect of sending it once. */
 const idempotentMethods = ['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']
 
@@ -72,7 +75,7 @@ function responseTo(
   return new Promise((resolve, reject) => {
     const { signal, body, onInformation } = call
     // Without the signal: Node's own listener costs more, and replaces the signal's reason with an AbortError.
-    const request = clientOf(options).request(options)
+    const request = options[adopted] ? ownRequest(options) : clientOf(options).request(options)
     const connection = new ConnectionState(request)
     const settle = () => {
       signal.removeEventListener('abort', onAbort)

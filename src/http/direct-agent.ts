@@ -17,8 +17,8 @@ const buffer = Buffer.allocUnsafeSlow(65_536)
 /**
  * Makes an agent with keep-alive for one protocol.
  *
- * @param fastPath - Whether bodies may bypass node:http, and this package may keep idle connections; see {@link DirectSocket} and
- * {@link IdleSockets}.
+ * @param fastPath - Whether bodies and short answers may bypass node:http, and this package may keep idle connections; see
+ * {@link DirectSocket}, {@link DirectRequests} and {@link IdleSockets}.
  */
 export function makeAgent(protocol: string, fastPath: boolean): http.Agent {
   const { Agent } = protocol === 'https:' ? https : http
@@ -27,20 +27,16 @@ export function makeAgent(protocol: string, fastPath: boolean): http.Agent {
   return agent
 }
 
-/** By agent; agents that are not in here keep their idle connections themselves. */
+/** What keeps the idle connections of an agent. */
 const idleOf = new WeakMap<http.Agent, IdleSockets>()
 
-/**
- * What sends requests to a host past node:http; undefined where node:http keeps the agent's idle connections.
- *
- * @param address - As in the requests.
- */
+/** What sends requests to a host past node:http; undefined for an agent that {@link makeAgent} has not made for that. */
 export function directRequestsTo(agent: http.Agent, address: ClientRequestArgs): DirectRequests | undefined {
   const idle = idleOf.get(agent)
   if (!idle) return undefined
   startRequestCheck()
   const { hostname, port } = address
-  // node:http adds both to the options of a request.
+  // The defaults are those of node:http.
   const name = agent.getName({ host: hostname ?? 'localhost', port: port ?? 80 })
   return new DirectRequests(idle, name, areRequestsProven)
 }

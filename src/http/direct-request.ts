@@ -39,7 +39,7 @@ export function areRequestsObserved(): boolean {
 
 /**
  * Sends requests on an agent's idle connections past node:http. A short answer that arrives as a whole bypasses node:http too: a
- * proxy passes an answer of 1 KB on for two fifths less. For all else a request of node:http gets the connection, with what has
+ * proxy needs about half the CPU time for an answer of 1 KB. For all else a request of node:http gets the connection, with what has
  * arrived.
  */
 export class DirectRequests {
@@ -49,7 +49,7 @@ export class DirectRequests {
 
   /**
    * @param name - The agent's name for the host.
-   * @param isProven - Whether it works on this version of Node; node:http sends the requests otherwise.
+   * @param isProven - Whether requests can be sent so on this version of Node; node:http sends them otherwise.
    */
   constructor(idle: IdleSockets, name: string, isProven: () => boolean) {
     this.#idle = idle
@@ -58,7 +58,7 @@ export class DirectRequests {
   }
 
   /**
-   * Sends a request if a connection is idle and nothing about the request is unusual.
+   * Sends a request if a connection is idle, nothing observes the requests of node:http, and {@link headOf} can write the head.
    *
    * @returns A promise that rejects as that of {@link dialHttp}; undefined when node:http must send the request.
    */
@@ -91,12 +91,11 @@ export class DirectRequests {
         onClose: () => {
           signal.removeEventListener('abort', onAbort)
           const { errored } = socket
-          // Closed without a byte of an answer.
+          // No byte of an answer has come. Without an error the server has ended the connection.
           if (errored === null || isClosedIdle(errored)) resolve(dialAgain(call()))
           else reject(unreachable(asError(errored), true))
         },
       })
-      socket.ref()
       socket.write(head, 'latin1')
     })
   }
@@ -114,8 +113,9 @@ function headOf({ path, fields }: DirectRequest): string | undefined {
   if (!/^\/[!-\xff]*$/.test(path)) return undefined
   let head = `GET ${path} HTTP/1.1\r\n`
   for (const [name, lines] of fields) {
-    // node:http sends a head with `expect` at another time, and joins several lines of `cookie`.
-    if (name === 'expect' || (name === 'cookie' && lines.length > 1) || !token.test(name)) return undefined
+    // node:http sends a head with `expect` at another time, joins several lines of `cookie`, and sends names of digits first.
+    const isUnusual = name === 'expect' || (name === 'cookie' && lines.length > 1) || /^\d/.test(name)
+    if (isUnusual || !token.test(name)) return undefined
     for (const line of lines) {
       if (notInValue.test(line)) return undefined
       head += `${name}: ${line}\r\n`

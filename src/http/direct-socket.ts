@@ -23,17 +23,35 @@ export function directBodyOf(response: Readable): DirectBody | undefined {
   return directSocketOf(socket)?.heldBodyOf(response)
 }
 
-/** Gets the answer to a request that bypasses node:http. One of the functions is called, once. */
+/** Gets what is read first after a request that bypasses node:http. At most one of the functions is called, once. */
 interface AnswerListener {
-  /** @param bytes - What is read first. The buffer is the caller's again after the call. */
+  /** @param bytes - The buffer is the caller's again after the call. */
   onBytes(bytes: Buffer): void
   /** The connection has closed without a byte. */
   onClose(): void
 }
 
+/** For the first bytes of an answer that are kept for another request: until the next tick, so that one buffer is enough. */
+const spare = Buffer.allocUnsafeSlow(65_536)
+let isSpareUsed = false
+
+/** Copies bytes into a buffer that is used again: a new one for each long answer would be garbage outside the heap of V8. */
+function spareCopyOf(bytes: Buffer): Buffer {
+  if (isSpareUsed || bytes.length > spare.length) return Buffer.from(bytes)
+  isSpareUsed = true
+  const copy = spare.subarray(0, bytes.length)
+  copy.set(bytes)
+  return copy
+}
+
+function releaseSpare(bytes: Buffer): void {
+  if (bytes.buffer === spare.buffer) isSpareUsed = false
+}
+
 /**
- * Reads a client's socket in place of Node, and hands the bytes to node:http as `data` events, as Node would. The body of an
- * event stream bypasses node:http if it is read through its {@link DirectBody}.
+ * Reads a client's socket in place of Node, and hands the bytes to node:http as `data` events, as Node would, unless a request that
+ * bypasses node:http waits for them. The body of an event stream, or of a long answer, bypasses node:http if it is read through its
+ * {@link DirectBody}.
  *
  * What Node does not document: node:http parses what the socket emits as `data`, and emits a response as soon as it has got the
  * last byte of its head, during the event.
@@ -62,18 +80,23 @@ export class DirectSocket {
     this.#body = undefined
     const unread = this.#unread
     this.#unread = undefined
-    // node:http writes the head of the request first.
-    if (unread) process.nextTick(() => this.read(unread))
+    // The request has the socket once all listeners of its event `socket` have been called.
+    if (unread) {
+      process.nextTick(() => {
+        this.read(unread)
+        releaseSpare(unread)
+      })
+    }
   }
 
-  /** To be called when a request that bypasses node:http has got the socket, and with undefined when it has left the socket. */
+  /** To be called when a request that bypasses node:http has got the socket, and with undefined when it is cancelled. */
   expectAnswer(listener: AnswerListener | undefined): void {
     this.#listener = listener
   }
 
   /** Keeps the first bytes of an answer for the next request of node:http that gets the socket. */
   putBack(bytes: Buffer): void {
-    this.#unread = Buffer.from(bytes)
+    this.#unread = spareCopyOf(bytes)
   }
 
   /** How many bytes are kept for the next request. */
@@ -83,6 +106,8 @@ export class DirectSocket {
 
   /** To be called when the socket has closed. */
   close(): void {
+    if (this.#unread) releaseSpare(this.#unread)
+    this.#unread = undefined
     const listener = this.#listener
     this.#listener = undefined
     listener?.onClose()

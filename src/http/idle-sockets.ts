@@ -9,7 +9,10 @@ const mostIdle = 256
 /** How long before the time that a server announces a connection is no longer used, in milliseconds, as with node:http. */
 const margin = 1000
 
-/** The option of a request that gets a connection to which its head has been written. */
+/** The longest time limit of a socket in milliseconds. A longer one is an error. */
+const longestTimer = 2 ** 31 - 1
+
+/** Names the option with the connection on which a request's head has been sent. */
 export const adopted = Symbol('adopted')
 
 /** The options of a request, as far as they decide which connection it may have. */
@@ -23,8 +26,9 @@ interface SocketOptions extends ClientRequestArgs {
  * each request, makes the name of its host three times, and moves the connection between lists.
  *
  * What Node does not document: an agent gets each request by `addRequest`, and emits `free` with a connection that a request has
- * left, which is its `_httpMessage`; a request takes a connection by `onSocket`; and a connection's handle changes to the asynchronous
- * context of its next request by `asyncReset`.
+ * left, which is its `_httpMessage`; a request takes a connection by `onSocket`, writes its head by the connection's `write`, and emits
+ * `finish` after the callback; options keep symbols; and a connection's handle changes to the asynchronous context of its next request by
+ * `asyncReset`.
  */
 export class IdleSockets {
   readonly #agent: http.Agent
@@ -33,7 +37,7 @@ export class IdleSockets {
   readonly #idle = new Map<string, Socket[]>()
   readonly #names = new WeakMap<Socket, string>()
 
-  /** @param isProven - Whether it works on this version of Node; node:http keeps the connections otherwise. */
+  /** @param isProven - Whether connections can be kept so on this version of Node; node:http keeps them otherwise. */
   constructor(agent: http.Agent, isProven: () => boolean) {
     this.#agent = agent
     this.#isProven = isProven
@@ -96,12 +100,13 @@ export class IdleSockets {
     return true
   }
 
-  /** @returns The latest idle connection to a host, which is the caller's from now on. */
+  /** @returns The latest idle connection to a host. It is the caller's from now on, and its events have the caller's context. */
   take(name: string): Socket | undefined {
     const idle = this.#idle.get(name)
     let socket = idle?.pop()
     while (socket && !socket.writable) socket = idle?.pop()
     if (idle?.length === 0) this.#idle.delete(name)
+    if (socket) changeContext(socket.ref())
     return socket
   }
 
@@ -124,31 +129,38 @@ function isPlain(request: ClientRequest, options: SocketOptions): boolean {
   return Reflect.get(request, 'timeout') === undefined && options.highWaterMark === undefined
 }
 
-function reuse(socket: Socket, request: ClientRequest): void {
+function changeContext(socket: Socket): void {
   const handle: unknown = Reflect.get(socket, '_handle')
   if (typeof handle === 'object' && handle !== null && 'asyncReset' in handle) {
     const { asyncReset } = handle
     if (typeof asyncReset === 'function') Reflect.apply(asyncReset, handle, [{}])
   }
+}
+
+function reuse(socket: Socket, request: ClientRequest): void {
   request.reusedSocket = true
-  socket.ref()
   request.onSocket(socket)
 }
 
-/** Drops what a request writes: its head has been written. */
+/** Drops what a request writes: its head, which has been sent. */
 function dropHead(socket: Socket, request: ClientRequest): void {
+  // A monitor may have given the connection a function of its own.
+  const own = Object.getOwnPropertyDescriptor(socket, 'write')
   const drop = (...args: unknown[]) => {
     const onWritten = args.at(-1)
     if (typeof onWritten === 'function') process.nextTick(() => Reflect.apply(onWritten, undefined, []))
     return true
   }
   Object.assign(socket, { write: drop })
-  request.once('finish', () => Reflect.deleteProperty(socket, 'write'))
+  request.once('finish', () => {
+    if (own) Object.defineProperty(socket, 'write', own)
+    else Reflect.deleteProperty(socket, 'write')
+  })
 }
 
 /** How long a connection may be idle, in milliseconds; undefined when its server has announced no limit. */
 function idleTimeOf(rawHeaders: readonly string[]): number | undefined {
   const [hint = ''] = linesOf(rawHeaders, 'keep-alive')
   const [, seconds] = /^timeout=(\d+)/.exec(hint) ?? []
-  return seconds === undefined ? undefined : Number(seconds) * 1000 - margin
+  return seconds === undefined ? undefined : Math.min(Number(seconds) * 1000 - margin, longestTimer)
 }

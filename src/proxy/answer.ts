@@ -32,7 +32,8 @@ export function passAnswer(
 /** Passes on an answer that has arrived as a whole, unchanged, in one write. */
 export function passShortAnswer(answer: ShortAnswer, res: ProxyResponse): void {
   setHead(answer, true, res)
-  res.end(answer.text, 'latin1')
+  if (answer.text === '') res.end()
+  else res.end(answer.text, 'latin1')
 }
 
 /** @param isComplete - Whether the body has arrived as a whole. */

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { asError, callReport, reasonOf, SseError } from '../errors.ts'
 import { endToEndFields, type FieldLines, linesOf } from '../http/fields.ts'
 import { isEventStream } from '../http/media-type.ts'
-import type { ShortAnswer } from '../http/short-answer.ts'
+import { ShortAnswer } from '../http/short-answer.ts'
 import { redactUrl } from '../http/url.ts'
 import { isRetryable } from '../reconnect/delay.ts'
 import type { ResumeMode } from '../reconnect/options.ts'
@@ -60,36 +60,30 @@ export class Exchange {
     // Node gives a connection that is already closed to the next response, when the previous response was still being sent.
     if (hasDisconnected(this.#req)) return
     this.#request.send(!this.#reconnects).then(
-      (answer) => ('text' in answer ? this.#onShortAnswer(answer) : this.#onResponse(answer)),
+      (answer) => this.#onAnswer(answer),
       (error: unknown) => this.#onNoResponse(asError(error)),
     )
   }
 
-  #onShortAnswer(answer: ShortAnswer): void {
+  #onAnswer(answer: IncomingMessage | ShortAnswer): void {
     this.#response = answer
     this.#request.endDeadline()
     try {
-      passShortAnswer(answer, this.#res)
+      if (answer instanceof ShortAnswer) passShortAnswer(answer, this.#res)
+      else this.#onResponse(answer)
     } catch (error) {
-      // Of a function that a middleware has replaced.
+      // A lenient parser accepts header fields that cannot be written, and node:http2 refuses some that are repeated.
+      if (!(answer instanceof ShortAnswer)) discardBody(answer)
+      removeFields(this.#res, endToEndFields(answer.rawHeaders))
       this.#onFailure(asError(error))
     }
   }
 
   #onResponse(response: IncomingMessage): void {
-    this.#response = response
-    this.#request.endDeadline()
-    try {
-      const obstacle = this.#obstacleTo(response)
-      if (obstacle === undefined) this.#relayStream(response)
-      else if (this.#reconnects && isTransient(response)) this.#relay({}, response)
-      else this.#passOn(response, obstacle)
-    } catch (error) {
-      // A lenient parser accepts header fields that cannot be written.
-      discardBody(response)
-      removeFields(this.#res, endToEndFields(response.rawHeaders))
-      this.#onFailure(asError(error))
-    }
+    const obstacle = this.#obstacleTo(response)
+    if (obstacle === undefined) this.#relayStream(response)
+    else if (this.#reconnects && isTransient(response)) this.#relay({}, response)
+    else this.#passOn(response, obstacle)
   }
 
   /** Why a response is not relayed as an event stream; undefined when it is. */
@@ -182,7 +176,7 @@ export class Exchange {
   /** Called when the client's connection closes, before or after the answer was sent. */
   #onClientClose(): void {
     const response = this.#response
-    if (response && 'text' in response) return
+    if (response instanceof ShortAnswer) return
     if (!isSent(this.#res) && !response?.errored) this.#isClientGone = true
     if (!response?.readableEnded) this.#request.abort()
   }

@@ -14,7 +14,7 @@ import {
   tokensOf,
 } from '../http/fields.ts'
 import { isEventStream } from '../http/media-type.ts'
-import type { ShortAnswer } from '../http/short-answer.ts'
+import { ShortAnswer } from '../http/short-answer.ts'
 import { hasBody } from '../relay/client.ts'
 import { discardBody, type UpstreamContext } from '../upstream/shapes.ts'
 import { awaitsContinue, type ProxyRequest, type ProxyResponse } from './downstream.ts'
@@ -111,7 +111,10 @@ export class UpstreamRequest {
     return (takesShort ? this.#sendDirectly() : undefined) ?? dialHttp(this.#firstCall()).then(checkCoding)
   }
 
-  /** An event stream is read by node:http at first. */
+  /**
+   * Sends the request past node:http; undefined for one with a body, and for one that may be answered with an event stream, which must
+   * have a response of node:http.
+   */
   #sendDirectly(): Promise<IncomingMessage | ShortAnswer> | undefined {
     if (this.hasBody || this.#acceptsStream || this.#awaitsContinue || this.#req.method !== 'GET')
       return undefined
@@ -122,7 +125,7 @@ export class UpstreamRequest {
         signal: this.#cancellation,
         call: () => this.#firstCall(),
       })
-      ?.then((answer) => ('text' in answer ? answer : checkCoding(answer)))
+      ?.then((answer) => (answer instanceof ShortAnswer ? answer : checkCoding(answer)))
   }
 
   #firstCall(): Call {

@@ -250,7 +250,11 @@ export const sourceOptions = {
    * leaves all of it to node:http wherever anything is unusual. A PerformanceObserver of `http` does not see those short answers.
    * Default true.
    */
-  fastPath: withDefault(flag, true, 'handle HTTP/1.1 framing and idle connections in place of node:http'),
+  fastPath: withDefault(
+    flag,
+    true,
+    'handle HTTP/1.1 framing, idle connections and short answers in place of node:http',
+  ),
   /** The stream's name in logs, diagnostics and the metrics' label `name`. Default: the stream has no name. */
   name: optional(text),
   /** Receives a line for each retry, reconnect, gap and failure; a pino logger fits. Default: no logging. */

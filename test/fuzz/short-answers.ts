@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { dialHttp } from '../../src/http/dialer.ts'
 import { DirectRequests } from '../../src/http/direct-request.ts'
 import { IdleSockets } from '../../src/http/idle-sockets.ts'
-import type { ShortAnswer } from '../../src/http/short-answer.ts'
+import { ShortAnswer } from '../../src/http/short-answer.ts'
 import { codeOf, FedSocket, turn } from './fed-socket.ts'
 import { type RawResponse, shortResponse } from './raw-responses.ts'
 
@@ -64,7 +64,7 @@ async function outcomeOf(response: RawResponse, isPast: boolean): Promise<Outcom
   answered.then(
     (answer: IncomingMessage | ShortAnswer) => {
       outcome.head = JSON.stringify([answer.statusCode, answer.statusMessage, answer.rawHeaders])
-      if ('text' in answer) {
+      if (answer instanceof ShortAnswer) {
         Object.assign(outcome, { body: answer.text, trailers: '[]' })
         end('end')
         return

@@ -169,6 +169,24 @@ describe('a request past node:http', () => {
     })
   }
 
+  it('does not end a process in which the check fails', async () => {
+    const { code, out, err } = await runModule(
+      `
+      import http from 'node:http'
+      import { createSseProxy } from ${JSON.stringify(library)}
+      http.ClientRequest.prototype.onSocket = function () {
+        process.nextTick(() => this.emit('error', new Error('another version of Node')))
+      }
+      createSseProxy({ upstream: 'http://127.0.0.1:1' })
+      setTimeout(() => console.log('done'), 50)
+      `,
+      [],
+      { DEBUG: 'resilient-sse:fast-path' },
+    )
+    expect([code, out]).to.deep.equal([0, 'done\n'])
+    expect(err).to.include('node:http sends all requests')
+  })
+
   it('refuses a head that is too long for node:http as node:http does', async () => {
     await using long = await serve((req, res) => {
       if (req.url === '/long') res.setHeader('x-a', 'b'.repeat(2000))

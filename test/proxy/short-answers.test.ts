@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { channel } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import http from 'node:http'
@@ -7,7 +8,7 @@ import { text } from 'node:stream/consumers'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect } from 'chai'
 import { areRequestsProven } from '../../src/http/request-check.ts'
-import { createSseProxy } from '../../src/index.ts'
+import { createSseProxy, type SseEvent } from '../../src/index.ts'
 import { type Options, proxyTo, raw, rawGet, reports } from '../support/proxy.ts'
 import { serve } from '../support/server.ts'
 import { until } from '../support/until.ts'
@@ -68,6 +69,30 @@ async function serveScripts(...scripts: readonly (readonly Step[])[]): Promise<R
 const answer = (body: string, ...fields: string[]) =>
   `${['HTTP/1.1 200 OK', ...fields, `content-length: ${body.length}`].join('\r\n')}\r\n\r\n${body}`
 const first = [answer('first')]
+const eventStream = ['HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n', 'data: a\n\n']
+
+/** A proxy on a server of node:http2, and a client of it. */
+async function serveHttp2({ port }: RawUpstream, onError: (error: Error) => void = () => {}) {
+  const listener = createSseProxy({ upstream: `http://127.0.0.1:${port}`, onError })
+  const server = http2.createServer(listener).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  const own = address !== null && typeof address === 'object' ? address.port : 0
+  const session = http2.connect(`http://127.0.0.1:${own}`)
+  return {
+    /** The status and the body of an answer. */
+    async ask(path: string): Promise<unknown[]> {
+      const stream = session.request({ ':path': path })
+      const [headers]: http2.IncomingHttpHeaders[] = await once(stream, 'response')
+      return [Number(headers?.[':status']), await text(stream)]
+    },
+    async [Symbol.asyncDispose]() {
+      session.destroy()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
 
 /** The answer of a proxy, without the time in it. */
 interface Seen {
@@ -161,6 +186,12 @@ describe('a short answer through a proxy, on an idle connection', () => {
     'status 204': ['HTTP/1.1 204 No Content\r\nx-a: b\r\n\r\n'],
     'status 204 with a length': ['HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n'],
     'status 304 with a length': ['HTTP/1.1 304 Not Modified\r\ncontent-length: 3\r\n\r\n'],
+    'status 304 without a length': ['HTTP/1.1 304 Not Modified\r\netag: "a"\r\n\r\n'],
+    'status 304 with a body': [answer('abc').replace('200 OK', '304 Not Modified'), 'wait', 'FIN'],
+    'a time of 310 digits': [answer('abc', `keep-alive: timeout=${'9'.repeat(310)}`)],
+    'a time of 310 digits, in chunks': [
+      `HTTP/1.1 200 OK\r\nkeep-alive: timeout=${'9'.repeat(310)}\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n`,
+    ],
     'an early hint before it': ['HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n', answer('abc')],
     'a 101': ['HTTP/1.1 101 Switching Protocols\r\nupgrade: a\r\nconnection: upgrade\r\n\r\n'],
     'HTTP/1.0': [answer('abc').replace('1.1', '1.0'), 'FIN'],
@@ -229,16 +260,41 @@ describe('a short answer through a proxy, on an idle connection', () => {
     })
   }
 
-  it('is asked for with the lines of several cookies in one', async () => {
-    await using upstream = await serveScripts(first)
-    await using proxy = await proxyTo(upstream, ways['past node:http'])
-    await get(proxy.url)
-    await raw(proxy.server.port, rawGet('/', 'cookie: a=1', 'cookie: b=2'))
-    expect(upstream.heads[1]).to.match(/\r\ncookie: a=1; b=2\r\n/)
+  for (const [what, fields, expected] of [
+    ['with the lines of several cookies in one', ['cookie: a=1', 'cookie: b=2'], /\r\ncookie: a=1; b=2\r\n/],
+    [
+      'with names of digits where node:http has them',
+      ['b: 1', '7: 2', '3: 3'],
+      /^GET \/ HTTP\/1.1\r\n3: 3\r\n7: 2\r\n/,
+    ],
+  ] as const) {
+    it(`is asked for ${what}`, async () => {
+      await using upstream = await serveScripts(first)
+      await using proxy = await proxyTo(upstream, ways['past node:http'])
+      await get(proxy.url)
+      await raw(proxy.server.port, rawGet('/', ...fields))
+      expect(upstream.heads[1]).to.match(expected)
+    })
+  }
+
+  it('has as many fields as node:http keeps', async () => {
+    const many = answer('a', ...Array.from({ length: 1200 }, () => 'a: b'))
+    const counts = []
+    for (const way of Object.values(ways)) {
+      await using upstream = await serveScripts(first, [many])
+      await using proxy = await proxyTo(upstream, way)
+      await get(proxy.url)
+      const bytes = await raw(proxy.server.port, rawGet('/'))
+      counts.push(bytes.split('\r\n').filter((line) => line === 'a: b').length)
+    }
+    const [past, through] = counts
+    expect(past).to.equal(through)
+    expect(past).to.be.below(1200)
   })
 
   it('is answered with 502 when a middleware refuses its head', async () => {
-    await using upstream = await serveScripts(first, [answer('second', 'x-bad: 1')])
+    const bad = `HTTP/1.1 200 OK\r\ncontent-length: 6\r\nset-cookie: a=1\r\nx-bad: 1\r\n\r\nsecond`
+    await using upstream = await serveScripts(first, [bad])
     const errors: Error[] = []
     const listener = createSseProxy({
       upstream: `http://127.0.0.1:${upstream.port}`,
@@ -254,14 +310,120 @@ describe('a short answer through a proxy, on an idle connection', () => {
       listener(req, res)
     })
     await get(server.url)
-    expect(await get(server.url)).to.have.property('status', '502 Bad Gateway')
-    expect(errors.map(String)).to.deep.equal(['Error: bad'])
-    expect(await get(server.url)).to.have.property('status', '502 Bad Gateway')
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+    for (let n = 0; n < 2; n++) {
+      const { fields, ...seen } = Object(await get(server.url, { agent }))
+      expect(seen).to.deep.equal({ status: '502 Bad Gateway', body: '502 Bad Gateway\n' })
+      expect(fields).not.to.include('set-cookie').and.not.to.include('content-length: 6')
+    }
+    agent.destroy()
+    expect(errors.map(String)).to.deep.equal(['Error: bad', 'Error: bad'])
   })
+
+  it('is answered with 502 where node:http2 refuses a field that is repeated', async () => {
+    const errors: Error[] = []
+    const repeated = answer('second', 'etag: "a"', 'etag: "b"')
+    await using upstream = await serveScripts(first, [repeated], first)
+    await using gateway = await serveHttp2(upstream, (error) => errors.push(error))
+    expect(await gateway.ask('/one')).to.deep.equal([200, 'first'])
+    expect(await gateway.ask('/two')).to.deep.equal([502, '502 Bad Gateway\n'])
+    expect(await gateway.ask('/three')).to.deep.equal([200, 'first'])
+    expect(errors).to.have.length(1)
+  })
+
+  it('is told from a response of node:http whatever an application adds to responses', async () => {
+    Object.assign(http.IncomingMessage.prototype, { text: 'a', statusCode: 299 })
+    try {
+      const { past, through } = await bothWays([['HTTP/1.1 200 OK\r\n', 'wait', answer('abc').slice(17)]])
+      expect(past).to.deep.equal(through)
+      expect(past?.client).to.have.property('body', 'abc')
+    } finally {
+      Reflect.deleteProperty(http.IncomingMessage.prototype, 'text')
+      Reflect.deleteProperty(http.IncomingMessage.prototype, 'statusCode')
+    }
+  })
+
+  it('is asked for once when a monitor replaces functions of node:http before it is there', async () => {
+    const { request } = http
+    const replace = () => {
+      http.request = new Proxy(request, {
+        apply: (target, self, [options, ...rest]) =>
+          Reflect.apply(target, self, [Object.fromEntries(Object.entries(options)), ...rest]),
+      })
+    }
+    const chunked = 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n'
+    await using upstream = await serveScripts(first, [replace, chunked])
+    await using proxy = await proxyTo(upstream, ways['past node:http'])
+    await get(proxy.url)
+    const client = await get(proxy.url)
+    http.request = request
+    expect(client).to.have.property('body', 'abc')
+    expect(upstream.heads).to.have.length(2)
+  })
+
+  it('leaves a connection the functions that a monitor gave it', async () => {
+    await using upstream = await serveScripts(first, ['HTTP/1.1 204 No Content\r\n\r\n'])
+    const { createConnection } = http.Agent.prototype
+    let written = 0
+    http.Agent.prototype.createConnection = function (...args) {
+      const socket = createConnection.apply(this, args)
+      if (args[0].port !== upstream.port || !socket) return socket
+      const { write } = socket
+      return Object.assign(socket, {
+        write: (...given: unknown[]) => {
+          written++
+          return Reflect.apply(write, socket, given)
+        },
+      })
+    }
+    try {
+      await using proxy = await proxyTo(upstream, ways['past node:http'])
+      for (let n = 0; n < 4; n++) await get(proxy.url)
+    } finally {
+      http.Agent.prototype.createConnection = createConnection
+    }
+    expect([written, upstream.sockets.length]).to.deep.equal([4, 1])
+  })
+
+  const streamed: Readonly<Record<string, readonly (readonly Step[])[]>> = {
+    'on the idle connection': [[...eventStream, 'wait', 'data: b\n\n']],
+    'on a new connection, because the idle one was closed': [
+      ['FIN'],
+      [...eventStream, 'wait', 'data: b\n\n'],
+    ],
+  }
+  for (const [where, scripts] of Object.entries(streamed)) {
+    it(`is an event stream in the asynchronous context of its own client, ${where}`, async () => {
+      const storage = new AsyncLocalStorage<string>()
+      const seen: unknown[] = []
+      await using upstream = await serveScripts(first, ...scripts)
+      const listener = createSseProxy({
+        upstream: `http://127.0.0.1:${upstream.port}`,
+        relay: {
+          transform: (event: SseEvent) => {
+            seen.push(storage.getStore())
+            return event
+          },
+        },
+      })
+      await using server = await serve((req, res) => storage.run(String(req.url), () => listener(req, res)))
+      const origin = `http://127.0.0.1:${server.port}`
+      await get(`${origin}/a`)
+      const request = http.get(`${origin}/b`, { agent: false }).on('error', () => {})
+      request.on('response', (response) => response.resume())
+      await until(
+        () => seen.length === 2,
+        () => `events: ${seen}`,
+      )
+      request.destroy()
+      expect(seen).to.deep.equal(['/b', '/b'])
+    })
+  }
 
   it('belongs to no request of node:http', async () => {
     const requested: string[] = []
-    await using upstream = await serveScripts(first, [answer('second')], [answer('third')])
+    const unchanged = ['HTTP/1.1 304 Not Modified\r\netag: "a"\r\n\r\n']
+    await using upstream = await serveScripts(first, [answer('second')], unchanged, [answer('last')])
     await using proxy = await proxyTo(upstream, ways['past node:http'])
     const { ClientRequest } = http
     const { onSocket } = ClientRequest.prototype
@@ -270,12 +432,12 @@ describe('a short answer through a proxy, on an idle connection', () => {
       return onSocket.apply(this, args)
     }
     try {
-      for (const path of ['/one', '/two', '/three']) await get(proxy.url + path)
+      for (const path of ['/one', '/two', '/three', '/four']) await get(proxy.url + path)
     } finally {
       ClientRequest.prototype.onSocket = onSocket
     }
     expect(requested).to.deep.equal(['/one'])
-    expect(upstream.heads).to.have.length(3)
+    expect(upstream.heads).to.have.length(4)
   })
 
   it('is asked for through node:http while something observes its requests', async () => {
@@ -336,18 +498,9 @@ describe('a short answer through a proxy, on an idle connection', () => {
 
   it('is passed on to a client over HTTP/2', async () => {
     await using upstream = await serveScripts(first, [answer('second', 'x-a: b')])
-    const listener = createSseProxy({ upstream: `http://127.0.0.1:${upstream.port}` })
-    const server = http2.createServer(listener).listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const address = server.address()
-    const port = address !== null && typeof address === 'object' ? address.port : 0
-    const session = http2.connect(`http://127.0.0.1:${port}`)
-    const bodies: string[] = []
-    for (const path of ['/one', '/two']) bodies.push(await text(session.request({ ':path': path })))
-    session.destroy()
-    server.close()
-    await once(server, 'close')
-    expect(bodies).to.deep.equal(['first', 'second'])
+    await using gateway = await serveHttp2(upstream)
+    expect(await gateway.ask('/one')).to.deep.equal([200, 'first'])
+    expect(await gateway.ask('/two')).to.deep.equal([200, 'second'])
     expect(upstream.sockets).to.have.length(1)
   })
 })
