@@ -20,7 +20,7 @@ export class ShortAnswer {
 /** The longest head, in bytes. node:http refuses one that is longer than its own limit. */
 const mostHead = Math.min(http.maxHeaderSize, 8192)
 
-/** node:http drops the lines of a head after the first 1,000. */
+/** The most lines of a head. node:http drops those behind the first 1,000 to 1,023. */
 const mostLines = 999
 
 const emptyLine = Buffer.from('\r\n\r\n')

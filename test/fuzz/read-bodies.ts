@@ -102,7 +102,7 @@ async function compare(each: Case): Promise<void> {
   expect(ownRest).to.deep.equal(rest)
   // Bytes that follow a response close the socket. node:http ignores some of them.
   if (each.response.isAlone || isOwnKept) expect(isOwnKept).to.equal(isKept)
-  // When a response breaks, node:http loses what nobody has read yet.
+  // When the connection breaks, node:http discards the bytes of the body that were not read yet.
   if (rest.end === 'end') expect(own).to.equal(ofNode)
   else expect(own.slice(0, ofNode.length)).to.equal(ofNode)
 }

@@ -113,7 +113,7 @@ export const shortAnswers = fc.asyncProperty(shortResponse, async (response) => 
   expect(ownRest).to.deep.equal(rest)
   // Bytes that follow a response close the socket. node:http ignores some of them.
   if (response.isAlone || isOwnKept) expect(isOwnKept).to.equal(isKept)
-  // When a response breaks, node:http loses what nobody has read yet.
+  // When the connection breaks, node:http discards the bytes of the body that were not read yet.
   const length = rest.end === 'end' ? undefined : Math.min(own.length, ofNode.length)
   expect(own.slice(0, length)).to.equal(ofNode.slice(0, length))
 })

@@ -232,15 +232,15 @@ describe('a short answer through a proxy, on an idle connection', () => {
     const scripts = cuts.map((at) => [whole.slice(0, at), 'wait', whole.slice(at)])
     await using upstream = await serveScripts(first, ...scripts)
     await using proxy = await proxyTo(upstream, ways['past node:http'])
-    for (const _ of [0, ...cuts.slice(1)]) await get(proxy.url)
-    expect(await get(proxy.url)).to.have.property('body', 'abc')
+    await get(proxy.url)
+    for (const at of cuts) expect(await get(proxy.url), `cut at ${at}`).to.have.property('body', 'abc')
     expect(proxy.errors).to.deep.equal([])
     expect(upstream.sockets).to.have.length(1)
   })
 
   const requests: Readonly<Record<string, http.RequestOptions & { readonly target?: string }>> = {
     'fields in their order': {
-      headers: { 'X-B': '1', accept: '*/*', 'x-a': ['1', '2'], 'user-agent': 'ä'.normalize() },
+      headers: { 'X-B': '1', accept: '*/*', 'x-a': ['1', '2'], 'user-agent': 'ä' },
     },
     'a query': { target: '/a/b%20c?d=e&f' },
     'several cookies': { headers: { cookie: ['a=1', 'b=2'] } },
@@ -314,7 +314,7 @@ describe('a short answer through a proxy, on an idle connection', () => {
     for (let n = 0; n < 2; n++) {
       const { fields, ...seen } = Object(await get(server.url, { agent }))
       expect(seen).to.deep.equal({ status: '502 Bad Gateway', body: '502 Bad Gateway\n' })
-      expect(fields).not.to.include('set-cookie').and.not.to.include('content-length: 6')
+      for (const part of ['set-cookie', '6']) expect(fields).not.to.include(part)
     }
     agent.destroy()
     expect(errors.map(String)).to.deep.equal(['Error: bad', 'Error: bad'])
@@ -331,7 +331,7 @@ describe('a short answer through a proxy, on an idle connection', () => {
     expect(errors).to.have.length(1)
   })
 
-  it('is told from a response of node:http whatever an application adds to responses', async () => {
+  it('is told from a response of node:http also when an application gives all responses the members of a short answer', async () => {
     Object.assign(http.IncomingMessage.prototype, { text: 'a', statusCode: 299 })
     try {
       const { past, through } = await bothWays([['HTTP/1.1 200 OK\r\n', 'wait', answer('abc').slice(17)]])
