@@ -16,7 +16,7 @@ export function connectIoRedis(client: IoRedisClient, listener?: SubscriptionsLi
     // the places have changed, and the one server that it asks, at random, may not know the change yet (ioredis 6.0).
     let isConnected = false
     own.on('refresh', () => {
-      if (isConnected) listener.onDoubt()
+      if (isConnected) listener.onSlotsMoved()
       isConnected = true
     })
   }

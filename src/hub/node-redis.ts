@@ -34,7 +34,7 @@ export function connectNodeRedis(
   // One for all channels: a process follows thousands of them.
   const onChannelMessage = (message: string, channel: string) => listener?.onMessage(channel, message)
   // The client subscribes anew where a slot has moved to, once: the server there may not know of the move yet (node-redis 6.3).
-  if ('slots' in own) own.on('sharded-channel-moved-error', () => listener?.onDoubt())
+  if ('slots' in own) own.on('sharded-channel-moved-error', () => listener?.onSlotsMoved())
   return {
     get isClosed() {
       return !own.isOpen

@@ -141,6 +141,6 @@ export interface RedisConnection {
 /** Learns what happens to the subscriptions of a connection. */
 export interface SubscriptionsListener {
   onMessage(channel: string, message: string): void
-  /** Called when subscriptions may be lost although the connection is open: slots of the cluster have moved. */
-  onDoubt(): void
+  /** Called when slots of the cluster may have moved: subscriptions may be lost although the connection is open. */
+  onSlotsMoved(): void
 }

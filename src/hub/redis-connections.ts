@@ -92,7 +92,7 @@ export class RedisConnections {
   #connectWakes(): RedisConnection {
     const wakes = connectLike(this.#client, {
       onMessage: (channel, message) => this.#listener.onMessage(channel, message),
-      onDoubt: () => {
+      onSlotsMoved: () => {
         if (this.#connections?.wakes !== wakes) return
         this.#pause ??= setTimeout(() => this.#renewWakes(), renewalPause).unref()
       },
